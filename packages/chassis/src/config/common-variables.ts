@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import { count, flag, httpUrl, milliseconds, percentage, port } from './values.ts';
+
+/** What differs between the services' common variables. */
+export interface CommonDefaults {
+  /** Default of PORT. */
+  readonly port: number;
+  /** Default of MANAGEMENT_PORT. */
+  readonly managementPort: number;
+}
+
+/** The variables every service has. */
+export function commonVariables(defaults: CommonDefaults) {
+  return {
+    NODE_ENV: z.string().optional().describe('`production` refuses what is for demonstration only.'),
+    HOST: z.string().default('0.0.0.0').describe('Address that both ports listen on.'),
+    PORT: port().default(defaults.port).describe('TCP port of the API; 0 takes a free one.'),
+    MANAGEMENT_PORT: port()
+      .default(defaults.managementPort)
+      .describe('TCP port of `/livez`, `/readyz` and `/metrics`; 0 takes a free one.'),
+    LOG_LEVEL: z
+      .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+      .default('info')
+      .describe('Least severe level that is logged.'),
+    LOG_FORMAT: z
+      .enum(['json', 'pretty'])
+      .optional()
+      .describe('`json` or `pretty`; when not set, pretty in a terminal and JSON elsewhere.'),
+    REQUEST_TIMEOUT_MS: milliseconds(1)
+      .default(10_000)
+      .describe('Milliseconds a request may take; a caller asks for less with `X-Request-Timeout-Ms`.'),
+    DRAIN_MS: milliseconds()
+      .default(0)
+      .describe('Milliseconds to go on serving after SIGTERM, until load balancers have noticed.'),
+    SHUTDOWN_DEADLINE_MS: milliseconds(1)
+      .default(10_000)
+      .describe('Milliseconds that closing everything may take after the drain; then the process ends.'),
+  };
+}
+
+/** The variables of a service with a database. */
+export function databaseVariables() {
+  return {
+    DATABASE_URL: z
+      .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
+      .optional()
+      .describe('PostgreSQL to use; when not set, a database embedded in the process (for demonstration).'),
+    DATA_DIR: z.string().default('.data').describe('Folder of the embedded database.'),
+    DATABASE_POOL_SIZE: count(1, 1000).default(10).describe('Connections to PostgreSQL at most.'),
+    DATABASE_CONNECT_TIMEOUT_MS: milliseconds(1)
+      .default(2000)
+      .describe('Milliseconds to wait for a connection to PostgreSQL.'),
+    DATABASE_STATEMENT_TIMEOUT_MS: milliseconds(1)
+      .default(5000)
+      .describe('Milliseconds a statement may take in PostgreSQL.'),
+    ALLOW_EMBEDDED_DATABASE: flag()
+      .default(false)
+      .describe('Allows the embedded database although NODE_ENV is `production`.'),
+    MIGRATE_ON_START: flag()
+      .default(true)
+      .describe('Applies pending migrations at start; when false, the service ends if any is pending.'),
+    DEMO_DATA: flag().default(false).describe('Loads the demo data, once for each database.'),
+  };
+}
+
+/** The variables of a service that calls others through circuit breakers. */
+export function upstreamVariables() {
+  return {
+    UPSTREAM_TIMEOUT_MS: milliseconds(1)
+      .default(5000)
+      .describe('Milliseconds an upstream has to answer a call, within the deadline of the request.'),
+    UPSTREAM_CONNECTIONS: count(1).default(128).describe('Connections to each upstream at most.'),
+    CIRCUIT_ERROR_PERCENT: percentage()
+      .default(50)
+      .describe('Share of failed calls, in percent, from which a circuit opens.'),
+    CIRCUIT_VOLUME: count(1)
+      .default(10)
+      .describe('Calls within the window below which a circuit never opens.'),
+    CIRCUIT_WINDOW_MS: milliseconds(100)
+      .default(5000)
+      .describe('Milliseconds of calls that a circuit judges by; not above CIRCUIT_RESET_MS.'),
+    CIRCUIT_RESET_MS: milliseconds(100)
+      .default(5000)
+      .describe('Milliseconds an open circuit waits before it lets one call through as a probe.'),
+  };
+}
+
+/** The variable that says where an upstream is. */
+export function upstreamUrl(upstream: string, defaultUrl: string) {
+  return httpUrl()
+    .default(defaultUrl)
+    .describe(`Base URL of ${upstream}; in a cluster the DNS name of its Service.`);
+}

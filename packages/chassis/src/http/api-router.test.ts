@@ -1,0 +1,268 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { problemDetails } from '@zerda/contracts/problems';
+import { success } from '@zerda/contracts/protocol/envelope';
+import { defineOperation } from '@zerda/contracts/protocol/operation';
+import { idText } from '@zerda/contracts/protocol/values';
+import express from 'express';
+import request from 'supertest';
+import { z } from 'zod';
+import { Failure } from '../failure.ts';
+import { recordingLogger, testMetrics } from '../testing.ts';
+import { createApiRouter, type Handlers } from './api-router.ts';
+import { notFound, problemHandler } from './problem-response.ts';
+import { createRequestObserver } from './request-observer.ts';
+
+const thing = success(z.strictObject({ id: z.int() }));
+const byId = z.strictObject({ id: idText });
+
+const operations = {
+  getThing: defineOperation({
+    id: 'getThing',
+    method: 'get',
+    path: '/things/{id}',
+    summary: 'Get a thing',
+    tag: 'Things',
+    params: byId,
+    query: z.strictObject({ full: z.enum(['yes', 'no']).optional() }),
+    accepts: { ifNoneMatch: true },
+    answer: { status: 200, description: 'It.', schema: thing, etag: true },
+    problems: [],
+  }),
+  putThing: defineOperation({
+    id: 'putThing',
+    method: 'put',
+    path: '/things/{id}',
+    summary: 'Put a thing',
+    tag: 'Things',
+    params: byId,
+    body: z.strictObject({ size: z.int().min(1), tags: z.array(z.string()).optional() }),
+    accepts: { ifMatch: true },
+    answer: { status: 200, description: 'It.', schema: thing, etag: true },
+    problems: [],
+  }),
+  makeThing: defineOperation({
+    id: 'makeThing',
+    method: 'post',
+    path: '/things',
+    summary: 'Make a thing',
+    tag: 'Things',
+    body: z.strictObject({ size: z.int().min(1) }),
+    accepts: { idempotencyKey: true },
+    answer: { status: 201, description: 'It.', schema: thing, etag: true, location: true },
+    problems: [],
+  }),
+  thingHealth: defineOperation({
+    id: 'thingHealth',
+    method: 'get',
+    path: '/things/health',
+    summary: 'Health',
+    tag: 'Things',
+    answer: { status: 200, description: 'Fine.', schema: thing },
+    problems: [],
+  }),
+} as const;
+
+function application(overrides: Partial<Handlers<typeof operations>> = {}) {
+  const { logger, lines } = recordingLogger();
+  const body = { status: 'success' as const, data: { id: 1 } };
+  const handlers: Handlers<typeof operations> = {
+    getThing: async ({ params }) => ({ body: { status: 'success', data: { id: params.id } }, version: 3 }),
+    putThing: async () => ({ body, version: 4 }),
+    makeThing: async () => ({ body, version: 1, location: '/things/1' }),
+    thingHealth: async () => ({ body }),
+    ...overrides,
+  };
+  const app = express();
+  app.use(createRequestObserver({ logger, metrics: testMetrics(), requestTimeoutMs: 1000 }));
+  app.use(createApiRouter(operations, handlers));
+  app.use(notFound);
+  app.use(problemHandler({ logger }));
+  return { app, lines };
+}
+
+async function expectProblem(pending: request.Test, status: number, code: string) {
+  const { body } = await pending
+    .expect(status)
+    .expect('content-type', 'application/problem+json; charset=utf-8');
+  const problem = problemDetails.parse(body);
+  assert.equal(problem.type, `/problems/${code}`);
+  assert.equal(problem.status, status);
+  assert.match(problem.correlation_id, /./);
+  return problem;
+}
+
+describe('api router: reading requests', () => {
+  const { app } = application();
+
+  it('answers 400 for a path or query that does not fit, naming each member', async () => {
+    await expectProblem(request(app).get('/things/abc'), 400, 'invalid-request');
+    await expectProblem(request(app).get('/things/%zz'), 400, 'invalid-request');
+    const { errors } = await expectProblem(
+      request(app).get('/things/1?full=maybe&x=1'),
+      400,
+      'invalid-request',
+    );
+    assert.deepEqual(errors?.map(({ path }) => path).sort(), ['full', 'x']);
+  });
+
+  it('answers 422 for a body that does not fit, naming unknown and nested members', async () => {
+    const wrong = { size: 0, tags: ['a', 1], colour: 'red' };
+    const { errors } = await expectProblem(
+      request(app).put('/things/1').send(wrong),
+      422,
+      'validation-failed',
+    );
+    assert.deepEqual(errors?.map(({ path }) => path).sort(), ['colour', 'size', 'tags.1']);
+  });
+
+  it('answers 400 for JSON that does not parse and for no body at all', async () => {
+    const json = request(app).put('/things/1').set('Content-Type', 'application/json');
+    await expectProblem(json.send('{"size":'), 400, 'invalid-request');
+    await expectProblem(request(app).put('/things/1'), 400, 'invalid-request');
+  });
+
+  it('answers 422 for JSON that is no object', async () => {
+    const json = request(app).put('/things/1').set('Content-Type', 'application/json');
+    await expectProblem(json.send('null'), 422, 'validation-failed');
+  });
+
+  it('answers 413 above 100 KiB and takes a body just below', async () => {
+    const sized = (bytes: number) => ({
+      size: 1,
+      tags: ['x'.repeat(bytes - '{"size":1,"tags":[""]}'.length)],
+    });
+    await request(app).put('/things/1').send(sized(102_400)).expect(200);
+    await expectProblem(request(app).put('/things/1').send(sized(102_401)), 413, 'payload-too-large');
+  });
+
+  it('answers 415 for another content type, charset or content coding', async () => {
+    const put = () => request(app).put('/things/1');
+    await expectProblem(put().type('text/plain').send('{"size":1}'), 415, 'unsupported-media-type');
+    await expectProblem(
+      put().type('application/json; charset=x').send('{"size":1}'),
+      415,
+      'unsupported-media-type',
+    );
+    await expectProblem(
+      put().type('application/json').set('Content-Encoding', 'zip').send('{"size":1}'),
+      415,
+      'unsupported-media-type',
+    );
+  });
+
+  it('answers 405 with Allow for a known path, 404 for an unknown one', async () => {
+    const { headers } = await request(app).delete('/things/1').expect(405);
+    assert.equal(headers.allow, 'GET, HEAD, PUT');
+    await expectProblem(request(app).delete('/things/health'), 405, 'method-not-allowed');
+    await expectProblem(request(app).get('/Things/1'), 404, 'not-found');
+    await expectProblem(request(app).get('/things/1/'), 404, 'not-found');
+  });
+
+  it('prefers the literal path to the placeholder', async () => {
+    await request(app)
+      .get('/things/health')
+      .expect(200, { status: 'success', data: { id: 1 } });
+  });
+
+  it('answers 504 when the caller leaves no time', async () => {
+    await expectProblem(
+      request(app).get('/things/1').set('X-Request-Timeout-Ms', '0'),
+      504,
+      'deadline-exceeded',
+    );
+  });
+});
+
+describe('api router: answering', () => {
+  it('sends status, ETag and Location as the operation has them', async () => {
+    const { app } = application();
+    await request(app)
+      .post('/things')
+      .send({ size: 1 })
+      .expect(201)
+      .expect('etag', '"1"')
+      .expect('location', '/things/1')
+      .expect('content-type', 'application/json; charset=utf-8');
+  });
+
+  it('answers 304 to a caller who has the version', async () => {
+    const { app } = application();
+    await request(app).get('/things/1').set('If-None-Match', '"3"').expect(304).expect('etag', '"3"');
+    await request(app).get('/things/1').set('If-None-Match', '"2"').expect(200);
+  });
+
+  it('answers HEAD with the head of GET', async () => {
+    const { app } = application();
+    const { headers, text } = await request(app).head('/things/1').expect(200);
+    assert.equal(headers['content-length'], String('{"status":"success","data":{"id":1}}'.length));
+    assert.equal(text, undefined);
+  });
+
+  it('hands If-Match and the key of the request to the handler', async () => {
+    let seen: unknown;
+    const { app } = application({
+      putThing: async ({ ifMatch }) => {
+        assert.deepEqual([ifMatch?.(1), ifMatch?.(2)], [false, true]);
+        return { body: { status: 'success', data: { id: 1 } } };
+      },
+      makeThing: async ({ keyed }) => {
+        seen = keyed;
+        return { body: { status: 'success', data: { id: 1 } }, replayed: true };
+      },
+    });
+    await request(app).put('/things/1').set('If-Match', '"2"').send({ size: 1 }).expect(200);
+    await request(app)
+      .post('/things')
+      .set('Idempotency-Key', 'k-1')
+      .send({ size: 2 })
+      .expect(201)
+      .expect('idempotency-replayed', 'true');
+    assert.deepEqual(seen, {
+      key: 'k-1',
+      caller: 'anonymous',
+      method: 'POST',
+      path: '/things',
+      body: { size: 2 },
+    });
+  });
+
+  it('refuses a key that is empty, long or not plain', async () => {
+    const { app } = application();
+    for (const key of ['a b', 'k'.repeat(256), 'é']) {
+      const pending = request(app).post('/things').set('Idempotency-Key', key).send({ size: 1 });
+      await expectProblem(pending, 400, 'invalid-request');
+    }
+  });
+
+  it('maps a failure to its status and headers, telling the kind in a header too', async () => {
+    const { app } = application({
+      thingHealth: () =>
+        Promise.reject(
+          new Failure('database-unavailable', { detail: 'No.', headers: { 'Retry-After': '1' } }),
+        ),
+    });
+    const pending = request(app)
+      .get('/things/health')
+      .expect('retry-after', '1')
+      .expect('x-problem', 'database-unavailable');
+    const problem = await expectProblem(pending, 503, 'database-unavailable');
+    assert.equal(problem.detail, 'No.');
+    assert.equal(problem.instance, '/things/health');
+  });
+
+  it('tells nothing of a fault but its correlation id, and logs the stack under it', async () => {
+    const { app, lines } = application({
+      thingHealth: () => Promise.reject(new Error('secret of the database')),
+    });
+    const { correlation_id, detail } = await expectProblem(
+      request(app).get('/things/health'),
+      500,
+      'internal-error',
+    );
+    assert.equal(detail, undefined);
+    const line = lines.find(({ msg }) => msg === 'fault');
+    assert.equal(line?.correlation_id, correlation_id);
+    assert.match(JSON.stringify(line?.err), /secret of the database/);
+  });
+});

@@ -1,0 +1,183 @@
+import type { ServerResponse } from 'node:http';
+import type { FieldError, ProblemCode } from '@zerda/contracts/problems';
+import { headerNames } from '@zerda/contracts/protocol/headers';
+import type { AnswerOf, InputOf, Operation, Operations } from '@zerda/contracts/protocol/operation';
+import express, { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { z } from 'zod';
+import { Failure } from '../failure.ts';
+import type { KeyedRequest } from '../idempotency/idempotency.ts';
+import { currentContext } from '../request-context.ts';
+import { entityTag, type IfMatch, isNotModified, parseIfMatch } from './entity-tag.ts';
+import { methodNotAllowed } from './problem-response.ts';
+import { setRoute } from './request-observer.ts';
+
+/** What a handler gets: the request's parts as the operation's schemas read them. */
+export type Input<Op extends Operation> = InputOf<Op> & {
+  /** Present when the caller sent `If-Match`: whether the change may go ahead on that version. */
+  readonly ifMatch: IfMatch | undefined;
+  /** Present when the caller sent an `Idempotency-Key`. */
+  readonly keyed: KeyedRequest | undefined;
+};
+
+/** What a handler answers. */
+export interface Answer<Op extends Operation> {
+  /** The whole body, envelope included. */
+  readonly body: AnswerOf<Op>;
+  /** Version of what the body shows; becomes the `ETag`. */
+  readonly version?: number | undefined;
+  /** Path of what was made; becomes the `Location`. */
+  readonly location?: string | undefined;
+  /** Whether this repeats the answer of an earlier request with the same key. */
+  readonly replayed?: boolean | undefined;
+}
+
+/** One handler for each operation; a missing or surplus one does not compile. */
+export type Handlers<Ops extends Operations> = {
+  readonly [Name in keyof Ops]: (input: Input<Ops[Name]>) => Promise<Answer<Ops[Name]>>;
+};
+
+/** Bytes of a body that are read at most. */
+const bodyLimit = 100 * 1024;
+
+/** Who a key belongs to as long as nobody says who they are. */
+const anonymous = 'anonymous';
+
+const parseJson = express.json({ limit: bodyLimit, strict: false, type: 'application/json' });
+
+/**
+ * Serves operations: reads each request by its contract, calls the handler, answers with status, envelope and headers
+ * as the contract has them. A known path with another method is a 405.
+ */
+export function createApiRouter<Ops extends Operations>(operations: Ops, handlers: Handlers<Ops>): Router {
+  const router = Router({ caseSensitive: true, strict: true });
+  for (const [path, names] of byPath(operations)) {
+    const route = router.route(expressPath(path));
+    route.all((_request, response, next) => {
+      setRoute(response, path);
+      next();
+    });
+    for (const name of names) {
+      const operation = operations[name] as Operation;
+      const handler = handlers[name] as unknown as (input: Input<Operation>) => Promise<Answer<Operation>>;
+      route[operation.method](...bodyParsers(operation), handle(operation, handler));
+    }
+    route.all(methodNotAllowed(methodsOf(names.map((name) => operations[name] as Operation))));
+  }
+  return router;
+}
+
+/** The methods a path has, as `Allow` lists them: who answers GET answers HEAD. */
+export function methodsOf(operations: readonly Operation[]): string[] {
+  return operations.flatMap(({ method }) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]));
+}
+
+/** Operations by path; where two paths fit a request, the one that is literal for longer comes first. */
+function byPath(operations: Operations): [string, string[]][] {
+  const paths = new Map<string, string[]>();
+  for (const [name, { path }] of Object.entries(operations)) {
+    paths.set(path, [...(paths.get(path) ?? []), name]);
+  }
+  return [...paths].sort(([a], [b]) => literalLength(b) - literalLength(a));
+}
+
+function literalLength(path: string): number {
+  const placeholder = path.indexOf('{');
+  return placeholder === -1 ? Number.POSITIVE_INFINITY : placeholder;
+}
+
+function expressPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1');
+}
+
+function bodyParsers(operation: Operation): RequestHandler[] {
+  return operation.body === undefined ? [] : [requireJson, parseJson];
+}
+
+const requireJson: RequestHandler = (request, _response, next) => {
+  if (!hasBody(request))
+    throw new Failure('invalid-request', { detail: 'The request needs a body of JSON.' });
+  if (!request.is('application/json')) throw new Failure('unsupported-media-type');
+  next();
+};
+
+/** RFC 9112, section 6: a request has a body when one of these two headers says so. */
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function handle(
+  operation: Operation,
+  handler: (input: Input<Operation>) => Promise<Answer<Operation>>,
+): RequestHandler {
+  return async (request, response) => {
+    const input = readInput(operation, request);
+    if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
+    const answer = await handler(input);
+    if (operation.accepts?.ifNoneMatch && answer.version !== undefined) {
+      if (isNotModified(request.get('if-none-match'), answer.version)) {
+        response.setHeader('ETag', entityTag(answer.version));
+        response.setHeader('Cache-Control', revalidate);
+        response.status(304).end();
+        return;
+      }
+    }
+    sendAnswer(operation, response, answer);
+  };
+}
+
+function readInput(operation: Operation, request: Request): Input<Operation> {
+  const accepts = operation.accepts ?? {};
+  const body = parse(operation.body, request.body, 'validation-failed');
+  return {
+    params: parse(operation.params, request.params, 'invalid-request'),
+    query: parse(operation.query, request.query, 'invalid-request'),
+    body,
+    ifMatch: accepts.ifMatch ? parseIfMatch(request.get('if-match')) : undefined,
+    keyed: accepts.idempotencyKey ? keyOf(operation, request, body) : undefined,
+  } as Input<Operation>;
+}
+
+function parse(schema: z.ZodObject | undefined, value: unknown, code: ProblemCode): unknown {
+  if (schema === undefined) return undefined;
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new Failure(code, { errors: result.error.issues.flatMap(fieldErrors) });
+}
+
+function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
+  const path = issue.path.map(String);
+  if (issue.code !== 'unrecognized_keys') return [{ path: path.join('.'), message: issue.message }];
+  return issue.keys.map((key) => ({
+    path: [...path, key].join('.'),
+    message: 'is not a member this operation knows',
+  }));
+}
+
+/** Visible ASCII, so that a key survives every log and database unchanged. */
+const plainKey = /^[\x21-\x7e]{1,255}$/;
+
+function keyOf(operation: Operation, request: Request, body: unknown): KeyedRequest | undefined {
+  const key = request.get(headerNames.idempotencyKey);
+  if (key === undefined) return undefined;
+  if (!plainKey.test(key)) {
+    throw new Failure('invalid-request', {
+      errors: [{ path: headerNames.idempotencyKey, message: 'must be 1 to 255 visible ASCII characters' }],
+    });
+  }
+  return { key, caller: anonymous, method: operation.method.toUpperCase(), path: request.path, body };
+}
+
+/** A copy may be kept by the caller alone, and used only after asking whether it is current. */
+const revalidate = 'private, no-cache';
+
+function sendAnswer(operation: Operation, response: Response, answer: Answer<Operation>): void {
+  const text = JSON.stringify(answer.body);
+  response.status(operation.answer.status);
+  response.setHeader('Content-Type', 'application/json; charset=utf-8');
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.setHeader('Cache-Control', answer.version === undefined ? 'no-store' : revalidate);
+  if (answer.version !== undefined) response.setHeader('ETag', entityTag(answer.version));
+  if (answer.location !== undefined) response.setHeader('Location', answer.location);
+  if (answer.replayed) response.setHeader(headerNames.idempotencyReplayed, 'true');
+  (response as ServerResponse).end(text);
+}

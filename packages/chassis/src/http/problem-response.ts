@@ -1,0 +1,78 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type ProblemDetails, problemType, problemTypes } from '@zerda/contracts/problems';
+import { headerNames } from '@zerda/contracts/protocol/headers';
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import { Failure } from '../failure.ts';
+import type { Logger } from '../logging/logger.ts';
+import { currentContext } from '../request-context.ts';
+
+/** Answers every path that no route before it took. */
+export const notFound: RequestHandler = () => {
+  throw new Failure('not-found');
+};
+
+/** Answers a known path with a method it does not have. */
+export function methodNotAllowed(allowed: readonly string[]): RequestHandler {
+  return () => {
+    throw new Failure('method-not-allowed', { headers: { Allow: allowed.join(', ') } });
+  };
+}
+
+/** The one place where errors become answers. An error that is not a `Failure` is a fault: logged, and told as 500. */
+export function problemHandler({ logger }: { logger: Logger }): ErrorRequestHandler {
+  return (error, request, response, _next) => {
+    const failure = asFailure(error);
+    if (failure.code === 'internal-error') logger.error({ err: error }, 'fault');
+    else if (failure.cause !== undefined)
+      logger.warn({ err: failure.cause, problem: failure.code }, 'failed');
+    sendProblem(request, response, failure);
+  };
+}
+
+/**
+ * Answers with RFC 9457 problem details. Once the head of an answer is out nothing true can be said any more: the
+ * connection is cut, so that half an answer is never taken for a whole one.
+ */
+export function sendProblem(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const { status, title } = problemTypes[failure.code];
+  const details: ProblemDetails = {
+    type: problemType(failure.code),
+    title,
+    status,
+    ...(failure.detail !== undefined && { detail: failure.detail }),
+    instance: pathOf(request),
+    correlation_id: currentContext()?.correlationId ?? '',
+    ...(failure.errors !== undefined && { errors: [...failure.errors] }),
+  };
+  const text = JSON.stringify(details);
+  response.statusCode = status;
+  for (const [name, value] of Object.entries(failure.headers)) response.setHeader(name, value);
+  response.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.setHeader('Cache-Control', 'no-store');
+  response.setHeader(headerNames.problem, failure.code);
+  response.end(text);
+}
+
+/** What an error is to the caller; the parsers of Express and Node tell by `type` and `status`. */
+function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const { type, status } = (error ?? {}) as { type?: unknown; status?: unknown };
+  if (type === 'entity.too.large') return new Failure('payload-too-large');
+  if (type === 'encoding.unsupported' || type === 'charset.unsupported')
+    return new Failure('unsupported-media-type');
+  if (type === 'entity.parse.failed')
+    return new Failure('invalid-request', { detail: 'The body is not JSON.' });
+  if (typeof status === 'number' && status >= 400 && status < 500) return new Failure('invalid-request');
+  return new Failure('internal-error', { cause: error });
+}
+
+/** Without the query, which may hold what the caller would not want in a log. */
+function pathOf(request: IncomingMessage): string {
+  const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
+  return url.split('?', 1)[0] ?? '';
+}

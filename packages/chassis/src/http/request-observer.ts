@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { headerNames } from '@zerda/contracts/protocol/headers';
+import { Deadline } from '../deadline.ts';
+import type { Logger } from '../logging/logger.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { type RequestContext, runInContext } from '../request-context.ts';
+
+export interface RequestObserverOptions {
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Milliseconds a request may take; the caller can ask for less. */
+  readonly requestTimeoutMs: number;
+}
+
+/** A middleware for Express and for plain Node alike. */
+export type RequestObserver = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
+
+/** What a request whose caller went away before the answer was out is counted as, after nginx. */
+const clientClosedRequest = 499;
+
+const routes = new WeakMap<ServerResponse, string>();
+
+/** Names the pattern of the route that answers, for metrics and the log; paths themselves are without number. */
+export function setRoute(response: ServerResponse, pattern: string): void {
+  routes.set(response, pattern);
+}
+
+/**
+ * The first layer of every service: gives the request its correlation id and deadline, and at its end counts it and
+ * writes its one line of the log.
+ */
+export function createRequestObserver({
+  logger,
+  metrics,
+  requestTimeoutMs,
+}: RequestObserverOptions): RequestObserver {
+  return (request, response, next) => {
+    const startedAt = performance.now();
+    const writtenBefore = request.socket.bytesWritten;
+    const finished = metrics.requestStarted();
+    const context: RequestContext = {
+      correlationId: correlationIdOf(request),
+      deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
+    };
+    response.setHeader(headerNames.correlationId, context.correlationId);
+    response.once('close', () => {
+      const method = request.method ?? '';
+      const route = routes.get(response) ?? 'unmatched';
+      const status = response.writableFinished ? response.statusCode : clientClosedRequest;
+      finished({ method, route, status });
+      const line = {
+        method,
+        route,
+        status,
+        duration_ms: Math.round((performance.now() - startedAt) * 10) / 10,
+        bytes: request.socket.bytesWritten - writtenBefore,
+      };
+      runInContext(context, () =>
+        status >= 500 ? logger.warn(line, 'request') : logger.info(line, 'request'),
+      );
+    });
+    runInContext(context, next);
+  };
+}
+
+/** Adopted only when short and plain: it goes into logs, headers and answers. */
+const plainId = /^[A-Za-z0-9._-]{1,64}$/;
+
+function correlationIdOf(request: IncomingMessage): string {
+  const given = request.headers[headerNames.correlationId];
+  return typeof given === 'string' && plainId.test(given) ? given : randomUUID();
+}
+
+/** The caller can shorten the time, never lengthen it; what is not a whole number of milliseconds says nothing. */
+function timeoutOf(request: IncomingMessage, longest: number): number {
+  const given = request.headers[headerNames.requestTimeout];
+  return typeof given === 'string' && /^\d{1,9}$/.test(given) ? Math.min(Number(given), longest) : longest;
+}

@@ -1,0 +1,83 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Lifecycle } from '../lifecycle/lifecycle.ts';
+import type { Logger } from '../logging/logger.ts';
+import { StartupError } from '../startup-error.ts';
+
+export interface ListenOptions {
+  /** What the port is for, in logs and errors: `API`, `management`. */
+  readonly name: string;
+  readonly host: string;
+  /** TCP port; 0 takes a free one. */
+  readonly port: number;
+  readonly lifecycle: Lifecycle;
+  readonly logger: Logger;
+}
+
+/**
+ * Above the idle timeout of every common load balancer (AWS 60 s, nginx 60–75 s), so that it is never this side that
+ * closes a connection on which the next request is already under way.
+ */
+const keepAliveMs = 76_000;
+
+/** Time to send the head of a request, then the whole of it: bounds what slow senders can hold. */
+const headersMs = 10_000;
+const requestMs = 60_000;
+
+/**
+ * Serves HTTP until shutdown. While the service drains, answers carry `Connection: close`, so that clients leave by
+ * themselves; the close then waits for requests in hand and drops idle connections.
+ * @throws StartupError when the port is in use, not permitted, or the address is not of this machine
+ */
+export async function listen(
+  application: RequestListener,
+  { name, host, port, lifecycle, logger }: ListenOptions,
+): Promise<{ port: number; server: Server }> {
+  const server = createServer(
+    { keepAliveTimeout: keepAliveMs, headersTimeout: headersMs, requestTimeout: requestMs },
+    (request, response) => {
+      if (lifecycle.draining) response.setHeader('Connection', 'close');
+      application(request, response);
+    },
+  );
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, name, host, port)));
+    server.listen(port, host, resolve);
+  });
+  const address = server.address() as AddressInfo;
+  lifecycle.onShutdown(`${name} server`, () => closeServer(server, lifecycle.requestGraceMs));
+  logger.info({ port: address.port }, `${name} listening`);
+  return { port: address.port, server };
+}
+
+/**
+ * Node drops only connections that are idle when `close` is called: those that turn idle later need asking again, and
+ * a client that never ends its request, or never reads its answer, is cut off when the grace has passed.
+ */
+function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const sweep = setInterval(() => server.closeIdleConnections(), 20);
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close((error) => {
+      clearInterval(sweep);
+      clearTimeout(cut);
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}
+
+function explain(error: NodeJS.ErrnoException, name: string, host: string, port: number): Error {
+  const where = `${host}:${port} (${name})`;
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new StartupError(`${where} is in use; stop what listens there or choose another port`);
+    case 'EACCES':
+      return new StartupError(`${where} is not permitted to this user; choose a port above 1023`);
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new StartupError(`${where} is not an address of this machine; set HOST`, 78);
+    default:
+      return error;
+  }
+}

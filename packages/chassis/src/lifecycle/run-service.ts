@@ -1,0 +1,32 @@
+import closeWithGrace from 'close-with-grace';
+import type { Logger } from '../logging/logger.ts';
+import { StartupError } from '../startup-error.ts';
+import type { Lifecycle } from './lifecycle.ts';
+
+/**
+ * Ends the process on SIGTERM and SIGINT: resources are closed and it exits with 0. A second signal, or a close that
+ * outlasts the deadline, ends it at once with 1; so does an error nobody caught, after closing.
+ */
+export function endOnSignals({ lifecycle, logger }: { lifecycle: Lifecycle; logger: Logger }): void {
+  closeWithGrace({ delay: lifecycle.shutdownMs, logger: false }, async ({ err, signal }) => {
+    if (err === undefined) logger.info({ signal }, 'stopping');
+    else logger.fatal({ err }, 'stopping after an error nobody caught');
+    await lifecycle.shutdown();
+    if (err === undefined) logger.info('stopped');
+  });
+}
+
+/**
+ * Runs a service's composition root. An error of starting is told in one line on standard error and ends the process:
+ * a `StartupError` with its exit code, anything else with its stack and 1.
+ */
+export async function runService(service: string, start: () => Promise<void>): Promise<void> {
+  try {
+    await start();
+  } catch (error) {
+    const expected = error instanceof StartupError;
+    const text = expected ? error.message : error instanceof Error ? error.stack : String(error);
+    process.stderr.write(`${service}: ${text}\n`);
+    process.exit(expected ? error.exitCode : 1);
+  }
+}

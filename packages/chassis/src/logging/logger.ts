@@ -1,0 +1,66 @@
+import { createRequire } from 'node:module';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { currentContext } from '../request-context.ts';
+
+export type { Logger } from 'pino';
+
+export interface LoggerOptions {
+  /** Name of the service, on every line. */
+  readonly service: string;
+  /** Least severe level that is written; `info` by default. */
+  readonly level?: string;
+  /** `json` lines, or `pretty` ones for a terminal; by default what fits standard output. */
+  readonly format?: 'json' | 'pretty' | undefined;
+  /** Where lines go; standard output by default. */
+  readonly destination?: DestinationStream;
+}
+
+/**
+ * One JSON object a line on standard output; a line written while a request is in hand carries its correlation id.
+ * Callers log ids and outcomes, never bodies or credentials; redaction is the second fence.
+ */
+export function createLogger(options: LoggerOptions): Logger {
+  return pino(
+    {
+      base: { service: options.service },
+      level: options.level ?? 'info',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: [
+        'authorization',
+        'cookie',
+        'password',
+        'headers.authorization',
+        'headers.cookie',
+        '*.password',
+      ],
+      mixin: () => {
+        const context = currentContext();
+        return context === undefined ? {} : { correlation_id: context.correlationId };
+      },
+    },
+    options.destination ?? standardOutput(options.format ?? (process.stdout.isTTY ? 'pretty' : 'json')),
+  );
+}
+
+/** Written synchronously, so that the last line before an exit is there. */
+function standardOutput(format: 'json' | 'pretty'): DestinationStream {
+  if (format === 'json') return pino.destination({ dest: 1, sync: true });
+  return prettyOutput() ?? pino.destination({ dest: 1, sync: true });
+}
+
+/** pino-pretty is a development tool that images do not have: its absence means JSON. */
+function prettyOutput(): DestinationStream | undefined {
+  try {
+    const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
+    return pretty({
+      destination: 1,
+      sync: true,
+      singleLine: true,
+      ignore: 'pid,hostname,service',
+      translateTime: 'HH:MM:ss',
+    });
+  } catch {
+    return undefined;
+  }
+}

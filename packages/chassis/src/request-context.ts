@@ -1,0 +1,22 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Deadline } from './deadline.ts';
+
+/** What belongs to the request in hand, wherever the code is. */
+export interface RequestContext {
+  /** Id under which every service logs this request. */
+  readonly correlationId: string;
+  /** Until when the caller waits. */
+  readonly deadline: Deadline;
+}
+
+const storage = new AsyncLocalStorage<RequestContext | undefined>();
+
+/** Runs `work`, and all that it starts, in this context; `undefined` steps out of the request in hand. */
+export function runInContext<T>(context: RequestContext | undefined, work: () => T): T {
+  return storage.run(context, work);
+}
+
+/** The context of the request in hand; undefined outside of any. */
+export function currentContext(): RequestContext | undefined {
+  return storage.getStore();
+}

@@ -1,0 +1,120 @@
+import { z } from 'zod';
+import { order, orderServiceHealth } from './orders.ts';
+import { success } from './protocol/envelope.ts';
+import { defineOperation } from './protocol/operation.ts';
+import { count, idText, sum } from './protocol/values.ts';
+import { user, userServiceHealth } from './users.ts';
+
+/** Why a part of an aggregate is missing. */
+export const degradedReason = z.enum(['circuit_open', 'timeout', 'unreachable', 'error']);
+
+export type DegradedReason = z.infer<typeof degradedReason>;
+
+/** A part of an aggregate that could not be had. */
+export const degradedPart = z
+  .strictObject({
+    part: z.string().describe('Name of the part.'),
+    reason: degradedReason,
+  })
+  .meta({ id: 'DegradedPart' });
+
+export type DegradedPart = z.infer<typeof degradedPart>;
+
+const degraded = z
+  .array(degradedPart)
+  .optional()
+  .describe('The parts that are missing, each null above; absent when the answer is whole.');
+
+/** A user with their orders. */
+export const profile = z
+  .strictObject({
+    user,
+    orders: z.array(order).nullable().describe('The first page of orders; null when they could not be had.'),
+    total_orders: count.nullable().describe('Orders of the user; null when they could not be had.'),
+    degraded,
+  })
+  .meta({ id: 'Profile' });
+
+export type Profile = z.infer<typeof profile>;
+
+/** The numbers of the whole system. */
+export const dashboard = z
+  .strictObject({
+    total_users: count.nullable(),
+    total_orders: count.nullable(),
+    pending_orders: count.nullable(),
+    completed_orders: count.nullable(),
+    total_revenue: sum.nullable().describe('Sum of the totals of completed orders.'),
+    degraded,
+  })
+  .meta({ id: 'Dashboard' });
+
+export type Dashboard = z.infer<typeof dashboard>;
+
+function unhealthy<Name extends string>(service: Name) {
+  return z.strictObject({
+    service: z.literal(service),
+    status: z.literal('unhealthy'),
+    reason: degradedReason,
+  });
+}
+
+/** The health of the gateway and of what is behind it. */
+export const systemHealth = z
+  .strictObject({
+    gateway: z.literal('healthy'),
+    services: z.strictObject({
+      user_service: z.union([userServiceHealth, unhealthy('user-service')]),
+      order_service: z.union([orderServiceHealth, unhealthy('order-service')]),
+    }),
+    overall_status: z.enum(['healthy', 'degraded']),
+  })
+  .meta({ id: 'SystemHealth' });
+
+export type SystemHealth = z.infer<typeof systemHealth>;
+
+const tag = 'Gateway';
+
+/** What the gateway answers itself; everything else it forwards. */
+export const gatewayOperations = {
+  getProfile: defineOperation({
+    id: 'getProfile',
+    method: 'get',
+    path: '/api/users/{id}/profile',
+    summary: 'A user with their orders',
+    tag,
+    params: z.strictObject({ id: idText.describe('Id of the user.') }),
+    answer: {
+      status: 200,
+      description: 'The profile; "degraded" names parts that are missing.',
+      schema: success(profile),
+    },
+    problems: ['user-not-found', 'upstream-failed', 'upstream-unavailable', 'upstream-timeout'],
+  }),
+  getDashboard: defineOperation({
+    id: 'getDashboard',
+    method: 'get',
+    path: '/api/dashboard',
+    summary: 'The numbers of the whole system',
+    tag,
+    answer: {
+      status: 200,
+      description: 'The numbers; "degraded" names parts that are missing.',
+      schema: success(dashboard),
+    },
+    problems: ['upstream-failed', 'upstream-unavailable', 'upstream-timeout'],
+  }),
+  getHealth: defineOperation({
+    id: 'getHealth',
+    method: 'get',
+    path: '/api/health',
+    summary: 'Health of every service',
+    tag,
+    answer: {
+      status: 200,
+      description: 'Always 200 while the gateway answers.',
+      schema: success(systemHealth),
+    },
+    problems: [],
+  }),
+} as const;

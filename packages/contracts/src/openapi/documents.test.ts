@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { problemCodes, problemTypes } from '../problems.ts';
+import { documents } from './documents.ts';
+
+type OperationObject = {
+  operationId: string;
+  parameters: { name: string; in: string; required: boolean }[];
+  responses: Record<string, { description: string; headers?: Record<string, unknown> }>;
+};
+
+function operationsOf(document: object): OperationObject[] {
+  const { paths } = document as { paths: Record<string, Record<string, OperationObject>> };
+  return Object.values(paths).flatMap((path) => Object.values(path));
+}
+
+for (const [service, document] of Object.entries(documents)) {
+  describe(`OpenAPI document of ${service}`, () => {
+    const text = JSON.stringify(document);
+
+    it('resolves every reference', () => {
+      const { schemas } = (document as unknown as { components: { schemas: object } }).components;
+      const names = [...text.matchAll(/"\$ref":"([^"]+)"/g)].map((match) => match[1] ?? '');
+      assert.ok(names.length > 0);
+      for (const name of names)
+        assert.ok(Object.hasOwn(schemas, name.replace('#/components/schemas/', '')), name);
+    });
+
+    it('declares every placeholder of every path as a required parameter', () => {
+      const { paths } = document as unknown as { paths: Record<string, Record<string, OperationObject>> };
+      for (const [path, operations] of Object.entries(paths)) {
+        const placeholders = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]);
+        for (const { parameters } of Object.values(operations)) {
+          const declared = parameters.filter(({ in: place }) => place === 'path');
+          assert.deepEqual(
+            declared.map(({ name }) => name),
+            placeholders,
+          );
+          assert.ok(declared.every(({ required }) => required));
+        }
+      }
+    });
+
+    it('names each operation once', () => {
+      const ids = operationsOf(document).map(({ operationId }) => operationId);
+      assert.equal(new Set(ids).size, ids.length);
+    });
+  });
+}
+
+describe('problems in the documents', () => {
+  it('are those of the table, each under its status, and none of the table is missing but those without an operation', () => {
+    const documented = new Set<string>();
+    for (const { responses } of operationsOf(documents.gateway)) {
+      for (const [status, { description }] of Object.entries(responses)) {
+        for (const [, code] of description.matchAll(/`([a-z-]+)`: /g)) {
+          assert.ok(code !== undefined && Object.hasOwn(problemTypes, code), code);
+          assert.equal(String(problemTypes[code as keyof typeof problemTypes].status), status, code);
+          documented.add(code);
+        }
+      }
+    }
+    const withoutOperation = problemCodes.filter((code) => !documented.has(code));
+    assert.deepEqual(withoutOperation, ['not-found', 'method-not-allowed']);
+  });
+
+  it('come with Retry-After where a repeat makes sense', () => {
+    for (const { responses } of operationsOf(documents['order-service'])) {
+      assert.ok(responses['503']?.headers?.['Retry-After']);
+    }
+  });
+});

@@ -1,0 +1,164 @@
+import { z } from 'zod';
+
+interface ProblemDefinition {
+  /** HTTP status that answers of this type carry. */
+  readonly status: number;
+  /** One short sentence, the same for every occurrence (RFC 9457, section 3.1.3). */
+  readonly title: string;
+  /** What it means for the caller and what to do about it. */
+  readonly description: string;
+}
+
+const definitions = {
+  'invalid-request': {
+    status: 400,
+    title: 'The request is malformed',
+    description:
+      'The body is not JSON, or a path, query or header value is not of the form the API documents. Correct the request; repeating it unchanged gives the same answer.',
+  },
+  'not-found': {
+    status: 404,
+    title: 'No such resource',
+    description: 'No route of this service has that path.',
+  },
+  'user-not-found': { status: 404, title: 'No such user', description: 'No user has that id.' },
+  'order-not-found': { status: 404, title: 'No such order', description: 'No order has that id.' },
+  'method-not-allowed': {
+    status: 405,
+    title: 'Method not allowed',
+    description: 'The path exists, but not with this method. The Allow header lists those it has.',
+  },
+  'email-taken': {
+    status: 409,
+    title: 'E-mail address already in use',
+    description: 'Another user has this e-mail address; letter case does not make it a different one.',
+  },
+  'invalid-transition': {
+    status: 409,
+    title: 'The order cannot take that status',
+    description:
+      'Orders go pending, processing, shipped, completed; a pending or processing order may be cancelled. Nothing else is allowed, and nothing was changed.',
+  },
+  'idempotency-key-in-use': {
+    status: 409,
+    title: 'A request with this Idempotency-Key is still running',
+    description:
+      'The first request with this key had not ended within the time this one could wait. Repeat it, with the same key, after Retry-After seconds.',
+  },
+  'precondition-failed': {
+    status: 412,
+    title: 'The resource has changed',
+    description:
+      'If-Match names another version than the current one. Read the resource again and decide anew.',
+  },
+  'payload-too-large': {
+    status: 413,
+    title: 'The body is too large',
+    description: 'Bodies of up to 100 KiB are read.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'The body has an unsupported type',
+    description:
+      'Send JSON: Content-Type: application/json, in UTF-8 and without a content coding the service does not know.',
+  },
+  'validation-failed': {
+    status: 422,
+    title: 'The body does not fit the schema',
+    description: 'The list in "errors" names each member that is missing, unknown or out of bounds.',
+  },
+  'unknown-user': {
+    status: 422,
+    title: 'The order names a user who does not exist',
+    description: 'No user has the id in user_id. Nothing was stored.',
+  },
+  'idempotency-key-reused': {
+    status: 422,
+    title: 'The Idempotency-Key was used for another body',
+    description: 'A key stands for one request. Take a new key for a new request.',
+  },
+  'internal-error': {
+    status: 500,
+    title: 'Something went wrong',
+    description: 'A fault of the service. Its log has the cause under the correlation_id of this answer.',
+  },
+  'upstream-failed': {
+    status: 502,
+    title: 'A service behind the gateway failed',
+    description: 'The connection was refused or broke, or the answer made no sense.',
+  },
+  'upstream-unavailable': {
+    status: 503,
+    title: 'A service behind the gateway is unavailable',
+    description:
+      'Its circuit breaker is open because recent calls failed; it was not called. Retry-After says when the next attempt is let through.',
+  },
+  'dependency-unavailable': {
+    status: 503,
+    title: 'Another service, needed for this request, did not answer',
+    description: 'Nothing was stored. Repeat the request after Retry-After seconds.',
+  },
+  'database-unavailable': {
+    status: 503,
+    title: 'The database did not answer',
+    description:
+      'Nothing was acknowledged. Repeat the request after Retry-After seconds, a POST with the same Idempotency-Key.',
+  },
+  'upstream-timeout': {
+    status: 504,
+    title: 'A service behind the gateway did not answer in time',
+    description: 'Whether it carried the request out is not known. Safe methods can be repeated at once.',
+  },
+  'deadline-exceeded': {
+    status: 504,
+    title: 'The deadline passed',
+    description: 'The time the caller gave in X-Request-Timeout-Ms, or the service allows, was over first.',
+  },
+} as const satisfies Record<string, ProblemDefinition>;
+
+/** The stable name of a kind of error; the last segment of the answer's `type`. */
+export type ProblemCode = keyof typeof definitions;
+
+/** Every kind of error any service answers, by its code: the one table that code, OpenAPI and docs share. */
+export const problemTypes: Readonly<Record<ProblemCode, ProblemDefinition>> = definitions;
+
+/** All codes, in the table's order. */
+export const problemCodes = Object.keys(definitions) as readonly ProblemCode[];
+
+const typePrefix = '/problems/';
+
+/** The `type` member of a problem (RFC 9457, section 3.1.1): a path that the gateway answers with a description. */
+export function problemType(code: ProblemCode): string {
+  return typePrefix + code;
+}
+
+/** The code that a `type` member stands for; undefined for one that is not in the table. */
+export function problemCodeOf(type: string): ProblemCode | undefined {
+  const code = type.startsWith(typePrefix) ? type.slice(typePrefix.length) : '';
+  return Object.hasOwn(definitions, code) ? (code as ProblemCode) : undefined;
+}
+
+/** One member of the request that does not fit. */
+export const fieldError = z
+  .strictObject({
+    path: z.string().describe('Where it is: names and indexes joined by dots; empty for the whole.'),
+    message: z.string().describe('What is wrong with it.'),
+  })
+  .meta({ id: 'FieldError' });
+
+export type FieldError = z.infer<typeof fieldError>;
+
+/** The body of every error answer: RFC 9457 problem details with the correlation id of the request. */
+export const problemDetails = z
+  .strictObject({
+    type: z.string().describe('The kind of problem, a path that describes it.'),
+    title: z.string().describe('The kind of problem in one sentence.'),
+    status: z.int().min(400).max(599).describe('The HTTP status, repeated.'),
+    detail: z.string().optional().describe('What happened this time.'),
+    instance: z.string().optional().describe('The path of the request.'),
+    correlation_id: z.string().describe('The id under which the logs of all services have this request.'),
+    errors: z.array(fieldError).optional().describe('Each member that does not fit.'),
+  })
+  .meta({ id: 'Problem' });
+
+export type ProblemDetails = z.infer<typeof problemDetails>;

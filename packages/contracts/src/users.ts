@@ -1,0 +1,156 @@
+import { z } from 'zod';
+import { pageOf, success } from './protocol/envelope.ts';
+import { defineOperation } from './protocol/operation.ts';
+import { pageQuery } from './protocol/page.ts';
+import { count, id, idText, instant, line } from './protocol/values.ts';
+
+/** What a user may do: everything, or what is their own. */
+export const userRole = z.enum(['admin', 'user']);
+
+export type UserRole = z.infer<typeof userRole>;
+
+/** An e-mail address in lower case: letter case does not make another user. 254 is the longest of RFC 5321. */
+const email = z.email().max(254).toLowerCase();
+
+const name = line(100);
+
+/** A user as every service shows them. */
+export const user = z
+  .strictObject({
+    id,
+    name: z.string(),
+    email: z.string(),
+    role: userRole,
+    created_at: instant,
+    updated_at: instant,
+  })
+  .meta({ id: 'User' });
+
+export type User = z.infer<typeof user>;
+
+/** What makes a user. */
+export const newUser = z
+  .strictObject({
+    name: name.describe('Full name, 1 to 100 characters.'),
+    email: email.describe('Unique over all users, whatever its letter case.'),
+    role: userRole.default('user'),
+  })
+  .meta({ id: 'NewUser', examples: [{ name: 'John Doe', email: 'john@example.com' }] });
+
+export type NewUser = z.infer<typeof newUser>;
+
+/** What may change of a user: the members given, at least one. */
+export const userChange = z
+  .strictObject({ name: name.optional(), email: email.optional(), role: userRole.optional() })
+  .refine((change) => Object.keys(change).length > 0, 'must change at least one member')
+  .meta({ id: 'UserChange', minProperties: 1, examples: [{ name: 'John Q. Doe' }] });
+
+export type UserChange = z.infer<typeof userChange>;
+
+const userStats = z.strictObject({ users: count }).meta({ id: 'UserStats' });
+
+/** What user-service says of itself. */
+export const userServiceHealth = z
+  .strictObject({
+    service: z.literal('user-service'),
+    status: z.literal('healthy'),
+    users_count: count,
+  })
+  .meta({ id: 'UserServiceHealth' });
+
+export type UserServiceHealth = z.infer<typeof userServiceHealth>;
+
+const tag = 'Users';
+const byId = z.strictObject({ id: idText.describe('Id of the user.') });
+
+/** The API of user-service. */
+export const userOperations = {
+  userHealth: defineOperation({
+    id: 'userHealth',
+    method: 'get',
+    path: '/api/users/health',
+    summary: 'Health of user-service',
+    tag,
+    answer: {
+      status: 200,
+      description: 'It answers, and so does its database.',
+      schema: success(userServiceHealth),
+    },
+    problems: [],
+  }),
+  userStats: defineOperation({
+    id: 'userStats',
+    method: 'get',
+    path: '/api/users/stats',
+    summary: 'Number of users',
+    tag,
+    answer: { status: 200, description: 'The count, kept with every write.', schema: success(userStats) },
+    problems: [],
+  }),
+  listUsers: defineOperation({
+    id: 'listUsers',
+    method: 'get',
+    path: '/api/users',
+    summary: 'List users',
+    tag,
+    query: z.strictObject({ ...pageQuery, role: userRole.optional().describe('Only users with this role.') }),
+    answer: { status: 200, description: 'A page of users in the order of their ids.', schema: pageOf(user) },
+    problems: [],
+  }),
+  getUser: defineOperation({
+    id: 'getUser',
+    method: 'get',
+    path: '/api/users/{id}',
+    summary: 'Get a user',
+    tag,
+    params: byId,
+    accepts: { ifNoneMatch: true },
+    answer: { status: 200, description: 'The user.', schema: success(user), etag: true },
+    problems: ['user-not-found'],
+  }),
+  createUser: defineOperation({
+    id: 'createUser',
+    method: 'post',
+    path: '/api/users',
+    summary: 'Create a user',
+    tag,
+    body: newUser,
+    accepts: { idempotencyKey: true },
+    answer: {
+      status: 201,
+      description: 'The user as stored.',
+      schema: success(user),
+      etag: true,
+      location: true,
+    },
+    problems: ['email-taken'],
+  }),
+  updateUser: defineOperation({
+    id: 'updateUser',
+    method: 'put',
+    path: '/api/users/{id}',
+    summary: 'Change a user',
+    description: 'Members that are absent keep their value.',
+    tag,
+    params: byId,
+    body: userChange,
+    accepts: { ifMatch: true },
+    answer: { status: 200, description: 'The user as stored.', schema: success(user), etag: true },
+    problems: ['user-not-found', 'email-taken'],
+  }),
+  deleteUser: defineOperation({
+    id: 'deleteUser',
+    method: 'delete',
+    path: '/api/users/{id}',
+    summary: 'Delete a user',
+    tag,
+    params: byId,
+    accepts: { ifMatch: true },
+    answer: {
+      status: 200,
+      description: 'The user is gone.',
+      schema: success(z.strictObject({ message: z.literal('User deleted') })),
+    },
+    problems: ['user-not-found'],
+  }),
+} as const;
