@@ -22,11 +22,15 @@ export function methodNotAllowed(allowed: readonly string[]): RequestHandler {
 export function problemHandler({ logger }: { logger: Logger }): ErrorRequestHandler {
   return (error, request, response, _next) => {
     const failure = asFailure(error);
-    if (failure.code === 'internal-error') logger.error({ err: error }, 'fault');
-    else if (failure.cause !== undefined)
-      logger.warn({ err: failure.cause, problem: failure.code }, 'failed');
+    logFailure(logger, failure);
     sendProblem(request, response, failure);
   };
+}
+
+/** Logs what the caller is not told: the stack of a fault, the cause of a failure that has one. */
+export function logFailure(logger: Logger, failure: Failure): void {
+  if (failure.code === 'internal-error') logger.error({ err: failure.cause }, 'fault');
+  else if (failure.cause !== undefined) logger.warn({ err: failure.cause, problem: failure.code }, 'failed');
 }
 
 /**

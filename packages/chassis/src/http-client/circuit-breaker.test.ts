@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Deadline } from '../deadline.ts';
+import { runInContext } from '../request-context.ts';
+import { recordingLogger } from '../testing.ts';
+import {
+  type CircuitBreaker,
+  CircuitOpenError,
+  createCircuitBreaker,
+  type Judge,
+  type Outcome,
+} from './circuit-breaker.ts';
+
+/** Judges a call by the outcome it ends with. */
+const byItself: Judge<Outcome> = {
+  onResult: (outcome) => outcome,
+  onError: (error) => (error as { outcome: Outcome }).outcome,
+};
+
+const failed = { outcome: 'failure' };
+
+function setUp(
+  context: TestContext,
+  settings: { volume?: number; errorPercent?: number; resetMs?: number } = {},
+) {
+  const events: string[] = [];
+  const states: number[] = [];
+  const { logger, lines } = recordingLogger();
+  const breaker = createCircuitBreaker({
+    name: 'orders',
+    volume: 1,
+    errorPercent: 50,
+    windowMs: 60_000,
+    resetMs: 60_000,
+    ...settings,
+    metrics: {
+      circuitEvent: (_circuit, event) => void events.push(event),
+      circuitState: (_circuit, state) => void states.push(state),
+    },
+    logger,
+  });
+  context.after(() => breaker.shutdown());
+
+  async function ends(outcome: Outcome): Promise<void> {
+    await breaker.run(async () => outcome, byItself).catch(() => undefined);
+  }
+  async function fails(): Promise<void> {
+    await assert.rejects(
+      breaker.run(() => Promise.reject(failed), byItself),
+      failed,
+    );
+  }
+  return { breaker, events, states, lines, ends, fails };
+}
+
+/** A call that ends when it is told to. */
+function heldCall() {
+  let answer: (outcome: Outcome) => void = () => undefined;
+  const held = new Promise<Outcome>((resolve) => {
+    answer = resolve;
+  });
+  return { held, answer };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const giveUpAt = performance.now() + 5000;
+  while (!condition()) {
+    assert.ok(performance.now() < giveUpAt, 'waited in vain');
+    await wait(2);
+  }
+}
+
+async function isRejected(breaker: CircuitBreaker): Promise<boolean> {
+  let made = false;
+  const call = async (): Promise<Outcome> => {
+    made = true;
+    return 'success';
+  };
+  const error = await breaker.run(call, byItself).then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  assert.equal(made, !(error instanceof CircuitOpenError));
+  return error instanceof CircuitOpenError;
+}
+
+describe('circuit breaker', () => {
+  it('hands on results and errors as they are', async (context) => {
+    const { breaker, fails, ends } = setUp(context, { volume: 10 });
+    assert.equal(await breaker.run(async () => 'success' as const, byItself), 'success');
+    await fails();
+    await ends('failure');
+    assert.equal(breaker.state, 'closed');
+  });
+
+  it('opens when failures pass the share, not before there are enough calls', async (context) => {
+    const { breaker, fails, ends } = setUp(context, { volume: 4 });
+    await ends('success');
+    await fails();
+    await fails();
+    assert.equal(breaker.state, 'closed', 'three calls are too few');
+    await fails();
+    assert.equal(breaker.state, 'open');
+    assert.ok(await isRejected(breaker));
+  });
+
+  it('stays closed while failures are half of the calls or fewer', async (context) => {
+    const { breaker, ends } = setUp(context, { volume: 2 });
+    for (let round = 0; round < 10; round += 1) {
+      await ends('success');
+      await ends('failure');
+    }
+    assert.equal(breaker.state, 'closed');
+  });
+
+  it('counts an answer judged as a failure although the call itself did not throw', async (context) => {
+    const { breaker, ends } = setUp(context);
+    await ends('failure');
+    await until(() => breaker.state === 'open');
+  });
+
+  it('says in whole seconds when to come back', async (context) => {
+    const long = setUp(context, { resetMs: 2500 });
+    await long.fails();
+    await assert.rejects(
+      long.breaker.run(async () => 'success' as const, byItself),
+      (error) => {
+        assert.ok(error instanceof CircuitOpenError);
+        assert.equal(error.retryAfterSeconds, 3);
+        return true;
+      },
+    );
+    const short = setUp(context, { resetMs: 200 });
+    await short.fails();
+    await assert.rejects(
+      short.breaker.run(async () => 'success' as const, byItself),
+      { retryAfterSeconds: 1 },
+    );
+  });
+
+  it('lets one call through after a while, and closes when it succeeds', async (context) => {
+    const { breaker, fails } = setUp(context, { resetMs: 20 });
+    await fails();
+    await until(() => breaker.state === 'half-open');
+    const { held, answer } = heldCall();
+    const probe = breaker.run(() => held, byItself);
+    assert.ok(await isRejected(breaker), 'the second call waits for the first');
+    answer('success');
+    await probe;
+    await until(() => breaker.state === 'closed');
+    assert.ok(!(await isRejected(breaker)));
+  });
+
+  it('opens again when the probe fails', async (context) => {
+    const { breaker, fails, events } = setUp(context, { resetMs: 20 });
+    await fails();
+    await until(() => breaker.state === 'half-open');
+    await fails();
+    assert.equal(events.filter((event) => event === 'open').length, 2);
+    await until(() => breaker.state === 'half-open');
+    assert.ok(!(await isRejected(breaker)));
+  });
+
+  it('judges a half-open circuit by the next call when the probe tells nothing', async (context) => {
+    for (const outcome of ['success', 'failure'] as const) {
+      const { breaker, fails, ends, events } = setUp(context, { resetMs: 20 });
+      await fails();
+      await until(() => breaker.state === 'half-open');
+      await ends('ignored');
+      await ends('ignored');
+      assert.equal(breaker.state, 'half-open', 'nothing was learned');
+      await ends(outcome);
+      const decision = outcome === 'success' ? 'close' : 'open';
+      await until(() => events.lastIndexOf(decision) > events.indexOf('ignored'));
+    }
+  });
+
+  it('lets only one call at a time take the place of a probe that told nothing', async (context) => {
+    const { breaker, fails, ends } = setUp(context, { resetMs: 20 });
+    await fails();
+    await until(() => breaker.state === 'half-open');
+    await ends('ignored');
+    const { held, answer } = heldCall();
+    const second = breaker.run(() => held, byItself);
+    assert.ok(await isRejected(breaker));
+    answer('success');
+    await second;
+    await until(() => breaker.state === 'closed');
+  });
+
+  it('is neither opened nor kept from opening by calls that tell nothing', async (context) => {
+    const ignoring = setUp(context, { volume: 3 });
+    for (let call = 0; call < 20; call += 1) await ignoring.ends('ignored');
+    assert.equal(ignoring.breaker.state, 'closed');
+    for (let call = 0; call < 3; call += 1) await ignoring.fails();
+    assert.equal(
+      ignoring.breaker.state,
+      'open',
+      'twenty calls that told nothing do not outweigh three failures',
+    );
+  });
+
+  it('does not count the calls it rejected', async (context) => {
+    const { breaker, fails } = setUp(context, { resetMs: 200 });
+    await fails();
+    await until(() => breaker.state === 'half-open');
+    const { held, answer } = heldCall();
+    const probe = breaker.run(() => held, byItself);
+    for (let call = 0; call < 50; call += 1) assert.ok(await isRejected(breaker));
+    answer('success');
+    await probe;
+    await until(() => breaker.state === 'closed');
+    await fails();
+    await fails();
+    assert.equal(breaker.state, 'open', 'fifty rejections do not outweigh two failures');
+  });
+
+  it('shows every event and state to metrics', async (context) => {
+    const { breaker, fails, ends, events, states } = setUp(context, { resetMs: 20 });
+    assert.deepEqual(states, [0]);
+    await fails();
+    await isRejected(breaker);
+    await until(() => breaker.state === 'half-open');
+    assert.equal(states.at(-1), 1);
+    await ends('ignored');
+    await ends('success');
+    await until(() => breaker.state === 'closed');
+    assert.deepEqual(
+      events.filter((event, index) => event !== events[index - 1]),
+      ['failure', 'open', 'reject', 'halfOpen', 'ignored', 'close', 'success'],
+    );
+    assert.equal(states.at(-1), 0);
+    assert.ok(states.includes(2));
+  });
+
+  it('logs its changes without the correlation id of the request that met them', async (context) => {
+    const { breaker, fails, ends, lines } = setUp(context, { resetMs: 20 });
+    await runInContext({ correlationId: 'unrelated', deadline: Deadline.after(1000) }, async () => {
+      await fails();
+      await until(() => breaker.state === 'half-open');
+      await ends('success');
+      await until(() => breaker.state === 'closed');
+    });
+    assert.deepEqual(
+      lines.map(({ level, msg, circuit, correlation_id }) => ({ level, msg, circuit, correlation_id })),
+      [
+        { level: 'warn', msg: 'circuit opened', circuit: 'orders', correlation_id: undefined },
+        { level: 'info', msg: 'circuit half-open', circuit: 'orders', correlation_id: undefined },
+        { level: 'info', msg: 'circuit closed', circuit: 'orders', correlation_id: undefined },
+      ],
+    );
+  });
+});

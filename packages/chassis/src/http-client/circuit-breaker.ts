@@ -1,0 +1,200 @@
+import Opossum from 'opossum';
+import type { Logger } from '../logging/logger.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { runInContext } from '../request-context.ts';
+
+/**
+ * What one call says about the upstream: it works, it fails, or nothing, because the call ended for a reason of the
+ * caller's (who went away, or would not wait).
+ */
+export type Outcome = 'success' | 'failure' | 'ignored';
+
+/** Tells the outcome of a call from how it ended. */
+export interface Judge<Result> {
+  onResult(result: Result): Outcome;
+  onError(error: unknown): Outcome;
+}
+
+export type CircuitState = 'closed' | 'half-open' | 'open';
+
+/** The circuit is open: the call was not made. */
+export class CircuitOpenError extends Error {
+  /** Seconds until the next call is let through as a probe; 1 or more, as `Retry-After` needs it. */
+  readonly retryAfterSeconds: number;
+
+  constructor(circuit: string, retryAfterSeconds: number) {
+    super(`the circuit of ${circuit} is open`);
+    this.name = 'CircuitOpenError';
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+export interface CircuitBreakerSettings {
+  /** Share of failed calls, in percent, above which the circuit opens. */
+  readonly errorPercent: number;
+  /** Calls within the window below which the circuit never opens. */
+  readonly volume: number;
+  /** Milliseconds of calls the circuit judges by; never more than `resetMs`, which bounds it. */
+  readonly windowMs: number;
+  /** Milliseconds an open circuit waits before it lets one call through as a probe. */
+  readonly resetMs: number;
+}
+
+export interface CircuitBreakerOptions extends CircuitBreakerSettings {
+  /** Name in metrics, logs and errors. */
+  readonly name: string;
+  readonly metrics: Pick<Metrics, 'circuitEvent' | 'circuitState'>;
+  readonly logger: Pick<Logger, 'info' | 'warn'>;
+}
+
+export interface CircuitBreaker {
+  readonly name: string;
+  readonly state: CircuitState;
+  /**
+   * Makes the call unless the circuit is open, and learns from how it ends. The call must end by itself: time is
+   * its own concern, because a call that hangs as the probe keeps the circuit half-open.
+   * @throws CircuitOpenError when the call is not let through; otherwise what the call throws
+   */
+  run<Result>(call: () => Promise<Result>, judge: Judge<Result>): Promise<Result>;
+  /** Stops the circuit's timers; every later call fails. */
+  shutdown(): void;
+}
+
+/** How opossum hears of an outcome: by the end of a promise that stands for the call. */
+interface Verdict {
+  succeed(): void;
+  fail(error: unknown): void;
+}
+
+const events = ['success', 'failure', 'reject', 'open', 'halfOpen', 'close'] as const;
+
+const stateNumbers = { closed: 0, 'half-open': 1, open: 2 } as const;
+
+/**
+ * A circuit breaker on opossum. opossum knows successes and failures only; a call that tells neither is taken out of
+ * its window again, and when it was the probe of a half-open circuit, the next call takes its place. Its `timeout`,
+ * `abortController` and `capacity` stay off: the first two are one for all calls in flight, and a full bulkhead
+ * would open the circuit of a healthy upstream.
+ */
+export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBreaker {
+  const { name, metrics, logger, resetMs } = options;
+  const circuit = new Opossum((start: () => Promise<void>) => start(), {
+    name,
+    timeout: false,
+    errorThresholdPercentage: options.errorPercent,
+    volumeThreshold: options.volume,
+    resetTimeout: resetMs,
+    // A longer window would still hold the old failures after a recovery, and one new failure would open it again.
+    rollingCountTimeout: Math.min(options.windowMs, resetMs),
+    rollingPercentilesEnabled: false,
+    enableSnapshots: false,
+  });
+  let openedAt = 0;
+  /** The verdict that closes or opens the half-open circuit. */
+  let probe: Verdict | undefined;
+  /** The probe told nothing; the next call is made in its place. */
+  let probeVacant = false;
+
+  for (const event of events) {
+    // The type of `on` has one overload an event; they all fit a listener without parameters.
+    circuit.on(event as 'open', () => {
+      metrics.circuitEvent(name, event);
+      metrics.circuitState(name, stateNumbers[stateOf(circuit)]);
+    });
+  }
+  metrics.circuitState(name, stateNumbers.closed);
+  circuit.on('reject', () => uncount(circuit.status.window[0]));
+  circuit.on('open', () => {
+    openedAt = performance.now();
+    endProbe();
+    // The line is about the upstream, not about the request that happened to be in hand.
+    runInContext(undefined, () => logger.warn({ circuit: name, retry_ms: resetMs }, 'circuit opened'));
+  });
+  circuit.on('halfOpen', () => {
+    runInContext(undefined, () => logger.info({ circuit: name }, 'circuit half-open'));
+  });
+  circuit.on('close', () => {
+    endProbe();
+    runInContext(undefined, () => logger.info({ circuit: name }, 'circuit closed'));
+  });
+
+  function endProbe(): void {
+    probe = undefined;
+    probeVacant = false;
+  }
+
+  function openError(): CircuitOpenError {
+    const leftMs = circuit.opened ? openedAt + resetMs - performance.now() : 0;
+    return new CircuitOpenError(name, Math.max(1, Math.ceil(leftMs / 1000)));
+  }
+
+  async function observe<Result>(
+    call: () => Promise<Result>,
+    judge: Judge<Result>,
+    verdict: Verdict,
+    uncountCall: () => void,
+  ): Promise<Result> {
+    function settle(outcome: Outcome, error?: unknown): void {
+      if (outcome === 'success') verdict.succeed();
+      else if (outcome === 'failure') verdict.fail(error);
+      else {
+        metrics.circuitEvent(name, 'ignored');
+        uncountCall();
+        if (probe === verdict) probeVacant = true;
+      }
+    }
+    let result: Result;
+    try {
+      result = await call();
+    } catch (error) {
+      settle(judge.onError(error), error);
+      throw error;
+    }
+    settle(judge.onResult(result), result);
+    return result;
+  }
+
+  return {
+    name,
+    get state() {
+      return stateOf(circuit);
+    },
+    async run<Result>(call: () => Promise<Result>, judge: Judge<Result>) {
+      if (probe !== undefined && probeVacant) {
+        probeVacant = false;
+        return observe(call, judge, probe, () => undefined);
+      }
+      const isProbe = circuit.halfOpen;
+      const bucket = circuit.status.window[0];
+      const attempt: { made?: Promise<Result> } = {};
+      const judged = circuit.fire(
+        () =>
+          new Promise<void>((succeed, fail) => {
+            const verdict = { succeed, fail };
+            if (isProbe) probe = verdict;
+            attempt.made = observe(call, judge, verdict, () => uncount(bucket));
+          }),
+      );
+      // The caller gets the call's own end; this promise only tells opossum.
+      judged.catch(() => undefined);
+      if (attempt.made === undefined) throw openError();
+      return attempt.made;
+    },
+    shutdown() {
+      circuit.shutdown();
+    },
+  };
+}
+
+function stateOf(circuit: Pick<Opossum, 'opened' | 'halfOpen'>): CircuitState {
+  if (circuit.opened) return 'open';
+  return circuit.halfOpen ? 'half-open' : 'closed';
+}
+
+/**
+ * Takes one call out of the window it was counted in: opossum divides failures by all calls, rejected and unjudged
+ * ones included, and would be slow to open beside many of them.
+ */
+function uncount(bucket: Opossum.Bucket | undefined): void {
+  if (bucket !== undefined) bucket.fires -= 1;
+}

@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import axios from 'axios';
+import { Deadline } from '../deadline.ts';
+import { Failure } from '../failure.ts';
+import { createLifecycle } from '../lifecycle/lifecycle.ts';
+import { createMetrics } from '../metrics/metrics.ts';
+import { runInContext } from '../request-context.ts';
+import { silentLogger } from '../testing.ts';
+import { CircuitOpenError } from './circuit-breaker.ts';
+import { CallerGoneError, createUpstream, reasonOf, UpstreamTimeoutError } from './upstream.ts';
+
+async function startStub(context: TestContext, behaviour: RequestListener) {
+  const requests: IncomingMessage[] = [];
+  const server = createServer((request, response) => {
+    requests.push(request);
+    behaviour(request, response);
+  });
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  async function stop(): Promise<void> {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+  context.after(stop);
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, requests, stop, server };
+}
+
+function open(context: TestContext, baseUrl: string, timeoutMs = 2000) {
+  const logger = silentLogger();
+  const metrics = createMetrics({ service: 'test', version: '0' });
+  const lifecycle = createLifecycle({ logger });
+  const upstream = createUpstream({
+    name: 'user-service',
+    baseUrl,
+    timeoutMs,
+    maxConnections: 4,
+    circuit: { errorPercent: 50, volume: 3, windowMs: 10_000, resetMs: 10_000 },
+    metrics,
+    logger,
+    lifecycle,
+  });
+  context.after(() => lifecycle.shutdown());
+  return { upstream, metrics, lifecycle };
+}
+
+async function thrownBy(call: Promise<unknown>): Promise<unknown> {
+  return call.then(
+    () => assert.fail('the call succeeded'),
+    (error: unknown) => error,
+  );
+}
+
+const within = <T>(ms: number, work: () => Promise<T>) =>
+  runInContext({ correlationId: 'abc', deadline: Deadline.after(ms) }, work);
+
+describe('upstream', () => {
+  it('reads an answer below the base URL, with the context of the request in hand', async (context) => {
+    const stub = await startStub(context, (_request, response) => {
+      response.setHeader('content-type', 'application/json').end('{"data":1}');
+    });
+    const { upstream } = open(context, `${stub.url}/base/`);
+    const answer = await within(1000, () =>
+      upstream.get<{ data: number }>('/api/users/1', { params: { limit: 2 } }),
+    );
+    assert.equal(answer.data.data, 1);
+    const { url, headers } = stub.requests[0] ?? {};
+    assert.equal(url, '/base/api/users/1?limit=2');
+    assert.equal(headers?.['x-correlation-id'], 'abc');
+    const ms = Number(headers?.['x-request-timeout-ms']);
+    assert.ok(ms > 500 && ms <= 1000, String(ms));
+  });
+
+  it('gives a call its own time when the request allows more, or when there is no request', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream } = open(context, stub.url);
+    await within(60_000, () => upstream.get('/'));
+    await upstream.get('/', { timeoutMs: 300 });
+    const [normal, own] = stub.requests.map(({ headers }) => Number(headers['x-request-timeout-ms']));
+    assert.ok(normal !== undefined && normal > 1500 && normal < 2000, String(normal));
+    assert.ok(own !== undefined && own > 200 && own < 300, String(own));
+  });
+
+  it('keeps its connections', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream } = open(context, stub.url);
+    let connections = 0;
+    stub.server.on('connection', () => {
+      connections += 1;
+    });
+    for (let call = 0; call < 20; call += 1) await upstream.get('/');
+    // A connection whose answer has only just ended may not be free for the very next call.
+    assert.ok(connections <= 2, `${connections} connections for 20 calls`);
+  });
+
+  it('rejects a status outside of 2xx with the answer', async (context) => {
+    const stub = await startStub(context, (_request, response) => {
+      response
+        .writeHead(404, { 'x-problem': 'user-not-found', 'content-type': 'application/json' })
+        .end('{"a":1}');
+    });
+    const { upstream } = open(context, stub.url);
+    for (let call = 0; call < 5; call += 1) {
+      const error = await thrownBy(upstream.get('/'));
+      assert.ok(axios.isAxiosError(error));
+      assert.equal(error.response?.status, 404);
+      assert.equal(error.code, 'ERR_BAD_REQUEST');
+      assert.deepEqual(error.response?.data, { a: 1 });
+    }
+    assert.equal(upstream.breaker.state, 'closed');
+  });
+
+  it('opens its circuit on failures of the service, each told by its reason', async (context) => {
+    let behaviour: RequestListener = () => undefined;
+    const stub = await startStub(context, (request, response) => behaviour(request, response));
+    const { upstream } = open(context, stub.url, 50);
+    const silent = await thrownBy(upstream.get('/'));
+    assert.ok(silent instanceof UpstreamTimeoutError);
+    assert.equal(reasonOf(silent), 'timeout');
+    behaviour = (_request, response) => response.writeHead(500).end();
+    assert.equal(reasonOf(await thrownBy(upstream.get('/'))), 'error');
+    await stub.stop();
+    assert.equal(reasonOf(await thrownBy(upstream.get('/'))), 'unreachable');
+    assert.equal(upstream.breaker.state, 'open');
+    const rejected = await thrownBy(upstream.get('/'));
+    assert.ok(rejected instanceof CircuitOpenError);
+    assert.equal(reasonOf(rejected), 'circuit_open');
+  });
+
+  it('does not take it for a failure that what the service depends on is away', async (context) => {
+    const stub = await startStub(context, (_request, response) => {
+      response.writeHead(503, { 'x-problem': 'dependency-unavailable' }).end();
+    });
+    const { upstream } = open(context, stub.url);
+    for (let call = 0; call < 5; call += 1) await thrownBy(upstream.get('/'));
+    assert.equal(upstream.breaker.state, 'closed');
+  });
+
+  it('takes its own unavailability for a failure', async (context) => {
+    const stub = await startStub(context, (_request, response) => {
+      response.writeHead(503, { 'x-problem': 'database-unavailable' }).end();
+    });
+    const { upstream } = open(context, stub.url);
+    for (let call = 0; call < 3; call += 1) await thrownBy(upstream.get('/'));
+    assert.equal(upstream.breaker.state, 'open');
+  });
+
+  it('does not blame the service when the caller would not wait, and does when only hops took a little', async (context) => {
+    const stub = await startStub(context, () => undefined);
+    const { upstream } = open(context, stub.url, 100);
+    for (let call = 0; call < 5; call += 1) {
+      const error = await within(20, () => thrownBy(upstream.get('/')));
+      assert.ok(error instanceof UpstreamTimeoutError);
+      assert.equal(error.shortened, true);
+    }
+    assert.equal(upstream.breaker.state, 'closed');
+    await Promise.all([1, 2, 3].map(() => within(96, () => thrownBy(upstream.get('/')))));
+    assert.equal(upstream.breaker.state, 'open');
+  });
+
+  it('calls nobody when no time is left', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream } = open(context, stub.url);
+    const error = await within(0, () => thrownBy(upstream.get('/')));
+    assert.ok(error instanceof Failure);
+    assert.equal(error.code, 'deadline-exceeded');
+    assert.equal(stub.requests.length, 0);
+  });
+
+  it('learns nothing from a caller who went away', async (context) => {
+    const { upstream } = open(context, 'http://127.0.0.1:9');
+    for (let call = 0; call < 5; call += 1) {
+      await thrownBy(upstream.call(() => Promise.reject(new CallerGoneError())));
+    }
+    assert.equal(upstream.breaker.state, 'closed');
+  });
+
+  it('counts and measures its calls by outcome', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream, metrics } = open(context, stub.url);
+    await upstream.get('/');
+    await thrownBy(upstream.call(() => Promise.reject(new CallerGoneError())));
+    const { body } = await metrics.render();
+    assert.match(
+      body,
+      /http_client_request_duration_seconds_count\{upstream="user-service",outcome="answered"\} 1/,
+    );
+    assert.match(
+      body,
+      /http_client_request_duration_seconds_count\{upstream="user-service",outcome="caller_gone"\} 1/,
+    );
+    assert.match(body, /circuit_breaker_events_total\{circuit="user-service",event="success"\} 1/);
+    assert.match(body, /circuit_breaker_events_total\{circuit="user-service",event="ignored"\} 1/);
+    assert.match(body, /circuit_breaker_state\{circuit="user-service"\} 0/);
+    assert.match(body, /pool_connections\{pool="user-service",state="idle"\} 1/);
+  });
+
+  it('closes its connections at shutdown', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream, lifecycle } = open(context, stub.url);
+    await upstream.get('/');
+    await lifecycle.shutdown();
+    const { socket } = stub.requests[0] ?? {};
+    if (socket !== undefined && !socket.destroyed)
+      await new Promise((closed) => socket.once('close', closed));
+    await thrownBy(upstream.get('/'));
+    assert.equal(stub.requests.length, 1);
+  });
+});

@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { gatewayOperations } from '@zerda/contracts/gateway';
+import { ask, jsonByPath, sendJson, startGateway } from '../testing.ts';
+
+const at = '2026-01-31T12:00:00.000Z';
+const user = {
+  id: 1,
+  name: 'Alice Johnson',
+  email: 'alice@example.com',
+  role: 'admin',
+  created_at: at,
+  updated_at: at,
+};
+const order = {
+  id: 1,
+  user_id: 1,
+  product: 'Laptop',
+  quantity: 1,
+  total: 999.99,
+  status: 'completed',
+  created_at: at,
+  updated_at: at,
+};
+const none = { count: 0, total: 0 };
+
+const userBodies = {
+  '/api/users/1': { status: 'success', data: user },
+  '/api/users/stats': { status: 'success', data: { users: 3 } },
+  '/api/users/health': {
+    status: 'success',
+    data: { service: 'user-service', status: 'healthy', users_count: 3 },
+  },
+};
+const orderBodies = {
+  '/api/orders/user/1': { status: 'success', data: [order], page: { next: null, total: 7 } },
+  '/api/orders/stats': {
+    status: 'success',
+    data: {
+      orders: 5,
+      by_status: {
+        pending: { count: 2, total: 79.5 },
+        processing: none,
+        shipped: { count: 1, total: 20 },
+        completed: { count: 2, total: 1549.97 },
+        cancelled: none,
+      },
+    },
+  },
+  '/api/orders/health': {
+    status: 'success',
+    data: { service: 'order-service', status: 'healthy', orders_count: 5 },
+  },
+};
+
+const whole = { users: jsonByPath(userBodies), orders: jsonByPath(orderBodies) };
+
+describe('GET /api/users/{id}/profile', () => {
+  const { schema } = gatewayOperations.getProfile.answer;
+
+  it('shows the user with their orders', async (context) => {
+    const gateway = await startGateway(context, whole);
+    const answer = await ask(`${gateway.url}/api/users/1/profile`, {
+      headers: { 'x-correlation-id': 'abc' },
+    });
+    assert.equal(answer.status, 200);
+    assert.deepEqual(schema.parse(JSON.parse(answer.text)), {
+      status: 'success',
+      data: { user, orders: [order], total_orders: 7 },
+    });
+    for (const { requests } of [gateway.users, gateway.orders]) {
+      assert.equal(requests[0]?.headers['x-correlation-id'], 'abc');
+      const ms = Number(requests[0]?.headers['x-request-timeout-ms']);
+      assert.ok(ms > 0 && ms <= 5000, String(ms));
+    }
+  });
+
+  it('asks both services at once', async (context) => {
+    const gateway = await startGateway(context, {
+      users: jsonByPath(userBodies, 200),
+      orders: jsonByPath(orderBodies, 200),
+    });
+    const startedAt = performance.now();
+    assert.equal((await ask(`${gateway.url}/api/users/1/profile`)).status, 200);
+    const tookMs = performance.now() - startedAt;
+    assert.ok(tookMs < 350, `${tookMs} ms`);
+  });
+
+  it('says why orders are missing: unreachable, error, timeout, circuit_open', async (context) => {
+    const gateway = await startGateway(context, { ...whole, upstreamTimeoutMs: 100, circuit: { volume: 4 } });
+    async function missing(reason: string): Promise<void> {
+      const answer = await ask(`${gateway.url}/api/users/1/profile`);
+      assert.equal(answer.status, 200, answer.text);
+      assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, {
+        user,
+        orders: null,
+        total_orders: null,
+        degraded: [{ part: 'orders', reason }],
+      });
+    }
+    gateway.orders.behaviour = (_incoming, response) => sendJson(response, 200, 'no envelope');
+    await missing('error');
+    gateway.orders.behaviour = (_incoming, response) => sendJson(response, 500, {});
+    await missing('error');
+    gateway.orders.behaviour = () => undefined;
+    await missing('timeout');
+    await gateway.orders.stop();
+    await missing('unreachable');
+    await missing('circuit_open');
+  });
+
+  it('leaves a slow part out in time for a client that waits only so long', async (context) => {
+    const gateway = await startGateway(context, { ...whole, orders: () => undefined });
+    const answer = await ask(`${gateway.url}/api/users/1/profile`, {
+      headers: { 'x-request-timeout-ms': '400' },
+    });
+    assert.deepEqual(JSON.parse(answer.text).data.degraded, [{ part: 'orders', reason: 'timeout' }]);
+    const ms = Number(gateway.orders.requests[0]?.headers['x-request-timeout-ms']);
+    assert.ok(ms > 0 && ms <= 380, `${ms} ms leave no time to answer without the part`);
+  });
+
+  it('knows no profile of a user whom nobody knows', async (context) => {
+    const gateway = await startGateway(context, {
+      ...whole,
+      users: (_incoming, response) =>
+        sendJson(response, 404, { detail: 'No user 1.' }, { 'x-problem': 'user-not-found' }),
+    });
+    const answer = await ask(`${gateway.url}/api/users/1/profile`);
+    assert.equal(answer.status, 404);
+    const problem = JSON.parse(answer.text);
+    assert.equal(problem.type, '/problems/user-not-found');
+    assert.equal(problem.detail, 'No user 1.');
+    assert.equal(problem.correlation_id, answer.headers['x-correlation-id']);
+  });
+
+  it('refuses an id that is none without asking anybody', async (context) => {
+    const gateway = await startGateway(context, whole);
+    const answer = await ask(`${gateway.url}/api/users/abc/profile`);
+    assert.equal(answer.status, 400);
+    assert.equal(gateway.users.requests.length, 0);
+  });
+
+  it('fails with the cause when the user cannot be had', async (context) => {
+    const gateway = await startGateway(context, { ...whole, upstreamTimeoutMs: 100 });
+    async function failsWith(code: string, status: number, retryAfter?: string): Promise<void> {
+      const answer = await ask(`${gateway.url}/api/users/1/profile`);
+      assert.equal(answer.headers['content-type'], 'application/problem+json; charset=utf-8');
+      assert.deepEqual([JSON.parse(answer.text).type, answer.status], [`/problems/${code}`, status]);
+      assert.equal(answer.headers['retry-after'], retryAfter);
+    }
+    gateway.users.behaviour = (_incoming, response) =>
+      sendJson(response, 503, {}, { 'x-problem': 'database-unavailable', 'retry-after': '2' });
+    await failsWith('database-unavailable', 503, '2');
+    gateway.users.behaviour = () => undefined;
+    await failsWith('upstream-timeout', 504);
+    await gateway.users.stop();
+    await failsWith('upstream-failed', 502);
+    await failsWith('upstream-unavailable', 503, '10');
+  });
+
+  it('does not wait for the orders once there is no user', async (context) => {
+    const gateway = await startGateway(context, { users: jsonByPath({}), orders: () => undefined });
+    const startedAt = performance.now();
+    assert.equal((await ask(`${gateway.url}/api/users/1/profile`)).status, 404);
+    assert.ok(performance.now() - startedAt < 1000);
+  });
+});
+
+describe('GET /api/dashboard', () => {
+  const { schema } = gatewayOperations.getDashboard.answer;
+  const userNumbers = { total_users: 3 };
+  const orderNumbers = { total_orders: 5, pending_orders: 2, completed_orders: 2, total_revenue: 1549.97 };
+
+  it('shows the numbers of both services', async (context) => {
+    const gateway = await startGateway(context, whole);
+    const answer = await ask(`${gateway.url}/api/dashboard`);
+    assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, { ...userNumbers, ...orderNumbers });
+  });
+
+  it('shows what it has when one of them is away', async (context) => {
+    const first = await startGateway(context, whole);
+    await first.orders.stop();
+    const withoutOrders = schema.parse(JSON.parse((await ask(`${first.url}/api/dashboard`)).text)).data;
+    assert.deepEqual(withoutOrders, {
+      ...userNumbers,
+      total_orders: null,
+      pending_orders: null,
+      completed_orders: null,
+      total_revenue: null,
+      degraded: [{ part: 'orders', reason: 'unreachable' }],
+    });
+    const second = await startGateway(context, whole);
+    await second.users.stop();
+    const withoutUsers = schema.parse(JSON.parse((await ask(`${second.url}/api/dashboard`)).text)).data;
+    assert.deepEqual(withoutUsers, {
+      total_users: null,
+      ...orderNumbers,
+      degraded: [{ part: 'users', reason: 'unreachable' }],
+    });
+  });
+
+  it('is unavailable when both are away', async (context) => {
+    const gateway = await startGateway(context, whole);
+    await Promise.all([gateway.users.stop(), gateway.orders.stop()]);
+    const answer = await ask(`${gateway.url}/api/dashboard`);
+    assert.equal(answer.status, 503);
+    assert.equal(answer.headers['retry-after'], '1');
+    assert.match(JSON.parse(answer.text).detail, /users: unreachable, orders: unreachable/);
+  });
+});
+
+describe('GET /api/health', () => {
+  const { schema } = gatewayOperations.getHealth.answer;
+
+  it('shows what each service says of itself', async (context) => {
+    const gateway = await startGateway(context, whole);
+    const answer = await ask(`${gateway.url}/api/health`);
+    assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, {
+      gateway: 'healthy',
+      services: {
+        user_service: userBodies['/api/users/health'].data,
+        order_service: orderBodies['/api/orders/health'].data,
+      },
+      overall_status: 'healthy',
+    });
+  });
+
+  it('is still answered, as degraded, when services are away', async (context) => {
+    const gateway = await startGateway(context, whole);
+    await gateway.orders.stop();
+    const one = await ask(`${gateway.url}/api/health`);
+    assert.equal(one.status, 200);
+    assert.deepEqual(schema.parse(JSON.parse(one.text)).data, {
+      gateway: 'healthy',
+      services: {
+        user_service: userBodies['/api/users/health'].data,
+        order_service: { service: 'order-service', status: 'unhealthy', reason: 'unreachable' },
+      },
+      overall_status: 'degraded',
+    });
+    await gateway.users.stop();
+    const both = await ask(`${gateway.url}/api/health`);
+    assert.equal(both.status, 200);
+    assert.equal(schema.parse(JSON.parse(both.text)).data.services.user_service.status, 'unhealthy');
+  });
+});

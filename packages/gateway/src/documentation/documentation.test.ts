@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { silentLogger, testMetrics } from '@zerda/chassis/testing';
+import { documents } from '@zerda/contracts/openapi/documents';
+import { problemCodes, problemType, problemTypes } from '@zerda/contracts/problems';
+import supertest from 'supertest';
+import { createApp } from '../app.ts';
+import type { Upstreams } from '../upstreams.ts';
+import { type ApiDocument, apiPage } from './api-page.ts';
+import { html } from './html.ts';
+
+const app = createApp({
+  // No page asks a service.
+  upstreams: {} as Upstreams,
+  logger: silentLogger(),
+  metrics: testMetrics(),
+  requestTimeoutMs: 1000,
+});
+
+async function pageAt(path: string) {
+  return supertest(app).get(path).expect(200).expect('content-type', /html/);
+}
+
+function attributes(text: string, name: string): string[] {
+  return [...text.matchAll(new RegExp(`\\s${name}="([^"]*)"`, 'g'))].map(([, value]) => value ?? '');
+}
+
+describe('documentation', () => {
+  it('serves the OpenAPI document of all services', async () => {
+    const answer = await supertest(app).get('/openapi.json').expect(200).expect('content-type', /json/);
+    assert.deepEqual(answer.body, JSON.parse(JSON.stringify(documents.gateway)));
+  });
+
+  it('shows every operation with its path, parameters, problems and an example', async () => {
+    const { text } = await pageAt('/docs');
+    for (const [path, methods] of Object.entries((documents.gateway as unknown as ApiDocument).paths)) {
+      for (const [method, operation] of Object.entries(methods)) {
+        assert.ok(text.includes(`<section id="${operation.operationId}">`), operation.operationId);
+        assert.ok(text.includes(`${method.toUpperCase()} ${path}`), path);
+      }
+    }
+    assert.ok(text.includes('curl http://localhost:8000/api/dashboard'));
+    assert.ok(text.includes('&quot;email&quot;:&quot;john@example.com&quot;'), 'the example of a new user');
+    assert.ok(text.includes('<a href="/problems/email-taken">'));
+    assert.ok(text.includes('Idempotency-Key'));
+  });
+
+  it('lets the browser load nothing but its own stylesheet', async () => {
+    for (const path of ['/docs', '/problems', '/problems/not-found']) {
+      const { headers, text } = await pageAt(path);
+      const policy = String(headers['content-security-policy']);
+      assert.match(policy, /default-src 'none'; style-src 'self';/);
+      assert.doesNotMatch(policy, /unsafe|https?:/);
+      assert.doesNotMatch(text, /<script|<img|<iframe|\sstyle=|\son\w+=|<style/i);
+      assert.deepEqual(attributes(text, 'src'), []);
+    }
+    await supertest(app)
+      .get('/docs/style.css')
+      .expect(200)
+      .expect('content-type', /css/)
+      .expect(/--text/);
+  });
+
+  it('has no dead link', async () => {
+    const seen = new Set<string>();
+    const pending = ['/docs'];
+    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+      if (seen.has(path)) continue;
+      seen.add(path);
+      const { text, type } = await supertest(app).get(path).expect(200);
+      if (type !== 'text/html') continue;
+      const ids = attributes(text, 'id');
+      assert.equal(new Set(ids).size, ids.length, `an id twice on ${path}`);
+      for (const href of attributes(text, 'href')) {
+        if (href.startsWith('#')) assert.ok(ids.includes(href.slice(1)), `${path} has no ${href}`);
+        else pending.push(href);
+      }
+    }
+    assert.ok(seen.has('/problems') && seen.has('/docs/style.css') && seen.has('/openapi.json'));
+    assert.equal([...seen].filter((path) => path.startsWith('/problems/')).length, problemCodes.length);
+  });
+
+  it('explains every kind of problem where its type points to', async () => {
+    const list = (await pageAt('/problems')).text;
+    for (const code of problemCodes) {
+      assert.ok(list.includes(`href="${problemType(code)}"`), code);
+      const { text } = await pageAt(problemType(code));
+      assert.ok(text.includes(html`${problemTypes[code].title}`.markup), code);
+      assert.ok(text.includes(html`${problemTypes[code].description}`.markup), code);
+      assert.ok(text.includes(`Status ${problemTypes[code].status}`), code);
+    }
+    await supertest(app)
+      .get('/problems/constructor')
+      .expect(404)
+      .expect('content-type', /problem\+json/);
+  });
+
+  it('answers another method than GET with 405', async () => {
+    for (const path of ['/docs', '/docs/style.css', '/problems', '/problems/not-found', '/openapi.json']) {
+      await supertest(app)
+        .post(path)
+        .expect(405)
+        .expect('allow', 'GET, HEAD')
+        .expect('content-type', /problem\+json/);
+      await supertest(app).head(path).expect(200);
+    }
+  });
+
+  it('escapes what the document says', () => {
+    const text = apiPage({
+      info: { title: '<b>&"\'', version: '1' },
+      paths: {},
+      components: { schemas: { '"><script>': { type: 'string', description: '<i>`<u>`' } } },
+    });
+    assert.doesNotMatch(text, /<b>|<i>|<u>|<script>/);
+    assert.ok(text.includes('&lt;b&gt;&amp;&quot;&#39;'));
+  });
+});

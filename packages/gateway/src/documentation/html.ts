@@ -1,0 +1,34 @@
+/** Markup that is safe to put into a page as it is. */
+export class Html {
+  readonly markup: string;
+
+  constructor(markup: string) {
+    this.markup = markup;
+  }
+}
+
+type Content = string | number | Html | undefined | readonly Content[];
+
+/** Builds markup from a template: every text put in is escaped, nothing is where undefined is put in. */
+export function html(strings: TemplateStringsArray, ...contents: readonly Content[]): Html {
+  return new Html(String.raw({ raw: strings }, ...contents.map(render)));
+}
+
+function render(content: Content): string {
+  if (content === undefined) return '';
+  if (content instanceof Html) return content.markup;
+  if (typeof content === 'object') return content.map(render).join('');
+  return escapeText(String(content));
+}
+
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function escapeText(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => entities[character] ?? '');
+}

@@ -1,0 +1,450 @@
+import assert from 'node:assert/strict';
+import { type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { describe, it } from 'node:test';
+import { recordingLogger } from '@zerda/chassis/testing';
+import { ask, sendJson, startGateway, until } from './testing.ts';
+
+async function readAll(incoming: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of incoming) text += chunk;
+  return text;
+}
+
+/** Sends bytes as they are and collects what comes back until the connection ends. */
+function exchangeBytes(port: number, bytes: string): Promise<{ text: string; error: Error | undefined }> {
+  return new Promise((resolve) => {
+    let text = '';
+    let error: Error | undefined;
+    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+    socket.setEncoding('latin1');
+    socket.setTimeout(5000, () => socket.destroy(new Error('no answer')));
+    socket.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    socket.on('error', (thrown) => {
+      error = thrown;
+    });
+    socket.on('close', () => resolve({ text, error }));
+  });
+}
+
+describe('forwarding', () => {
+  it('passes method, path, query and body on unchanged, and status, headers and body back', async (context) => {
+    const gateway = await startGateway(context);
+    for (const [method, path] of [
+      ['GET', '/api/users?limit=5&cursor=%20a+b'],
+      ['POST', '/api/users'],
+      ['PUT', '/api/users/%31'],
+      ['DELETE', '/api/users/1?x=1&x=2'],
+    ] as const) {
+      const body = method === 'GET' ? '' : '{"name":"Ünï"}';
+      let seen = {};
+      gateway.users.behaviour = async (incoming, response) => {
+        seen = { method: incoming.method, url: incoming.url, body: await readAll(incoming) };
+        response.writeHead(418, { etag: '"7"', 'set-cookie': ['a=1', 'b=2'] }).end('short and stout');
+      };
+      const answer = await ask(gateway.url + path, {
+        method,
+        ...(body !== '' && { body, headers: { 'content-length': String(Buffer.byteLength(body)) } }),
+      });
+      assert.deepEqual(seen, { method, url: path, body });
+      assert.equal(answer.status, 418);
+      assert.equal(answer.headers.etag, '"7"');
+      assert.deepEqual(answer.headers['set-cookie'], ['a=1', 'b=2']);
+      assert.equal(answer.text, 'short and stout');
+    }
+  });
+
+  it('sends each service what is its own', async (context) => {
+    const gateway = await startGateway(context);
+    await ask(`${gateway.url}/api/users/1`);
+    await ask(`${gateway.url}/api/orders/1`);
+    assert.deepEqual(
+      gateway.users.requests.map(({ url }) => url),
+      ['/api/users/1'],
+    );
+    assert.deepEqual(
+      gateway.orders.requests.map(({ url }) => url),
+      ['/api/orders/1'],
+    );
+  });
+
+  it('understands a URL in absolute form', async (context) => {
+    const gateway = await startGateway(context);
+    const { text } = await exchangeBytes(
+      gateway.port,
+      'GET http://example.test/api/users/1?a=b HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n',
+    );
+    assert.match(text, /^HTTP\/1\.1 200 /);
+    assert.equal(gateway.users.requests[0]?.url, '/api/users/1?a=b');
+  });
+
+  it('keeps a given length', async (context) => {
+    const gateway = await startGateway(context);
+    await ask(`${gateway.url}/api/users`, { method: 'POST', body: '{}', headers: { 'content-length': '2' } });
+    await ask(`${gateway.url}/api/users`, { method: 'POST', headers: { 'content-length': '0' } });
+    assert.deepEqual(
+      gateway.users.requests.map(({ headers }) => [headers['content-length'], headers['transfer-encoding']]),
+      [
+        ['2', undefined],
+        ['0', undefined],
+      ],
+    );
+  });
+
+  it('keeps headers that concern one connection on that connection, both ways', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => {
+        response.writeHead(200, {
+          connection: 'x-private, close',
+          'x-private': 'service',
+          'x-public': 'service',
+          'keep-alive': 'timeout=1',
+          'proxy-authenticate': 'Basic',
+          trailer: 'x-sum',
+          upgrade: 'h2c',
+        });
+        response.end('{}');
+      },
+    });
+    const answer = await ask(`${gateway.url}/api/users/1`, {
+      headers: {
+        connection: 'close, X-Private',
+        'x-private': 'client',
+        'x-public': 'client',
+        te: 'trailers',
+        'proxy-authorization': 'Basic abc',
+        'proxy-connection': 'keep-alive',
+        expect: '100-continue',
+      },
+    });
+    const sent = gateway.users.requests[0]?.headers ?? {};
+    assert.equal(sent['x-public'], 'client');
+    for (const name of ['x-private', 'te', 'proxy-authorization', 'proxy-connection', 'expect']) {
+      assert.equal(sent[name], undefined, name);
+    }
+    assert.equal(sent.connection, 'keep-alive');
+    assert.equal(answer.headers['x-public'], 'service');
+    for (const name of ['x-private', 'proxy-authenticate', 'trailer', 'upgrade']) {
+      assert.equal(answer.headers[name], undefined, name);
+    }
+    assert.notEqual(answer.headers['keep-alive'], 'timeout=1');
+  });
+
+  it('tells the service who asks and for what, and does not believe the client about it', async (context) => {
+    const gateway = await startGateway(context);
+    await ask(`${gateway.url}/api/users/1`, {
+      headers: {
+        host: 'shop.test',
+        'x-forwarded-for': '10.1.2.3',
+        'x-forwarded-host': 'evil.test',
+        'x-forwarded-proto': 'gopher',
+        forwarded: 'for=evil',
+        via: '1.0 cache',
+      },
+    });
+    const sent = gateway.users.requests[0]?.headers ?? {};
+    assert.equal(sent['x-forwarded-for'], '10.1.2.3, 127.0.0.1');
+    assert.equal(sent['x-forwarded-host'], 'shop.test');
+    assert.equal(sent['x-forwarded-proto'], 'http');
+    assert.equal(sent.forwarded, undefined);
+    assert.equal(sent.via, '1.0 cache, 1.1 zerda');
+    assert.equal(sent.host, `127.0.0.1:${gateway.users.port}`);
+  });
+
+  it('hands the correlation id and the time that is left on to the service', async (context) => {
+    const gateway = await startGateway(context, { upstreamTimeoutMs: 2000 });
+    const answer = await ask(`${gateway.url}/api/users/1`, { headers: { 'x-correlation-id': 'abc-1' } });
+    await ask(`${gateway.url}/api/users/1`, { headers: { 'x-request-timeout-ms': '500' } });
+    await ask(`${gateway.url}/api/users/1`, { headers: { 'x-request-timeout-ms': '600000' } });
+    const [first, second, third] = gateway.users.requests.map(({ headers }) => headers);
+    assert.equal(answer.headers['x-correlation-id'], 'abc-1');
+    assert.equal(first?.['x-correlation-id'], 'abc-1');
+    assert.ok(second?.['x-correlation-id'], 'one is made when the client gives none');
+    const [ownMs, callersMs, longMs] = [first, second, third].map((headers) =>
+      Number(headers?.['x-request-timeout-ms']),
+    );
+    assert.ok(ownMs !== undefined && ownMs > 1000 && ownMs <= 2000, String(ownMs));
+    assert.ok(callersMs !== undefined && callersMs > 100 && callersMs <= 500, String(callersMs));
+    assert.ok(longMs !== undefined && longMs <= 2000, String(longMs));
+  });
+
+  it("replaces the service's security headers and ids by its own instead of doubling them", async (context) => {
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) =>
+        sendJson(
+          response,
+          200,
+          {},
+          { 'x-frame-options': 'ALLOWALL', 'x-correlation-id': 'other', server: 'stub' },
+        ),
+    });
+    const answer = await ask(`${gateway.url}/api/users/1`, { headers: { 'x-correlation-id': 'mine' } });
+    const names = answer.rawHeaders
+      .filter((_value, index) => index % 2 === 0)
+      .map((name) => name.toLowerCase());
+    assert.equal(new Set(names).size, names.length, names.join(' '));
+    assert.equal(answer.headers['x-frame-options'], 'SAMEORIGIN');
+    assert.equal(answer.headers['x-correlation-id'], 'mine');
+    assert.match(String(answer.headers['content-security-policy']), /default-src 'self'/);
+    assert.equal(answer.headers['x-content-type-options'], 'nosniff');
+  });
+
+  it('passes header bytes outside of ASCII back unchanged', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => response.writeHead(200, { 'x-name': 'caf\u00e9' }).end('{}'),
+    });
+    const { text } = await exchangeBytes(
+      gateway.port,
+      'GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+    );
+    assert.match(text, /x-name: caf\u00e9\r\n/);
+  });
+
+  it('answers without a body where there is none: HEAD, 204 and 304', async (context) => {
+    const gateway = await startGateway(context);
+    gateway.users.behaviour = (_incoming, response) =>
+      response.writeHead(200, { 'content-length': '17' }).end();
+    const head = await ask(`${gateway.url}/api/users/1`, { method: 'HEAD' });
+    assert.deepEqual([head.status, head.headers['content-length'], head.text], [200, '17', '']);
+    for (const status of [204, 304]) {
+      gateway.users.behaviour = (_incoming, response) => response.writeHead(status, { etag: '"1"' }).end();
+      const answer = await ask(`${gateway.url}/api/users/1`);
+      assert.deepEqual([answer.status, answer.headers.etag, answer.text], [status, '"1"', '']);
+    }
+  });
+
+  it('ignores interim answers of the service', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => {
+        response.writeEarlyHints({ link: '</style.css>; rel=preload' });
+        sendJson(response, 200, { final: true });
+      },
+    });
+    const answer = await ask(`${gateway.url}/api/users/1`);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.link, undefined);
+    assert.equal(answer.text, '{"final":true}');
+  });
+
+  it('shows the head and each piece of an answer before the next one is there', async (context) => {
+    let next: (piece: string | undefined) => void = () => undefined;
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => {
+        response.flushHeaders();
+        next = (piece) => (piece === undefined ? response.end() : response.write(piece));
+      },
+    });
+    const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
+      request(`${gateway.url}/api/users/1`, { agent: false }, resolve).on('error', reject).end();
+    });
+    let text = '';
+    incoming.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+    });
+    next('first ');
+    await until(() => text === 'first ', 'the first piece');
+    next('second');
+    await until(() => text === 'first second', 'the second piece');
+    next(undefined);
+    await until(() => incoming.complete, 'the end');
+  });
+
+  it('shows the service each piece of a request before the next one is sent, and answers meanwhile', async (context) => {
+    let received = '';
+    const gateway = await startGateway(context, {
+      users: (incoming, response) => {
+        incoming.setEncoding('utf8').on('data', (chunk) => {
+          received += chunk;
+          response.write(`got ${chunk};`);
+        });
+        incoming.on('end', () => response.end('end'));
+      },
+    });
+    const outgoing = request(`${gateway.url}/api/users`, { method: 'POST', agent: false });
+    let answered = '';
+    outgoing.on('response', (incoming) => {
+      incoming.setEncoding('utf8').on('data', (chunk) => {
+        answered += chunk;
+      });
+    });
+    outgoing.write('one');
+    await until(() => received === 'one', 'the first piece at the service');
+    assert.equal(gateway.users.requests[0]?.headers['transfer-encoding'], 'chunked');
+    await until(() => answered === 'got one;', 'the answer to the first piece');
+    outgoing.write('two');
+    await until(() => answered === 'got one;got two;', 'the answer to the second piece');
+    outgoing.end();
+    await until(() => answered.endsWith('end'), 'the end');
+  });
+
+  it('reads no faster from the service than the client takes', async (context) => {
+    const megabytes = 64;
+    let written = 0;
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => {
+        const piece = Buffer.alloc(1024 * 1024);
+        const more = (): void => {
+          while (written < megabytes) {
+            written += 1;
+            if (!response.write(piece)) {
+              response.once('drain', more);
+              return;
+            }
+          }
+          response.end();
+        };
+        more();
+      },
+    });
+    const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
+      request(`${gateway.url}/api/users/1`, { agent: false }, resolve).on('error', reject).end();
+    });
+    let seen = 0;
+    let seenAt = performance.now();
+    await until(() => {
+      if (written !== seen) [seen, seenAt] = [written, performance.now()];
+      return written > 0 && performance.now() - seenAt > 150;
+    }, 'the service to be held back');
+    assert.ok(written < megabytes, `${written} MB were taken although the client reads nothing`);
+    let size = 0;
+    for await (const chunk of incoming) size += chunk.length;
+    assert.equal(size, megabytes * 1024 * 1024);
+  });
+
+  it('lets a client that expects 100-continue go on', async (context) => {
+    const gateway = await startGateway(context, {
+      users: async (incoming, response) => sendJson(response, 201, { got: await readAll(incoming) }),
+    });
+    const outgoing = request(`${gateway.url}/api/users`, {
+      method: 'POST',
+      agent: false,
+      headers: { expect: '100-continue', 'content-length': '4' },
+    });
+    outgoing.flushHeaders();
+    await new Promise((resolve) => outgoing.once('continue', resolve));
+    const answered = new Promise<IncomingMessage>((resolve) => outgoing.once('response', resolve));
+    outgoing.end('body');
+    assert.equal(await readAll(await answered), '{"got":"body"}');
+  });
+
+  it('ends the call to the service when the client goes away, before and during the answer', async (context) => {
+    const gateway = await startGateway(context);
+    for (const startsAnswer of [false, true]) {
+      let closed = false;
+      let arrived = false;
+      gateway.users.behaviour = (_incoming, response) => {
+        arrived = true;
+        response.on('close', () => {
+          closed = true;
+        });
+        if (startsAnswer) response.write('half');
+      };
+      const outgoing = request(`${gateway.url}/api/users/1`, { agent: false });
+      outgoing.on('error', () => undefined);
+      let began = false;
+      outgoing.on('response', (incoming) => {
+        began = true;
+        incoming.on('error', () => undefined);
+      });
+      outgoing.end();
+      await until(() => (startsAnswer ? began : arrived), 'the call');
+      outgoing.destroy();
+      await until(() => closed, 'the end of the call to the service');
+    }
+    assert.equal(gateway.upstreams.users.breaker.state, 'closed');
+  });
+
+  it('cuts the connection when the service breaks off, whatever the framing', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await startGateway(context, { logger });
+    for (const headers of [{ 'content-length': '100' }, { 'transfer-encoding': 'chunked' }]) {
+      gateway.users.behaviour = (_incoming, response) => {
+        response.writeHead(200, headers).write('half');
+        setImmediate(() => response.destroy());
+      };
+      await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+      const old = await exchangeBytes(gateway.port, 'GET /api/users/1 HTTP/1.0\r\n\r\n');
+      assert.equal((old.error as NodeJS.ErrnoException | undefined)?.code, 'ECONNRESET');
+    }
+    assert.equal(lines.filter(({ msg }) => msg === 'answer broke off').length, 4);
+    assert.ok(
+      lines.every(({ msg, correlation_id }) => msg !== 'answer broke off' || correlation_id !== undefined),
+    );
+  });
+
+  it('gives the client an early answer whole, and sends the service no more of the body', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) =>
+        sendJson(response, 413, { title: 'too large' }, { 'x-problem': 'payload-too-large' }),
+    });
+    const chunk = Buffer.alloc(64 * 1024);
+    for (const headers of [
+      { 'content-length': String(1024 * 1024 * 1024) },
+      { 'transfer-encoding': 'chunked' },
+    ]) {
+      const answer = await new Promise((resolve, reject) => {
+        const outgoing = request(`${gateway.url}/api/users`, { method: 'POST', agent: false, headers });
+        let sending = true;
+        outgoing.on('error', reject);
+        outgoing.on('response', async (incoming) => {
+          sending = false;
+          const text = await readAll(incoming).catch(reject);
+          outgoing.off('error', reject).on('error', () => undefined);
+          resolve({ status: incoming.statusCode, connection: incoming.headers.connection, text });
+        });
+        const send = (): void => {
+          if (!sending) return;
+          if (outgoing.write(chunk)) setImmediate(send);
+          else outgoing.once('drain', send);
+        };
+        send();
+      });
+      assert.deepEqual(answer, { status: 413, connection: 'close', text: '{"title":"too large"}' });
+      await until(() => gateway.users.requests.at(-1)?.socket.destroyed === true, 'the end of the upload');
+    }
+    assert.equal((await ask(`${gateway.url}/api/users`)).status, 413, 'the gateway still serves');
+  });
+
+  it('gives an early answer whole also to a client that sends everything before it reads', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => sendJson(response, 413, { title: 'too large' }),
+    });
+    const size = 8 * 1024 * 1024;
+    const head = `POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`;
+    const socket = connect(gateway.port, '127.0.0.1');
+    context.after(() => socket.destroy());
+    await new Promise<void>((sent, failed) => {
+      socket.on('error', failed);
+      socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(size)]), () => sent());
+    });
+    let text = '';
+    for await (const chunk of socket) text += chunk;
+    assert.match(
+      text,
+      /^HTTP\/1\.1 413 [\s\S]*\r\nConnection: close\r\n[\s\S]*\{"title":"too large"\}\r\n0\r\n\r\n$/,
+    );
+  });
+
+  it('serves the next request on a connection although the one before was cut short', async (context) => {
+    const gateway = await startGateway(context);
+    await gateway.users.stop();
+    const size = 1024 * 1024;
+    const first = `POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`;
+    const second = 'GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+    const { text } = await exchangeBytes(gateway.port, first + second);
+    assert.match(text, /^HTTP\/1\.1 502 [\s\S]*HTTP\/1\.1 200 /);
+  });
+
+  it('keeps the connection of the client for its next request', async (context) => {
+    const gateway = await startGateway(context, {
+      users: async (incoming, response) => sendJson(response, 200, { got: await readAll(incoming) }),
+    });
+    const two = 'POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none';
+    const last = 'POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntwo';
+    const { text } = await exchangeBytes(gateway.port, two + last);
+    assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, 2);
+    assert.match(text, /\{"got":"one"\}[\s\S]*\{"got":"two"\}/);
+  });
+});

@@ -1,0 +1,184 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { TestContext } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { createUpstream, type UpstreamOptions } from '@zerda/chassis/http-client/upstream';
+import type { Logger } from '@zerda/chassis/logging/logger';
+import { silentLogger, testMetrics } from '@zerda/chassis/testing';
+import { createApp } from './app.ts';
+import type { Upstreams } from './upstreams.ts';
+
+/** A server for one test on a free port of this machine. */
+export interface TestServer {
+  readonly server: Server;
+  readonly port: number;
+  readonly url: string;
+  /** Drops every connection and stops listening. */
+  stop(): Promise<void>;
+}
+
+/** Serves until the test ends; `port` 0 takes a free one. */
+export async function startServer(
+  context: TestContext,
+  listener: RequestListener,
+  port = 0,
+): Promise<TestServer> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  const address = server.address() as AddressInfo;
+  async function stop(): Promise<void> {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+  context.after(stop);
+  return { server, port: address.port, url: `http://127.0.0.1:${address.port}`, stop };
+}
+
+/** A stub service whose behaviour a test can replace at any time. */
+export interface StubService extends TestServer {
+  behaviour: RequestListener;
+  /** Requests that have come, in order. */
+  readonly requests: IncomingMessage[];
+}
+
+export async function startStub(
+  context: TestContext,
+  behaviour: RequestListener = answerEmpty,
+): Promise<StubService> {
+  const requests: IncomingMessage[] = [];
+  const server = await startServer(context, (incoming, response) => {
+    requests.push(incoming);
+    stub.behaviour(incoming, response);
+  });
+  const stub: StubService = { ...server, behaviour, requests };
+  return stub;
+}
+
+const answerEmpty: RequestListener = (incoming, response) => {
+  incoming.resume();
+  sendJson(response, 200, { status: 'success', data: {} });
+};
+
+/** Answers with JSON as the services do. */
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers });
+  response.end(JSON.stringify(body));
+}
+
+/** Answers with JSON by path; 404 elsewhere. */
+export function jsonByPath(bodies: Readonly<Record<string, unknown>>, delayMs = 0): RequestListener {
+  return async (incoming, response) => {
+    if (delayMs > 0) await wait(delayMs);
+    const body = bodies[incoming.url ?? ''];
+    if (body === undefined) sendJson(response, 404, { detail: 'no such path' }, { 'x-problem': 'not-found' });
+    else sendJson(response, 200, body);
+  };
+}
+
+/** A gateway in front of two stub services. */
+export interface TestGateway extends TestServer {
+  readonly users: StubService;
+  readonly orders: StubService;
+  readonly upstreams: Upstreams;
+}
+
+export interface TestGatewayOptions {
+  readonly users?: RequestListener;
+  readonly orders?: RequestListener;
+  readonly upstreamTimeoutMs?: number;
+  readonly requestTimeoutMs?: number;
+  readonly circuit?: Partial<UpstreamOptions['circuit']>;
+  readonly logger?: Logger;
+}
+
+export async function startGateway(
+  context: TestContext,
+  options: TestGatewayOptions = {},
+): Promise<TestGateway> {
+  const logger = options.logger ?? silentLogger();
+  const metrics = testMetrics();
+  const closes: (() => Promise<void> | void)[] = [];
+  const lifecycle = {
+    onShutdown: (_name: string, close: () => Promise<void> | void) => void closes.push(close),
+  };
+  const users = await startStub(context, options.users);
+  const orders = await startStub(context, options.orders);
+  const create = (name: string, baseUrl: string) =>
+    createUpstream({
+      name,
+      baseUrl,
+      timeoutMs: options.upstreamTimeoutMs ?? 5000,
+      maxConnections: 16,
+      circuit: { errorPercent: 50, volume: 3, windowMs: 10_000, resetMs: 10_000, ...options.circuit },
+      metrics,
+      logger,
+      lifecycle,
+    });
+  const upstreams = { users: create('user-service', users.url), orders: create('order-service', orders.url) };
+  const requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
+  const server = await startServer(context, createApp({ upstreams, logger, metrics, requestTimeoutMs }));
+  context.after(async () => {
+    for (const close of closes) await close();
+  });
+  return { ...server, users, orders, upstreams };
+}
+
+export interface TestRequest {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string | string[]>>;
+  readonly body?: string | Buffer;
+}
+
+export interface TestAnswer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly rawHeaders: readonly string[];
+  readonly text: string;
+}
+
+/** Makes one request on a connection of its own and reads the whole answer. */
+export function ask(
+  url: string,
+  { method = 'GET', headers = {}, body }: TestRequest = {},
+): Promise<TestAnswer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { method, headers, agent: false }, (incoming) => {
+      let text = '';
+      incoming.setEncoding('utf8');
+      incoming.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      incoming.on('error', reject);
+      incoming.on('end', () => {
+        const { statusCode = 0, headers: received, rawHeaders } = incoming;
+        resolve({ status: statusCode, headers: received, rawHeaders, text });
+      });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+/** Waits until something holds; fails after five seconds. */
+export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
+  const giveUpAt = performance.now() + 5000;
+  while (!condition()) {
+    if (performance.now() > giveUpAt) throw new Error(`waited in vain for ${what}`);
+    await wait(2);
+  }
+}
