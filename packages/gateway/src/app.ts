@@ -3,6 +3,7 @@ import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
+import { createSecurityHeaders } from '@zerda/chassis/http/security-headers';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { gatewayOperations } from '@zerda/contracts/gateway';
@@ -14,7 +15,6 @@ import { createProfile } from './aggregates/profile.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
 import { createFrontDoor } from './front-door.ts';
 import { createMatch, createRoutes } from './routes.ts';
-import { securityHeaders } from './security-headers.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface AppDependencies {
@@ -32,7 +32,7 @@ export function createApp({
   metrics,
   requestTimeoutMs,
 }: AppDependencies): RequestListener {
-  const headers = securityHeaders();
+  const setSecurityHeaders = createSecurityHeaders();
   const observe = createRequestObserver({ logger, metrics, requestTimeoutMs });
   const frontDoor = createFrontDoor({ match: createMatch(createRoutes(upstreams)), logger });
   const aggregates = createApiRouter(gatewayOperations, {
@@ -50,9 +50,10 @@ export function createApp({
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
-    for (const [name, value] of headers) response.setHeader(name, value);
-    observe(request, response, () => {
-      if (!frontDoor(request, response)) app(request, response);
-    });
+    setSecurityHeaders(request, response, () =>
+      observe(request, response, () => {
+        if (!frontDoor(request, response)) app(request, response);
+      }),
+    );
   };
 }

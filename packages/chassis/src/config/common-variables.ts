@@ -63,11 +63,14 @@ export function databaseVariables() {
   };
 }
 
-/** The variables of a service that calls others through circuit breakers. */
-export function upstreamVariables() {
+/**
+ * The variables of a service that calls others through circuit breakers.
+ * @param defaults.timeoutMs default of UPSTREAM_TIMEOUT_MS, in milliseconds; 5000 unless given
+ */
+export function upstreamVariables({ timeoutMs = 5000 }: { readonly timeoutMs?: number } = {}) {
   return {
     UPSTREAM_TIMEOUT_MS: milliseconds(1)
-      .default(5000)
+      .default(timeoutMs)
       .describe('Milliseconds an upstream has to answer a call, within the deadline of the request.'),
     UPSTREAM_CONNECTIONS: count(1).default(128).describe('Connections to each upstream at most.'),
     CIRCUIT_ERROR_PERCENT: percentage()

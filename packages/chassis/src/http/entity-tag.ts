@@ -1,3 +1,5 @@
+import { Failure } from '../failure.ts';
+
 /** Tells whether a write may go ahead on the version it would change. */
 export type IfMatch = (version: number) => boolean;
 
@@ -14,6 +16,15 @@ export function parseIfMatch(header: string | undefined): IfMatch | undefined {
   if (header === undefined) return undefined;
   const tags = listOf(header);
   return tags.includes('*') ? () => true : (version) => tags.includes(entityTag(version));
+}
+
+/**
+ * Lets a write go on only on a version its caller named; without `If-Match` it is unconditional.
+ * @throws Failure `precondition-failed` with the current version's tag
+ */
+export function requireMatch(ifMatch: IfMatch | undefined, version: number): void {
+  if (ifMatch === undefined || ifMatch(version)) return;
+  throw new Failure('precondition-failed', { headers: { ETag: entityTag(version) } });
 }
 
 /** Whether `If-None-Match` names the current version, by weak comparison (RFC 9110, section 13.1.2). */

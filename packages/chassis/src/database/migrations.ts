@@ -1,0 +1,99 @@
+import { readdir } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { PGlite, Results } from '@electric-sql/pglite';
+import { runner } from 'node-pg-migrate';
+import pg from 'pg';
+import { StartupError } from '../startup-error.ts';
+
+/** A connection that migrations run on. */
+type Client = pg.ClientBase;
+
+const table = 'schema_migrations';
+
+export interface MigrationOptions {
+  /** Folder of numbered SQL files. */
+  readonly folder: URL;
+  /** Applies what is pending; when false, pending migrations are an error. */
+  readonly apply: boolean;
+}
+
+/**
+ * Brings PostgreSQL to the newest migration. Replicas that start together wait for one another: each migration is
+ * applied once.
+ * @throws StartupError when the database cannot be reached, a migration fails (it is undone), or one is pending
+ */
+export async function migratePostgres(
+  url: string,
+  options: MigrationOptions & { readonly connectTimeoutMs: number },
+): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: options.connectTimeoutMs });
+  // What breaks while nobody waits for an answer shows at the next query.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+  } catch (error) {
+    throw new StartupError(
+      `the database cannot be reached: ${(error as Error).message || (error as NodeJS.ErrnoException).code}`,
+    );
+  }
+  try {
+    await migrate(client, options);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Brings PGlite to the newest migration. */
+export async function migratePglite(lite: PGlite, options: MigrationOptions): Promise<void> {
+  await migrate(asClient(lite), options);
+}
+
+async function migrate(client: Client, { folder, apply }: MigrationOptions): Promise<void> {
+  if (!apply) return requireNothingPending(client, folder);
+  try {
+    await runner({
+      dbClient: client,
+      dir: fileURLToPath(folder),
+      direction: 'up',
+      migrationsTable: table,
+      advisoryLockMode: 'wait',
+      log: () => undefined,
+    });
+  } catch (error) {
+    throw new StartupError(`a migration failed and was undone: ${(error as Error).message}`, 1, {
+      cause: error,
+    });
+  }
+}
+
+async function requireNothingPending(client: Client, folder: URL): Promise<void> {
+  const pending = new Set(
+    (await readdir(folder)).filter((file) => file.endsWith('.sql')).map((file) => basename(file, '.sql')),
+  );
+  const { rows } = await client.query(`select to_regclass('${table}') is not null as migrated`);
+  if (rows[0]?.migrated) {
+    const applied = await client.query(`select name from ${table}`);
+    for (const { name } of applied.rows) pending.delete(name);
+  }
+  if (pending.size === 0) return;
+  throw new StartupError(
+    `pending migrations: ${[...pending].sort().join(', ')}; apply them first, or set MIGRATE_ON_START=true`,
+    78,
+  );
+}
+
+/** As much of pg's client as node-pg-migrate uses, on PGlite: its protocol takes parameters only in single statements. */
+function asClient(lite: PGlite): Client {
+  async function query(statement: string | { text: string; values?: unknown[] }, values?: unknown[]) {
+    if (typeof statement !== 'string') return withCount(await lite.query(statement.text, statement.values));
+    if (values !== undefined) return withCount(await lite.query(statement, values));
+    return withCount((await lite.exec(statement)).at(-1));
+  }
+  return { query } as unknown as Client;
+}
+
+function withCount(results: Results | undefined): Pick<pg.QueryResult, 'rows' | 'rowCount'> {
+  const rows = (results?.rows ?? []) as pg.QueryResultRow[];
+  return { rows, rowCount: rows.length };
+}

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { it } from 'node:test';
+import { sql } from 'drizzle-orm';
+import { Deadline } from '../deadline.ts';
+import { Failure } from '../failure.ts';
+import { runInContext } from '../request-context.ts';
+import { silentLogger } from '../testing.ts';
+import type { Database, Queries } from './database.ts';
+import { openPostgres } from './postgres-database.ts';
+import { describeOnEachEngine } from './testing.ts';
+
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof Failure && error.code === 'database-unavailable' && error.headers['Retry-After'] === '1';
+
+async function backendOf(tx: Queries): Promise<number> {
+  const { rows } = (await tx.execute(sql`select pg_backend_pid() as pid`)) as unknown as {
+    rows: [{ pid: number }];
+  };
+  return rows[0].pid;
+}
+
+async function count(database: Database): Promise<unknown> {
+  const { rows } = (await database.read((db) =>
+    db.execute(sql`select count(*) as n from numbers`),
+  )) as unknown as {
+    rows: { n: number }[];
+  };
+  return rows[0]?.n;
+}
+
+describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) => {
+  async function openNumbers(): Promise<Database> {
+    const database = await open();
+    await database.write((tx) => tx.execute(sql`create table numbers (n int primary key)`));
+    return database;
+  }
+
+  it('survives that the connection of a transaction is cut between two statements, and uses no dead one again', async () => {
+    const database = await openNumbers();
+    const { pool } = database as ReturnType<typeof openPostgres>;
+    for (let round = 0; round < 3; round += 1) {
+      const cut = database.write(async (tx) => {
+        const pid = await backendOf(tx);
+        await terminate(pid);
+        await tx.execute(sql`insert into numbers values (1)`);
+      });
+      await assert.rejects(cut, isUnavailable);
+    }
+    assert.equal(await count(database), 0);
+    assert.equal(pool.waiting, 0);
+    await database.write((tx) => tx.execute(sql`insert into numbers values (1)`));
+  });
+
+  async function terminate(pid: number): Promise<void> {
+    const other = await open();
+    await other.read((db) => db.execute(sql`select pg_terminate_backend(${pid}, 5000)`));
+  }
+
+  it('gives every connection back, whatever becomes of the transaction', async () => {
+    const database = await openNumbers();
+    const { pool } = database as ReturnType<typeof openPostgres>;
+    await Promise.allSettled(
+      Array.from({ length: 200 }, (_, n) =>
+        database.write(async (tx) => {
+          await tx.execute(sql`insert into numbers values (${n % 50})`);
+          if (n % 3 === 0) throw new Error('no');
+        }),
+      ),
+    );
+    assert.equal(pool.size, pool.idle);
+    assert.equal(await count(database), 50);
+  });
+
+  it('runs a transaction again after a deadlock, and the caller sees none', async () => {
+    const database = await openNumbers();
+    await database.write((tx) => tx.execute(sql`insert into numbers values (1), (2)`));
+    let attempts = 0;
+    let arrived = 0;
+    const both = new Promise<void>((resolve) => {
+      void (async () => {
+        while (arrived < 2) await new Promise(setImmediate);
+        resolve();
+      })();
+    });
+    const crossing = (first: number, second: number) =>
+      database.write(async (tx) => {
+        attempts += 1;
+        await tx.execute(sql`update numbers set n = n where n = ${first}`);
+        arrived += 1;
+        await both;
+        await tx.execute(sql`update numbers set n = n where n = ${second}`);
+      });
+    await Promise.all([crossing(1, 2), crossing(2, 1)]);
+    assert.ok(attempts >= 3, `${attempts} attempts`);
+  });
+
+  it('does not run a transaction again for somebody who no longer waits', async () => {
+    const database = await openNumbers();
+    let attempts = 0;
+    const expired = runInContext({ correlationId: 'test', deadline: Deadline.after(0) }, () =>
+      database.write(async (tx) => {
+        attempts += 1;
+        await tx.execute(sql`do $$ begin raise exception 'again' using errcode = '40001'; end $$`);
+      }),
+    );
+    await assert.rejects(expired);
+    assert.equal(attempts, 1);
+  });
+
+  it('says that the database is away when the connection breaks while the commit is under way', async () => {
+    // A relay in between cuts the connection at the word commit, as a network would.
+    const target = new URL(process.env.TEST_DATABASE_URL ?? '');
+    const sockets: Socket[] = [];
+    const relay = createServer((client) => {
+      const server = connect(Number(target.port), target.hostname);
+      sockets.push(client, server);
+      client.on('data', (chunk) => {
+        if (chunk.includes('commit')) client.destroy();
+        else server.write(chunk);
+      });
+      server.pipe(client);
+      for (const socket of [client, server]) socket.on('error', () => undefined);
+      client.on('close', () => server.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    target.port = String((relay.address() as AddressInfo).port);
+    const database = openPostgres({
+      url: target.href,
+      poolSize: 1,
+      connectTimeoutMs: 2000,
+      statementTimeoutMs: 2000,
+      logger: silentLogger(),
+    });
+    await assert.rejects(
+      database.write((tx) => tx.execute(sql`select 1`)),
+      isUnavailable,
+    );
+    assert.equal(database.pool.size, 0, 'the broken connection is gone, so the next call gets a new one');
+    await database.read((db) => db.execute(sql`select 1`));
+    await database.close();
+    for (const socket of sockets) socket.destroy();
+    relay.close();
+  });
+
+  it('ends a statement that takes too long', async () => {
+    const database = openPostgres({
+      url: process.env.TEST_DATABASE_URL ?? '',
+      poolSize: 1,
+      connectTimeoutMs: 2000,
+      statementTimeoutMs: 50,
+      logger: silentLogger(),
+    });
+    await assert.rejects(
+      database.read((db) => db.execute(sql`select pg_sleep(10)`)),
+      isUnavailable,
+    );
+    await database.close();
+  });
+});
+
+it('PostgreSQL database: says that it is away when nobody listens', async () => {
+  const closed = createServer().listen(0, '127.0.0.1');
+  await once(closed, 'listening');
+  const { port } = closed.address() as AddressInfo;
+  closed.close();
+  await once(closed, 'close');
+  const database = openPostgres({
+    url: `postgres://nobody@127.0.0.1:${port}/none`,
+    poolSize: 1,
+    connectTimeoutMs: 500,
+    statementTimeoutMs: 500,
+    logger: silentLogger(),
+  });
+  await assert.rejects(
+    database.read((db) => db.execute(sql`select 1`)),
+    isUnavailable,
+  );
+  await assert.rejects(
+    database.write((tx) => tx.execute(sql`select 1`)),
+    isUnavailable,
+  );
+  await database.close();
+});

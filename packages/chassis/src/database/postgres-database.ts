@@ -1,0 +1,99 @@
+import { drizzle } from 'drizzle-orm/node-postgres';
+import pg from 'pg';
+import type { Logger } from '../logging/logger.ts';
+import type { Database, Queries } from './database.ts';
+import { asFailure } from './database-errors.ts';
+import { int8, parseInt8 } from './int8.ts';
+import { createNestingGuard } from './nesting-guard.ts';
+import { repeatedly } from './repeat.ts';
+
+export interface PostgresOptions {
+  readonly url: string;
+  /** Connections at most. */
+  readonly poolSize: number;
+  /** Milliseconds to wait for a connection. */
+  readonly connectTimeoutMs: number;
+  /** Milliseconds a statement may take. */
+  readonly statementTimeoutMs: number;
+  readonly logger: Logger;
+}
+
+export interface PostgresDatabase extends Database {
+  readonly pool: { size: number; idle: number; waiting: number };
+}
+
+pg.types.setTypeParser(int8, parseInt8);
+
+/** PostgreSQL through a pool. Connections are made when first needed, so a database that is away is no error here. */
+export function openPostgres({ logger, ...options }: PostgresOptions): PostgresDatabase {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolSize,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    statement_timeout: options.statementTimeoutMs,
+  });
+  const guard = createNestingGuard();
+  pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection broke'));
+  // One that is in use tells its user by the next query; without a listener the event would end the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+
+  return {
+    engine: 'postgres',
+    pool: {
+      get size() {
+        return pool.totalCount;
+      },
+      get idle() {
+        return pool.idleCount;
+      },
+      get waiting() {
+        return pool.waitingCount;
+      },
+    },
+    async read(work) {
+      guard.outside();
+      try {
+        return await work(drizzle(pool) as unknown as Queries);
+      } catch (error) {
+        throw asFailure(error);
+      }
+    },
+    async write(work) {
+      guard.outside();
+      try {
+        return await guard.transaction(() => repeatedly(() => transaction(pool, work)));
+      } catch (error) {
+        throw asFailure(error);
+      }
+    },
+    close: () => pool.end(),
+  };
+}
+
+/**
+ * Begins and commits by hand: drizzle's own transaction does not look at what COMMIT answers, and after an error that
+ * `work` kept to itself PostgreSQL answers it with ROLLBACK. A connection whose state is unknown is closed.
+ */
+async function transaction<T>(pool: pg.Pool, work: (tx: Queries) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let settled = false;
+  try {
+    await client.query('begin');
+    const result = await work(drizzle(client) as unknown as Queries);
+    const { command } = await client.query('commit');
+    settled = true;
+    if (command !== 'COMMIT')
+      throw new Error('the transaction was rolled back: a statement in it had failed');
+    return result;
+  } catch (error) {
+    if (!settled) {
+      settled = await client.query('rollback').then(
+        () => true,
+        () => false,
+      );
+    }
+    throw error;
+  } finally {
+    client.release(!settled);
+  }
+}

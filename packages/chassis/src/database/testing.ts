@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
+import { silentLogger } from '../testing.ts';
+import type { Database } from './database.ts';
+import { migratePglite, migratePostgres } from './migrations.ts';
+import { openPglite } from './pglite-database.ts';
+import { openPostgres } from './postgres-database.ts';
+
+/** Opens an empty, migrated database; it is closed when the suite ends. */
+export type OpenDatabase = () => Promise<Database>;
+
+export interface EngineSuiteOptions {
+  /** Folder of migrations to apply; none by default. */
+  readonly migrations?: URL;
+  /** Engines to run on; both by default. */
+  readonly engines?: readonly Database['engine'][];
+}
+
+/**
+ * Runs one suite on PGlite and on PostgreSQL at TEST_DATABASE_URL. Where there is none the second is a skipped test
+ * that says so; with REQUIRE_POSTGRES=1 it fails.
+ */
+export function describeOnEachEngine(
+  title: string,
+  { migrations, engines = ['pglite', 'postgres'] }: EngineSuiteOptions,
+  suite: (open: OpenDatabase) => void,
+): void {
+  if (engines.includes('pglite')) {
+    describe(`${title} (PGlite)`, () => withClosing(suite, () => openTestPglite(migrations)));
+  }
+  if (!engines.includes('postgres')) return;
+  const url = process.env.TEST_DATABASE_URL;
+  if (url !== undefined) {
+    describe(`${title} (PostgreSQL)`, () => suiteOnPostgres(suite, url, migrations));
+  } else if (process.env.REQUIRE_POSTGRES === '1') {
+    it(`${title} (PostgreSQL)`, () => {
+      throw new Error('REQUIRE_POSTGRES=1, but TEST_DATABASE_URL is not set');
+    });
+  } else {
+    it(
+      `${title} (PostgreSQL): skipped, no PostgreSQL was found on this machine`,
+      { skip: true },
+      () => undefined,
+    );
+  }
+}
+
+/** A migrated PGlite in memory. */
+export async function openTestPglite(migrations?: URL): Promise<Database> {
+  const database = await openPglite();
+  if (migrations !== undefined) await migratePglite(database.lite, { folder: migrations, apply: true });
+  return database;
+}
+
+function withClosing(suite: (open: OpenDatabase) => void, open: OpenDatabase): void {
+  const opened: Database[] = [];
+  after(async () => {
+    for (const database of opened) await database.close();
+  });
+  suite(async () => {
+    const database = await open();
+    opened.push(database);
+    return database;
+  });
+}
+
+/** Each opened database is one of its own on the server, dropped at the end. */
+function suiteOnPostgres(
+  suite: (open: OpenDatabase) => void,
+  url: string,
+  migrations: URL | undefined,
+): void {
+  const names: string[] = [];
+  let admin: pg.Client;
+  before(async () => {
+    admin = new pg.Client({ connectionString: url });
+    await admin.connect();
+  });
+  withClosing(suite, async () => {
+    const name = `test_${randomUUID().replaceAll('-', '')}`;
+    await admin.query(`create database ${name}`);
+    names.push(name);
+    const own = new URL(url);
+    own.pathname = `/${name}`;
+    if (migrations !== undefined) {
+      await migratePostgres(own.href, { folder: migrations, apply: true, connectTimeoutMs: 5000 });
+    }
+    return openPostgres({
+      url: own.href,
+      poolSize: 32,
+      connectTimeoutMs: 5000,
+      statementTimeoutMs: 30_000,
+      logger: silentLogger(),
+    });
+  });
+  after(async () => {
+    for (const name of names) await admin.query(`drop database ${name} with (force)`);
+    await admin.end();
+  });
+}
