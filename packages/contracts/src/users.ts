@@ -5,7 +5,9 @@ import { pageQuery } from './protocol/page.ts';
 import { count, id, idText, instant, line } from './protocol/values.ts';
 
 /** What a user may do: everything, or what is their own. */
-export const userRole = z.enum(['admin', 'user']);
+export const userRoles = ['admin', 'user'] as const;
+
+export const userRole = z.enum(userRoles);
 
 export type UserRole = z.infer<typeof userRole>;
 

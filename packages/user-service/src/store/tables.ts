@@ -1,0 +1,26 @@
+import { userRoles } from '@zerda/contracts/users';
+import { integer, pgTable, smallint, text, timestamp } from 'drizzle-orm/pg-core';
+
+const instant = { withTimezone: true, precision: 3 } as const;
+
+/** As `migrations/` makes it. */
+export const users = pgTable('users', {
+  id: integer().primaryKey().generatedAlwaysAsIdentity(),
+  name: text().notNull(),
+  email: text().notNull(),
+  role: text({ enum: userRoles }).notNull(),
+  /** Goes up by one with each change; shown as the `ETag`. */
+  version: integer().notNull().default(1),
+  createdAt: timestamp('created_at', instant).notNull().defaultNow(),
+  updatedAt: timestamp('updated_at', instant).notNull().defaultNow(),
+});
+
+/** A row of users. */
+export type StoredUser = typeof users.$inferSelect;
+
+/** As `migrations/` makes it. */
+export const userCounters = pgTable('user_counters', {
+  /** Id of the user modulo 16. */
+  slot: smallint().primaryKey(),
+  users: integer().notNull(),
+});

@@ -1,0 +1,116 @@
+import type { Database, Queries } from '@zerda/chassis/database/database';
+import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
+import { Failure } from '@zerda/chassis/failure';
+import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
+import {
+  type Answered,
+  type KeptAnswer,
+  type KeyedRequest,
+  once,
+} from '@zerda/chassis/idempotency/idempotency';
+import type { NewUser, UserChange, UserRole } from '@zerda/contracts/users';
+import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import { type StoredUser, users } from './tables.ts';
+import { countUser, readUserCount } from './user-counter.ts';
+
+/** Which users a list has. */
+export interface UserSelection {
+  /** Only ids above this one. */
+  readonly after?: number | undefined;
+  /** Rows at most. */
+  readonly limit: number;
+  readonly role?: UserRole | undefined;
+}
+
+/** The users, each write in a transaction of its own. */
+export interface UserStore {
+  /** Users in the order of their ids. */
+  list(selection: UserSelection): Promise<StoredUser[]>;
+  /** @throws Failure `user-not-found` */
+  find(id: number): Promise<StoredUser>;
+  /** The number of all users. */
+  count(): Promise<number>;
+  /**
+   * Stores a user, and with it what a repeat of the request is answered with.
+   * @throws Failure `email-taken`, and those of `once`
+   */
+  create<Body>(
+    user: NewUser,
+    request: KeyedRequest | undefined,
+    answer: (user: StoredUser) => KeptAnswer<Body>,
+  ): Promise<Answered<Body>>;
+  /** @throws Failure `user-not-found`, `precondition-failed`, `email-taken` */
+  update(id: number, change: UserChange, ifMatch?: IfMatch): Promise<StoredUser>;
+  /** @throws Failure `user-not-found`, `precondition-failed` */
+  remove(id: number, ifMatch?: IfMatch): Promise<void>;
+}
+
+export function createUserStore(database: Database): UserStore {
+  return {
+    list: (selection) => database.read((db) => selectUsers(db, selection)),
+    async find(id) {
+      const [user] = await database.read((db) => db.select().from(users).where(eq(users.id, id)));
+      return found(user);
+    },
+    count: () => database.read(readUserCount),
+    create: (user, request, answer) =>
+      once(database, request, async (tx) => answer(await insertUser(tx, user))),
+    update: (id, change, ifMatch) =>
+      database.write(async (tx) => {
+        const { version } = await lockUser(tx, id, ifMatch);
+        const [changed] = await uniqueEmail(() =>
+          tx
+            .update(users)
+            .set({ ...change, version: version + 1, updatedAt: sql`now()` })
+            .where(eq(users.id, id))
+            .returning(),
+        );
+        return found(changed);
+      }),
+    remove: (id, ifMatch) =>
+      database.write(async (tx) => {
+        await lockUser(tx, id, ifMatch);
+        await tx.delete(users).where(eq(users.id, id));
+        await countUser(tx, id, -1);
+      }),
+  };
+}
+
+/** The query of a list: by key, so that its cost does not depend on how far into the list it is. */
+export function selectUsers(db: Queries, { after = 0, limit, role }: UserSelection) {
+  return db
+    .select()
+    .from(users)
+    .where(and(gt(users.id, after), role === undefined ? undefined : eq(users.role, role)))
+    .orderBy(asc(users.id))
+    .limit(limit);
+}
+
+/** Stores a user in a transaction that is open already. */
+export async function insertUser(tx: Queries, user: NewUser): Promise<StoredUser> {
+  const [stored] = await uniqueEmail(() => tx.insert(users).values(user).returning());
+  const inserted = found(stored);
+  await countUser(tx, inserted.id, 1);
+  return inserted;
+}
+
+/** Keeps every other writer of this user waiting until the transaction ends. */
+async function lockUser(tx: Queries, id: number, ifMatch: IfMatch | undefined): Promise<StoredUser> {
+  const [row] = await tx.select().from(users).where(eq(users.id, id)).for('update');
+  const user = found(row);
+  requireMatch(ifMatch, user.version);
+  return user;
+}
+
+async function uniqueEmail<T>(statement: () => Promise<T>): Promise<T> {
+  try {
+    return await statement();
+  } catch (error) {
+    throw isUniqueViolation(error, 'users_email_key') ? new Failure('email-taken') : error;
+  }
+}
+
+function found(user: StoredUser | undefined): StoredUser {
+  if (user === undefined) throw new Failure('user-not-found');
+  return user;
+}
