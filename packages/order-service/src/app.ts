@@ -1,0 +1,36 @@
+import { createApiRouter } from '@zerda/chassis/http/api-router';
+import { serveOpenApi } from '@zerda/chassis/http/open-api';
+import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
+import { createRequestObserver } from '@zerda/chassis/http/request-observer';
+import { createSecurityHeaders } from '@zerda/chassis/http/security-headers';
+import type { Logger } from '@zerda/chassis/logging/logger';
+import type { Metrics } from '@zerda/chassis/metrics/metrics';
+import { documents } from '@zerda/contracts/openapi/documents';
+import { orderOperations } from '@zerda/contracts/orders';
+import express, { type Express } from 'express';
+import { createPlaceOrder, type UserDirectory } from './domain/place-order.ts';
+import { createOrderHandlers } from './http/order-handlers.ts';
+import type { OrderStore } from './store/order-store.ts';
+
+export interface AppDependencies {
+  readonly orders: OrderStore;
+  readonly users: UserDirectory;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Milliseconds a request may take. */
+  readonly requestTimeoutMs: number;
+}
+
+/** The order service's API, in the order that a request goes through it. */
+export function createApp({ orders, users, logger, metrics, requestTimeoutMs }: AppDependencies): Express {
+  const placeOrder = createPlaceOrder({ orders, users });
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }));
+  app.use(createSecurityHeaders());
+  app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder })));
+  app.use(serveOpenApi(documents['order-service']));
+  app.use(notFound);
+  app.use(problemHandler({ logger }));
+  return app;
+}

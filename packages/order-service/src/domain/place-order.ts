@@ -1,0 +1,43 @@
+import { Failure } from '@zerda/chassis/failure';
+import type { Answered, KeptAnswer, KeyedRequest } from '@zerda/chassis/idempotency/idempotency';
+import type { NewOrder } from '@zerda/contracts/orders';
+import type { OrderStore } from '../store/order-store.ts';
+import type { StoredOrder } from '../store/tables.ts';
+
+/** What placing an order must know of users. */
+export interface UserDirectory {
+  /** @throws Failure `dependency-unavailable` when it cannot be known */
+  exists(userId: number): Promise<boolean>;
+}
+
+export interface PlaceOrderDependencies {
+  readonly orders: Pick<OrderStore, 'findPlaced' | 'place'>;
+  readonly users: UserDirectory;
+}
+
+/** An order as its caller asked for it, and what a repeat of the request is answered with. */
+export interface OrderRequest<Body> {
+  readonly order: NewOrder;
+  readonly keyed: KeyedRequest | undefined;
+  readonly answer: (order: StoredOrder) => KeptAnswer<Body>;
+}
+
+export type PlaceOrder = <Body>(request: OrderRequest<Body>) => Promise<Answered<Body>>;
+
+/**
+ * Places an order for a user who exists. Users are asked before the transaction, which holds no lock meanwhile.
+ * @throws Failure `unknown-user`, `dependency-unavailable`, and those of `OrderStore.place`
+ */
+export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): PlaceOrder {
+  return async <Body>({ order, keyed, answer }: OrderRequest<Body>) => {
+    // A repeat is answered also when its user has gone, or cannot be asked for.
+    const placed = await orders.findPlaced<Body>(keyed);
+    if (placed !== undefined) return placed;
+    if (!(await users.exists(order.user_id))) {
+      throw new Failure('unknown-user', {
+        errors: [{ path: 'user_id', message: 'is not the id of a user' }],
+      });
+    }
+    return orders.place(order, keyed, answer);
+  };
+}

@@ -1,0 +1,129 @@
+import type { Database, Queries } from '@zerda/chassis/database/database';
+import { Failure } from '@zerda/chassis/failure';
+import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
+import {
+  type Answered,
+  findKept,
+  type KeptAnswer,
+  type KeyedRequest,
+  once,
+} from '@zerda/chassis/idempotency/idempotency';
+import type { NewOrder, OrderStatus } from '@zerda/contracts/orders';
+import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import { toCents } from '../domain/money.ts';
+import { firstStatus } from '../domain/order-status.ts';
+import {
+  countMoved,
+  countPlaced,
+  readOrderCountOf,
+  readStatusCounts,
+  type StatusCount,
+} from './order-counters.ts';
+import { orders, type StoredOrder } from './tables.ts';
+
+/** Which orders a list has. */
+export interface OrderSelection {
+  /** Only ids above this one. */
+  readonly after?: number | undefined;
+  /** Rows at most. */
+  readonly limit: number;
+  readonly userId?: number | undefined;
+  readonly status?: OrderStatus | undefined;
+}
+
+/** The orders, each write in a transaction of its own. */
+export interface OrderStore {
+  /** Orders in the order of their ids. */
+  list(selection: OrderSelection): Promise<StoredOrder[]>;
+  /** @throws Failure `order-not-found` */
+  find(id: number): Promise<StoredOrder>;
+  /** Orders by status. */
+  countByStatus(): Promise<Record<OrderStatus, StatusCount>>;
+  /** The number of a user's orders, whatever their status. */
+  countOf(userId: number): Promise<number>;
+  /** What an earlier request with this key was answered; undefined when there was none. @throws as `findKept` */
+  findPlaced<Body>(request: KeyedRequest | undefined): Promise<Answered<Body> | undefined>;
+  /**
+   * Stores an order, and with it what a repeat of the request is answered with.
+   * @throws Failure as `once`
+   */
+  place<Body>(
+    order: NewOrder,
+    request: KeyedRequest | undefined,
+    answer: (order: StoredOrder) => KeptAnswer<Body>,
+  ): Promise<Answered<Body>>;
+  /**
+   * Gives an order the status that `next` makes of the one it has; nobody else changes it meanwhile.
+   * @throws Failure `order-not-found`, `precondition-failed`, and what `next` throws
+   */
+  changeStatus(
+    id: number,
+    next: (status: OrderStatus) => OrderStatus,
+    ifMatch?: IfMatch,
+  ): Promise<StoredOrder>;
+}
+
+export function createOrderStore(database: Database): OrderStore {
+  return {
+    list: (selection) => database.read((db) => selectOrders(db, selection)),
+    async find(id) {
+      const [order] = await database.read((db) => db.select().from(orders).where(eq(orders.id, id)));
+      return found(order);
+    },
+    countByStatus: () => database.read(readStatusCounts),
+    countOf: (userId) => database.read((db) => readOrderCountOf(db, userId)),
+    findPlaced: (request) => findKept(database, request),
+    place: (order, request, answer) =>
+      once(database, request, async (tx) => answer(await insertOrder(tx, order))),
+    changeStatus: (id, next, ifMatch) =>
+      database.write(async (tx) => {
+        const [row] = await tx.select().from(orders).where(eq(orders.id, id)).for('update');
+        const { status, version } = found(row);
+        requireMatch(ifMatch, version);
+        const [changed] = await tx
+          .update(orders)
+          .set({ status: next(status), version: version + 1, updatedAt: sql`now()` })
+          .where(eq(orders.id, id))
+          .returning();
+        const order = found(changed);
+        await countMoved(tx, order, status);
+        return order;
+      }),
+  };
+}
+
+/** The query of a list: by key, so that its cost does not depend on how far into the list it is. */
+export function selectOrders(db: Queries, { after = 0, limit, userId, status }: OrderSelection) {
+  return db
+    .select()
+    .from(orders)
+    .where(
+      and(
+        gt(orders.id, after),
+        userId === undefined ? undefined : eq(orders.userId, userId),
+        status === undefined ? undefined : eq(orders.status, status),
+      ),
+    )
+    .orderBy(asc(orders.id))
+    .limit(limit);
+}
+
+/** Stores an order in a transaction that is open already. */
+export async function insertOrder(
+  tx: Queries,
+  { user_id, product, quantity, total }: NewOrder,
+  status: OrderStatus = firstStatus,
+): Promise<StoredOrder> {
+  const [row] = await tx
+    .insert(orders)
+    .values({ userId: user_id, product, quantity, totalCents: toCents(total), status })
+    .returning();
+  const order = found(row);
+  await countPlaced(tx, order);
+  return order;
+}
+
+function found(order: StoredOrder | undefined): StoredOrder {
+  if (order === undefined) throw new Failure('order-not-found');
+  return order;
+}
