@@ -1,0 +1,44 @@
+import { findDrift } from './checks/generated.ts';
+import { findImportProblems } from './checks/imports.ts';
+import { runTool } from './checks/run-tool.ts';
+import { findVersionProblems } from './checks/versions.ts';
+import { runCommand } from './lib/command.ts';
+
+/** A check tells what is wrong; an empty text is a pass. */
+type Check = () => Promise<string>;
+
+const checks: Readonly<Record<string, Check>> = {
+  types: tool('typescript', 'tsc', ['-b']),
+  'lint and format': tool('@biomejs/biome', 'biome', ['check', '--error-on-warnings']),
+  imports: list(findImportProblems),
+  unused: tool('knip', 'knip', ['--no-progress', '--treat-config-hints-as-errors']),
+  versions: list(findVersionProblems),
+  generated: list(findDrift),
+};
+
+/** `npm run check`: all checks side by side, a line each with its time, then what the failing ones say. */
+await runCommand(async () => {
+  const results = await Promise.all(
+    Object.entries(checks).map(async ([name, check]) => {
+      const begun = performance.now();
+      const findings = await check();
+      const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+      console.log(`${findings === '' ? 'ok    ' : 'FAILED'} ${name.padEnd(16)} ${seconds.padStart(5)} s`);
+      return { name, findings };
+    }),
+  );
+  const failed = results.filter(({ findings }) => findings !== '');
+  for (const { name, findings } of failed) console.error(`\n${name}\n${findings}`);
+  return failed.length === 0 ? 0 : 1;
+});
+
+function tool(packageName: string, command: string, args: readonly string[]): Check {
+  return async () => {
+    const { code, output } = await runTool(packageName, command, args);
+    return code === 0 ? '' : output.trimEnd() || `${command} ended with exit code ${code}`;
+  };
+}
+
+function list(find: () => Promise<readonly string[]>): Check {
+  return async () => (await find()).join('\n');
+}

@@ -1,0 +1,87 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  describeVariables,
+  type VariableDescription,
+} from '../../packages/chassis/src/config/load-config.ts';
+import { documents } from '../../packages/contracts/src/openapi/documents.ts';
+import { problemCodes, problemType, problemTypes } from '../../packages/contracts/src/problems.ts';
+import { gatewayVariables } from '../../packages/gateway/src/config.ts';
+import { orderServiceVariables } from '../../packages/order-service/src/config.ts';
+import { userServiceVariables } from '../../packages/user-service/src/config.ts';
+import { root, type ServiceName } from '../lib/services.ts';
+
+/** Files that are made from code, by their path: everything in them has one source elsewhere. */
+export function generatedFiles(): ReadonlyMap<string, string> {
+  return new Map([
+    ...Object.entries(documents).map(([service, document]): [string, string] => [
+      `packages/contracts/openapi/${service}.json`,
+      `${JSON.stringify(document, undefined, 2)}\n`,
+    ]),
+    ['docs/configuration.md', configurationPage()],
+    ['docs/problems.md', problemsPage()],
+  ]);
+}
+
+/** Generated files below `directory` (default: the repository) that are not as their source has them. */
+export async function findDrift(directory = root): Promise<string[]> {
+  const findings = await Promise.all(
+    [...generatedFiles()].map(async ([path, content]) => {
+      const found = await readFile(join(directory, path), 'utf8').catch(() => undefined);
+      if (found === undefined) return [`${path} is missing: npm run generate`];
+      // A checkout on Windows may have changed the ends of lines.
+      return found.replaceAll('\r\n', '\n') === content ? [] : [`${path} has drifted: npm run generate`];
+    }),
+  );
+  return findings.flat();
+}
+
+/** The variables of every service, as their schemas have them. */
+export const serviceVariables: Readonly<Record<ServiceName, readonly VariableDescription[]>> = {
+  'user-service': describeVariables(userServiceVariables),
+  'order-service': describeVariables(orderServiceVariables),
+  gateway: describeVariables(gatewayVariables),
+};
+
+const generatedNotice = '<!-- Made by `npm run generate`; change the code it is made from instead. -->';
+
+function configurationPage(): string {
+  return `${[
+    '# Configuration',
+    generatedNotice,
+    'Every service reads environment variables, once, when it starts. A variable that is set to nothing counts as not ' +
+      'set. A service whose configuration is wrong names every variable that is, one a line, and ends with exit code 78.',
+    ...Object.entries(serviceVariables).flatMap(([service, variables]) => [
+      `## ${service}`,
+      [
+        '| variable | default | meaning |',
+        '|---|---|---|',
+        ...variables.map(
+          ({ name, default: value, description }) =>
+            `| \`${name}\` | ${value === undefined ? '' : `\`${value}\``} | ${cell(description)} |`,
+        ),
+      ].join('\n'),
+    ]),
+  ].join('\n\n')}\n`;
+}
+
+function problemsPage(): string {
+  return `${[
+    '# Problems',
+    generatedNotice,
+    'Every error answer of every service is `application/problem+json` (RFC 9457). Its `type` is one of these paths, ' +
+      'which the gateway answers with the description; `correlation_id` finds the request in the logs.',
+    [
+      '| type | status | title | meaning |',
+      '|---|---|---|---|',
+      ...problemCodes.map((code) => {
+        const { status, title, description } = problemTypes[code];
+        return `| \`${problemType(code)}\` | ${status} | ${cell(title)} | ${cell(description)} |`;
+      }),
+    ].join('\n'),
+  ].join('\n\n')}\n`;
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+}

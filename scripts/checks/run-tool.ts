@@ -1,0 +1,53 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../lib/services.ts';
+
+export interface ToolResult {
+  readonly code: number;
+  readonly stdout: string;
+  /** Both streams as they came. */
+  readonly output: string;
+}
+
+export interface ToolOptions {
+  /** Default: the repository. */
+  readonly cwd?: string;
+}
+
+/** Runs the command of an installed package with this Node, so that no shell is needed to find it. */
+export function runTool(
+  packageName: string,
+  command: string,
+  args: readonly string[],
+  { cwd = root }: ToolOptions = {},
+): Promise<ToolResult> {
+  const child = spawn(process.execPath, [commandFile(packageName, command), ...args], {
+    cwd,
+    env: { ...process.env, NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+    output += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code: code ?? 1, stdout, output }));
+  });
+}
+
+function commandFile(packageName: string, command: string): string {
+  const folder = join(root, 'node_modules', packageName);
+  const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
+    bin: string | Record<string, string>;
+  };
+  const file = typeof bin === 'string' ? bin : bin[command];
+  if (file === undefined) throw new Error(`${packageName} has no command ${command}`);
+  return join(folder, file);
+}

@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { type BuildContext, type BuildOptions, build, context, type Plugin } from 'esbuild';
+import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { bundleFile, root, type ServiceName } from './services.ts';
+
+export interface Bundle {
+  readonly name: ServiceName;
+  /** Size of the JavaScript, without its source map. */
+  readonly bytes: number;
+  /** False when the bundle and the migrations on disk were the same already. */
+  readonly changed: boolean;
+}
+
+/** Where services are read from and bundles written to. Default: `packages/` and `dist/`. */
+export interface BundleFolders {
+  readonly packages: string;
+  readonly dist: string;
+}
+
+const standardFolders: BundleFolders = { packages: join(root, 'packages'), dist: join(root, 'dist') };
+
+/**
+ * Bundles one service into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of `migrations/`.
+ * @throws StartupError when it does not build; esbuild has printed why.
+ */
+export async function bundle(name: ServiceName, folders = standardFolders): Promise<Bundle> {
+  const result = await build(options(name, folders)).catch(() => {
+    throw new StartupError(`${name} could not be bundled, see above.`);
+  });
+  return save(name, folders, result.outputFiles);
+}
+
+/**
+ * Bundles a service again whenever one of its sources or migrations changes.
+ * A build that fails is printed by esbuild and leaves the last bundle as it is.
+ */
+export async function watchBundle(
+  name: ServiceName,
+  { onBundle, onFailure }: { onBundle: (bundle: Bundle) => void; onFailure: () => void },
+  folders = standardFolders,
+): Promise<BuildContext> {
+  const report: Plugin = {
+    name: 'report',
+    setup(setup) {
+      setup.onEnd(async ({ errors, outputFiles = [] }) => {
+        if (errors.length > 0) onFailure();
+        else onBundle(await save(name, folders, outputFiles));
+      });
+    },
+  };
+  const watched = await context({
+    ...options(name, folders),
+    plugins: [watchMigrations(name, folders), report],
+  });
+  await watched.watch();
+  return watched;
+}
+
+function options(name: ServiceName, { packages, dist }: BundleFolders) {
+  return {
+    absWorkingDir: root,
+    entryPoints: [join(packages, name, 'src', 'main.ts')],
+    outfile: bundleFile(name, dist),
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    // PGlite finds its WebAssembly beside its own files; pg asks for pg-native only when told to.
+    external: ['@electric-sql/pglite', 'pg-native'],
+    // CommonJS dependencies still call require for what Node itself brings; the name differs from any in the sources.
+    banner: {
+      js: "import { createRequire as requireFrom } from 'node:module';const require = requireFrom(import.meta.url);",
+    },
+    sourcemap: true,
+    sourcesContent: false,
+    minifySyntax: true,
+    logLevel: 'warning',
+  } as const satisfies BuildOptions;
+}
+
+/** esbuild watches what it reads; the SQL files are read by nobody, so the entry point declares them. */
+function watchMigrations(name: ServiceName, { packages }: BundleFolders): Plugin {
+  const entry = join(packages, name, 'src', 'main.ts');
+  const folder = join(packages, name, 'migrations');
+  return {
+    name: 'watch-migrations',
+    setup(setup) {
+      setup.onLoad({ filter: /[\\/]main\.ts$/ }, async ({ path }) => {
+        if (path !== entry) return undefined;
+        const files = await filesIn(folder);
+        return {
+          contents: await readFile(entry),
+          loader: 'ts',
+          watchFiles: [entry, ...files.map((file) => join(folder, file))],
+          watchDirs: files.length > 0 ? [folder] : [],
+        };
+      });
+    },
+  };
+}
+
+/** Writes what differs from the disk, each file by a rename, so that a process starting now reads a whole bundle. */
+async function save(
+  name: ServiceName,
+  { packages, dist }: BundleFolders,
+  outputs: readonly { path: string; contents: Uint8Array }[],
+): Promise<Bundle> {
+  const target = join(dist, name, 'migrations');
+  const source = join(packages, name, 'migrations');
+  const migrationsDiffer = (await hashFolder(source)) !== (await hashFolder(target));
+  if (migrationsDiffer) {
+    await rm(target, { recursive: true, force: true });
+    if ((await filesIn(source)).length > 0) await cp(source, target, { recursive: true });
+  }
+  const written = await Promise.all(outputs.map(({ path, contents }) => writeIfChanged(path, contents)));
+  const code = outputs.find(({ path }) => path.endsWith('.mjs'));
+  return { name, bytes: code?.contents.byteLength ?? 0, changed: migrationsDiffer || written.includes(true) };
+}
+
+async function writeIfChanged(path: string, contents: Uint8Array): Promise<boolean> {
+  const before = await readFile(path).catch(() => undefined);
+  if (before && hash(before) === hash(contents)) return false;
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}`;
+  await writeFile(temporary, contents);
+  await rename(temporary, path);
+  return true;
+}
+
+async function hashFolder(folder: string): Promise<string> {
+  const files = await filesIn(folder);
+  const parts = await Promise.all(
+    files.map(async (file) => `${file} ${hash(await readFile(join(folder, file)))}`),
+  );
+  return parts.join('\n');
+}
+
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+const hash = (contents: Uint8Array): string => createHash('sha256').update(contents).digest('hex');

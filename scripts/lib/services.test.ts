@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { planSystem, root } from './services.ts';
+
+const plan = (env: NodeJS.ProcessEnv = {}) => {
+  const { services, ...rest } = planSystem(env);
+  const [users, orders, gateway] = services;
+  assert.ok(users && orders && gateway);
+  return { ...rest, users, orders, gateway };
+};
+
+describe('the plan of the system', () => {
+  it('gives each service the ports of the specification on the loopback address', () => {
+    const { users, orders, gateway } = plan();
+    assert.deepEqual(
+      [gateway, users, orders].map(({ url, managementUrl }) => [url, managementUrl]),
+      [
+        ['http://127.0.0.1:8000', 'http://127.0.0.1:9090'],
+        ['http://127.0.0.1:8001', 'http://127.0.0.1:9091'],
+        ['http://127.0.0.1:8002', 'http://127.0.0.1:9092'],
+      ],
+    );
+  });
+
+  it('tells every service where the others are after a port was moved', () => {
+    const { gateway, orders } = plan({ ZERDA_USER_PORT: '18001', ZERDA_ORDER_PORT: '18002' });
+    assert.equal(gateway.env.USER_SERVICE_URL, 'http://127.0.0.1:18001');
+    assert.equal(gateway.env.ORDER_SERVICE_URL, 'http://127.0.0.1:18002');
+    assert.equal(orders.env.USER_SERVICE_URL, 'http://127.0.0.1:18001');
+  });
+
+  it('reaches services that listen on every address through the loopback one', () => {
+    const { gateway } = plan({ ZERDA_HOST: '0.0.0.0' });
+    assert.equal(gateway.env.HOST, '0.0.0.0');
+    assert.equal(gateway.url, 'http://127.0.0.1:8000');
+    assert.equal(plan({ ZERDA_HOST: '::' }).gateway.url, 'http://[::1]:8000');
+  });
+
+  it('does not let PORT or DATABASE_URL of the shell reach all three services', () => {
+    const { users, orders, gateway } = plan({ PORT: '3000', DATABASE_URL: 'postgres://elsewhere/all' });
+    assert.deepEqual([users.env.PORT, orders.env.PORT, gateway.env.PORT], ['8001', '8002', '8000']);
+    assert.equal(users.env.DATABASE_URL, '');
+    assert.equal(users.embedded, true);
+  });
+
+  it('switches one service to PostgreSQL and leaves the other embedded', () => {
+    const { users, orders, gateway } = plan({ ZERDA_ORDER_DATABASE_URL: 'postgres://localhost/orders' });
+    assert.equal(orders.env.DATABASE_URL, 'postgres://localhost/orders');
+    assert.deepEqual([users.embedded, orders.embedded, gateway.embedded], [true, false, false]);
+  });
+
+  it('keeps data in .data beside package.json wherever the command is run, unless told otherwise', () => {
+    assert.equal(plan().dataDir, join(root, '.data'));
+    assert.equal(
+      plan({ ZERDA_DATA_DIR: join(root, 'elsewhere') }).users.env.DATA_DIR,
+      join(root, 'elsewhere'),
+    );
+  });
+
+  it('refuses a port that is none, naming the variable', () => {
+    for (const value of ['http', '0', '65536', '80.5', '-1']) {
+      assert.throws(() => planSystem({ ZERDA_GATEWAY_PORT: value }), {
+        name: 'StartupError',
+        exitCode: 78,
+        message: `ZERDA_GATEWAY_PORT must be a port number from 1 to 65535, not "${value}".`,
+      });
+    }
+  });
+});

@@ -1,0 +1,126 @@
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+
+/** The folder that holds package.json, packages/ and dist/. */
+export const root = fileURLToPath(new URL('../../', import.meta.url));
+
+export type ServiceName = 'user-service' | 'order-service' | 'gateway';
+
+interface ServiceEntry {
+  readonly name: ServiceName;
+  /** Middle of the variables that set this service alone: `ZERDA_<variable>_PORT`. */
+  readonly variable: 'USER' | 'ORDER' | 'GATEWAY';
+  readonly port: number;
+  readonly managementPort: number;
+  readonly hasDatabase: boolean;
+}
+
+/** The three services with their default ports. */
+export const services: readonly ServiceEntry[] = [
+  { name: 'user-service', variable: 'USER', port: 8001, managementPort: 9091, hasDatabase: true },
+  { name: 'order-service', variable: 'ORDER', port: 8002, managementPort: 9092, hasDatabase: true },
+  { name: 'gateway', variable: 'GATEWAY', port: 8000, managementPort: 9090, hasDatabase: false },
+];
+
+/** A port that a service will listen on, and the variable that moves it. */
+export interface PlannedPort {
+  readonly service: ServiceName;
+  readonly port: number;
+  readonly variable: string;
+}
+
+/** Everything needed to run one service as a process. */
+export interface ServicePlan {
+  readonly name: ServiceName;
+  /** Bundle to run. */
+  readonly file: string;
+  /** The whole environment of the process. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly url: string;
+  readonly managementUrl: string;
+  readonly ports: readonly PlannedPort[];
+  /** True when the service keeps its rows in a folder instead of PostgreSQL. */
+  readonly embedded: boolean;
+}
+
+export interface SystemPlan {
+  readonly host: string;
+  /** Parent of the services' data folders, absolute. */
+  readonly dataDir: string;
+  readonly services: readonly ServicePlan[];
+}
+
+/** Where the bundle of a service is written; its migrations lie in `migrations/` beside the `bin/` folder. */
+export function bundleFile(name: ServiceName, dist = join(root, 'dist')): string {
+  return join(dist, name, 'bin', 'main.mjs');
+}
+
+/**
+ * Turns the `ZERDA_*` variables into the environment of each service. Names of hosts and ports a service reads
+ * itself (HOST, PORT, …) are overwritten, so that a PORT left in the shell does not move all three at once.
+ * @throws StartupError when a port variable is not a port number.
+ */
+export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
+  const host = env.ZERDA_HOST || '127.0.0.1';
+  const dataDir = resolve(root, env.ZERDA_DATA_DIR || '.data');
+  const planned = services.map((service) => ({
+    service,
+    port: plannedPort(env, service.name, `ZERDA_${service.variable}_PORT`, service.port),
+    management: plannedPort(
+      env,
+      service.name,
+      `ZERDA_${service.variable}_MANAGEMENT_PORT`,
+      service.managementPort,
+    ),
+  }));
+  const upstreams = Object.fromEntries(
+    planned.map(({ service, port }) => [`${service.variable}_SERVICE_URL`, httpUrl(host, port)]),
+  );
+
+  return {
+    host,
+    dataDir,
+    services: planned.map(({ service, port, management }) => {
+      const databaseUrl = (service.hasDatabase && env[`ZERDA_${service.variable}_DATABASE_URL`]) || '';
+      return {
+        name: service.name,
+        file: bundleFile(service.name),
+        url: httpUrl(host, port),
+        managementUrl: httpUrl(host, management),
+        ports: [port, management],
+        embedded: service.hasDatabase && !databaseUrl,
+        env: {
+          ...env,
+          HOST: host,
+          PORT: String(port.port),
+          MANAGEMENT_PORT: String(management.port),
+          DATABASE_URL: databaseUrl,
+          DATA_DIR: dataDir,
+          DEMO_DATA: env.DEMO_DATA || 'true',
+          ...upstreams,
+        },
+      };
+    }),
+  };
+}
+
+function plannedPort(
+  env: NodeJS.ProcessEnv,
+  service: ServiceName,
+  variable: string,
+  standard: number,
+): PlannedPort {
+  const text = env[variable] || String(standard);
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port < 1 || port > 65535) {
+    throw new StartupError(`${variable} must be a port number from 1 to 65535, not "${text}".`, 78);
+  }
+  return { service, port, variable };
+}
+
+/** A service that listens on every address is reached through the loopback one. */
+function httpUrl(host: string, { port }: PlannedPort): string {
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { describe, it } from 'node:test';
+import { root } from './services.ts';
+import { findTests } from './test-files.ts';
+
+describe('the collection of tests', () => {
+  it('takes the tests of every package and script, the system tests apart, and none of tests/contract', async () => {
+    const { units, systems } = await findTests([]);
+    assert.ok(units.includes(join('scripts', 'lib', 'test-files.test.ts')));
+    assert.ok(systems.includes(join('tests', 'system', 'specification.test.ts')));
+    for (const file of [...units, ...systems]) {
+      assert.doesNotMatch(file, /node_modules|[\\/]dist[\\/]|tests[\\/]contract/);
+      assert.match(file, /\.test\.ts$/);
+    }
+  });
+
+  it('takes only what it is asked for, once', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    await mkdir(join(folder, 'node_modules'));
+    for (const name of ['a.test.ts', 'a.ts', join('node_modules', 'b.test.ts')]) {
+      await writeFile(join(folder, name), '');
+    }
+    const expected = relative(root, join(folder, 'a.test.ts'));
+    assert.deepEqual((await findTests([folder, join(folder, 'a.test.ts')])).units, [expected]);
+  });
+
+  it('refuses a path that does not exist, rather than passing with nothing run', async () => {
+    await assert.rejects(findTests(['packages/nowhere']), /There is no packages\/nowhere to test\./);
+  });
+});

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { problemCodes, problemTypes } from '../../packages/contracts/src/problems.ts';
+import { findDrift, generatedFiles, serviceVariables } from '../../scripts/checks/generated.ts';
+import { root } from '../../scripts/lib/services.ts';
+
+describe('the check of generated files', () => {
+  let copy: string;
+
+  before(async () => {
+    copy = await mkdtemp(join(tmpdir(), 'zerda-generated-'));
+  });
+
+  after(() => rm(copy, { recursive: true, force: true }));
+
+  async function write(changed: Record<string, string> = {}): Promise<void> {
+    for (const [path, content] of generatedFiles()) {
+      await mkdir(dirname(join(copy, path)), { recursive: true });
+      await writeFile(join(copy, path), changed[path] ?? content);
+    }
+  }
+
+  it('passes for what was generated, whatever ends its lines', async () => {
+    const content = generatedFiles().get('docs/problems.md') ?? '';
+    await write({ 'docs/problems.md': content.replaceAll('\n', '\r\n') });
+    assert.deepEqual(await findDrift(copy), []);
+  });
+
+  for (const path of generatedFiles().keys()) {
+    it(`names ${path} when one word of it differs`, async () => {
+      await write({ [path]: (generatedFiles().get(path) ?? '').replace('the', 'a') });
+      assert.deepEqual(await findDrift(copy), [`${path} has drifted: npm run generate`]);
+    });
+  }
+
+  it('names a file that is missing', async () => {
+    await write();
+    await rm(join(copy, 'docs/configuration.md'));
+    assert.deepEqual(await findDrift(copy), ['docs/configuration.md is missing: npm run generate']);
+  });
+
+  it('passes for the repository', async () => {
+    assert.deepEqual(await findDrift(), []);
+  });
+});
+
+describe('docs/problems.md', () => {
+  it('has a row for each kind of problem, with its status, and no other', async () => {
+    const page = await readFile(join(root, 'docs/problems.md'), 'utf8');
+    const rows = [...page.matchAll(/^\| `\/problems\/([a-z-]+)` \| (\d{3}) \|/gm)].map((row) => [
+      row[1],
+      row[2],
+    ]);
+    assert.deepEqual(
+      rows,
+      problemCodes.map((code) => [code, String(problemTypes[code].status)]),
+    );
+  });
+});
+
+describe('environment variables', () => {
+  for (const [service, variables] of Object.entries(serviceVariables)) {
+    it(`of ${service} are documented, each with a sentence`, async () => {
+      const page = await readFile(join(root, 'docs/configuration.md'), 'utf8');
+      const section = page.split('\n## ').find((part) => part.startsWith(`${service}\n`)) ?? '';
+      assert.ok(variables.length > 0);
+      for (const { name, description } of variables) {
+        assert.match(description, /\S.*\.$/, name);
+        assert.match(section, new RegExp(`^\\| \`${name}\` \\|`, 'm'));
+      }
+    });
+  }
+
+  it('are read by the schemas alone', async () => {
+    const folders = ['chassis', 'contracts', ...Object.keys(serviceVariables)];
+    const readers: string[] = [];
+    for (const folder of folders) {
+      const source = join(root, 'packages', folder, 'src');
+      for (const file of await readdir(source, { recursive: true })) {
+        if (!file.endsWith('.ts') || /(\.test|[\\/]?testing[^\\/]*)\.ts$/.test(file)) continue;
+        const code = await readFile(join(source, file), 'utf8');
+        for (const [read] of code.matchAll(/process\.env(\.\w+|\[[^\]]+\])/g))
+          readers.push(`${file}: ${read}`);
+      }
+    }
+    assert.deepEqual(readers, []);
+  });
+});

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { shell } from './lib/command.ts';
+import { call } from './lib/http.ts';
+import { type System, startSystem } from './lib/system.ts';
+
+/** The command lines of the specification, as written there. */
+const lines = {
+  createUser: `curl -X POST http://localhost:8000/api/users \\
+  -H "Content-Type: application/json" \\
+  -d '{"name": "John Doe", "email": "john@example.com"}'`,
+  listUsers: 'curl http://localhost:8000/api/users',
+  placeOrder: `curl -X POST http://localhost:8000/api/orders \\
+  -H "Content-Type: application/json" \\
+  -d '{
+    "user_id": 1,
+    "product": "Laptop",
+    "quantity": 1,
+    "total": 999.99
+  }'`,
+  profile: 'curl http://localhost:8000/api/users/1/profile',
+  dashboard: 'curl http://localhost:8000/api/dashboard',
+  health: 'curl http://localhost:8000/api/health',
+};
+
+let system: System;
+
+before(async () => {
+  system = await startSystem();
+});
+
+after(() => system.close());
+
+describe('the command lines of the specification', { skip: process.platform === 'win32' }, () => {
+  /** Runs a line against the ports of this system and returns the JSON that it prints. */
+  const run = async (line: string) => {
+    const { code, stdout, stderr } = await shell(line.replace('8000', new URL(system.gateway.url).port));
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout);
+    assert.equal(answer.status, 'success', stdout);
+    return answer.data;
+  };
+
+  it('show the profile of Alice with her one order', async () => {
+    const { user, orders, ...rest } = await run(lines.profile);
+    assert.deepEqual(rest, { total_orders: 1 });
+    const { created_at, updated_at, ...alice } = user;
+    assert.deepEqual(alice, { id: 1, name: 'Alice Johnson', email: 'alice@example.com', role: 'admin' });
+    assert.equal(orders.length, 1);
+    const { created_at: ordered, updated_at: changed, ...order } = orders[0];
+    assert.deepEqual(order, {
+      id: 1,
+      user_id: 1,
+      product: 'Laptop',
+      quantity: 1,
+      total: 999.99,
+      status: 'completed',
+    });
+    for (const instant of [created_at, updated_at, ordered, changed]) {
+      assert.equal(new Date(instant).toISOString().slice(0, 19), instant.slice(0, 19));
+    }
+  });
+
+  it('show the dashboard of the demo data', async () => {
+    assert.deepEqual(await run(lines.dashboard), {
+      total_users: 3,
+      total_orders: 5,
+      pending_orders: 2,
+      completed_orders: 2,
+      total_revenue: 1549.97,
+    });
+  });
+
+  it('show every service healthy', async () => {
+    assert.deepEqual(await run(lines.health), {
+      gateway: 'healthy',
+      services: {
+        user_service: { service: 'user-service', status: 'healthy', users_count: 3 },
+        order_service: { service: 'order-service', status: 'healthy', orders_count: 5 },
+      },
+      overall_status: 'healthy',
+    });
+  });
+
+  it('create a user, list all, place an order, and the dashboard counts both', async () => {
+    const user = await run(lines.createUser);
+    assert.deepEqual(
+      [user.id, user.name, user.email, user.role],
+      [4, 'John Doe', 'john@example.com', 'user'],
+    );
+    const names = (await run(lines.listUsers)).map(({ name }: { name: string }) => name);
+    assert.deepEqual(names, ['Alice Johnson', 'Bob Smith', 'Charlie Brown', 'John Doe']);
+    const order = await run(lines.placeOrder);
+    assert.deepEqual([order.id, order.user_id, order.total, order.status], [6, 1, 999.99, 'pending']);
+    assert.deepEqual(await run(lines.dashboard), {
+      total_users: 4,
+      total_orders: 6,
+      pending_orders: 3,
+      completed_orders: 2,
+      total_revenue: 1549.97,
+    });
+  });
+});
+
+describe('every endpoint of the specification through the gateway', () => {
+  const api = (
+    path: string,
+    ...rest: Parameters<typeof call> extends [string, ...infer Rest] ? Rest : never
+  ) => call(`${system.gateway.url}${path}`, ...rest);
+
+  it('creates, gets, changes and deletes a user', async () => {
+    const created = await api('/api/users', {
+      method: 'POST',
+      json: { name: 'Dora Grey', email: 'Dora@Example.com' },
+    });
+    assert.equal(created.status, 201, created.text);
+    const path = `/api/users/${created.body.data.id}`;
+    assert.equal(created.headers.get('location'), path);
+    assert.equal((await api(path)).body.data.email, 'dora@example.com');
+
+    const changed = await api(path, { method: 'PUT', json: { name: 'Dora Green' } });
+    assert.equal(changed.status, 200, changed.text);
+    assert.deepEqual([changed.body.data.name, changed.body.data.email], ['Dora Green', 'dora@example.com']);
+
+    const deleted = await api(path, { method: 'DELETE' });
+    assert.deepEqual([deleted.status, deleted.body.data], [200, { message: 'User deleted' }]);
+    const gone = await api(path);
+    assert.deepEqual([gone.status, gone.body.type], [404, '/problems/user-not-found']);
+  });
+
+  it('refuses an e-mail address that another user has', async () => {
+    const answer = await api('/api/users', {
+      method: 'POST',
+      json: { name: 'A', email: 'ALICE@example.com' },
+    });
+    assert.deepEqual([answer.status, answer.body.type], [409, '/problems/email-taken']);
+    assert.match(answer.headers.get('content-type') ?? '', /^application\/problem\+json/);
+    assert.equal(answer.body.correlation_id, answer.headers.get('x-correlation-id'));
+  });
+
+  it('places an order, moves it on, and cancels another', async () => {
+    const place = async () =>
+      (
+        await api('/api/orders', {
+          method: 'POST',
+          json: { user_id: 2, product: 'Desk', quantity: 2, total: 80.5 },
+        })
+      ).body.data.id;
+    const id = await place();
+    const moved = await api(`/api/orders/${id}/status`, { method: 'PUT', json: { status: 'processing' } });
+    assert.deepEqual([moved.status, moved.body.data.status], [200, 'processing']);
+    assert.equal((await api(`/api/orders/${id}`)).body.data.status, 'processing');
+
+    const jump = await api(`/api/orders/${id}/status`, { method: 'PUT', json: { status: 'completed' } });
+    assert.deepEqual([jump.status, jump.body.type], [409, '/problems/invalid-transition']);
+
+    const cancelled = await api(`/api/orders/${await place()}`, { method: 'DELETE' });
+    assert.deepEqual([cancelled.status, cancelled.body.data.status], [200, 'cancelled']);
+  });
+
+  it('lists orders, of all and of one user', async () => {
+    const all = await api('/api/orders');
+    assert.ok(all.body.data.length >= 5);
+    assert.deepEqual(all.body.page, { next: null });
+    const ofBob = await api('/api/orders/user/2');
+    assert.ok(ofBob.body.data.length > 0);
+    for (const order of ofBob.body.data) assert.equal(order.user_id, 2);
+    const ofNobody = await api('/api/orders/user/4711');
+    assert.deepEqual([ofNobody.status, ofNobody.body.data], [200, []]);
+  });
+
+  it('follows a list page by page to its end', async () => {
+    const ids: number[] = [];
+    let path = '/api/orders?limit=2';
+    while (true) {
+      const { body } = await api(path);
+      assert.ok(body.data.length <= 2);
+      ids.push(...body.data.map(({ id }: { id: number }) => id));
+      if (body.page.next === null) break;
+      path = `/api/orders?limit=2&cursor=${body.page.next}`;
+    }
+    const whole = (await api('/api/orders')).body.data.map(({ id }: { id: number }) => id);
+    assert.deepEqual(ids, whole);
+  });
+
+  it('tells the health of each service, which an id in the path does not shadow', async () => {
+    assert.equal((await api('/api/users/health')).body.data.service, 'user-service');
+    assert.equal((await api('/api/orders/health')).body.data.service, 'order-service');
+  });
+
+  it('places an order once for one Idempotency-Key', async () => {
+    const order = {
+      method: 'POST',
+      json: { user_id: 3, product: 'Lamp', quantity: 1, total: 12 },
+      headers: { 'idempotency-key': 'lamp-for-charlie' },
+    } as const;
+    const first = await api('/api/orders', order);
+    const second = await api('/api/orders', order);
+    assert.equal(first.status, 201, first.text);
+    assert.deepEqual(second.body, first.body);
+    assert.equal(second.headers.get('idempotency-replayed'), 'true');
+  });
+
+  it('carries a correlation id through to the service and back', async () => {
+    const answer = await api('/api/users/1', { headers: { 'x-correlation-id': 'from-the-client-1' } });
+    assert.equal(answer.headers.get('x-correlation-id'), 'from-the-client-1');
+  });
+
+  it('documents itself at /openapi.json and /docs', async () => {
+    const { status, body } = await api('/openapi.json');
+    assert.equal(status, 200);
+    for (const path of [
+      '/api/users/{id}',
+      '/api/orders/{id}/status',
+      '/api/users/{id}/profile',
+      '/api/dashboard',
+    ]) {
+      assert.ok(body.paths[path], path);
+    }
+    const docs = await api('/docs');
+    assert.equal(docs.status, 200);
+    assert.match(docs.headers.get('content-type') ?? '', /^text\/html/);
+  });
+});
