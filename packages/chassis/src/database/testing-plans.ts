@@ -1,0 +1,33 @@
+import { type SQLWrapper, sql } from 'drizzle-orm';
+import type { Database, Queries } from './database.ts';
+
+/** How PostgreSQL carried a query out. */
+export interface QueryPlan {
+  /** Kinds of steps, such as `Index Scan`, outermost first. */
+  readonly steps: readonly string[];
+  /** Rows that were read and thrown away by a filter. */
+  readonly discarded: number;
+}
+
+interface PlanNode {
+  readonly 'Node Type': string;
+  readonly 'Rows Removed by Filter'?: number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+/** Runs a query under EXPLAIN ANALYZE, with the planner's settings as they are. */
+export async function explain(database: Database, query: (db: Queries) => SQLWrapper): Promise<QueryPlan> {
+  const result = await database.read((db) =>
+    db.execute(sql`explain (analyze, format json) ${query(db).getSQL()}`),
+  );
+  const { rows } = result as unknown as { rows: [{ 'QUERY PLAN': [{ Plan: PlanNode }] }] };
+  const nodes = flatten(rows[0]['QUERY PLAN'][0].Plan);
+  return {
+    steps: nodes.map((node) => node['Node Type']),
+    discarded: nodes.reduce((sum, node) => sum + (node['Rows Removed by Filter'] ?? 0), 0),
+  };
+}
+
+function flatten(node: PlanNode): PlanNode[] {
+  return [node, ...(node.Plans ?? []).flatMap(flatten)];
+}

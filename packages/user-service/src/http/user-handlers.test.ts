@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Database } from '@zerda/chassis/database/database';
+import { documents } from '@zerda/contracts/openapi/documents';
+import type { Express } from 'express';
+import request from 'supertest';
+import { openTestApp } from '../testing.ts';
+
+let app: Express;
+let database: Database;
+
+before(async () => {
+  ({ app, database } = await openTestApp());
+});
+after(() => database.close());
+
+let serial = 0;
+
+async function create(user: object = {}) {
+  serial += 1;
+  const body = { name: `User ${serial}`, email: `user${serial}@example.com`, ...user };
+  const { body: answer } = await request(app).post('/api/users').send(body).expect(201);
+  return answer.data;
+}
+
+describe('POST /api/users', () => {
+  it('answers the user as stored, with its version and its path', async () => {
+    const user = { name: ' Ada Lovelace ', email: 'Ada@Example.com' };
+    const { body, headers } = await request(app).post('/api/users').send(user).expect(201);
+    const { id, created_at, updated_at, ...rest } = body.data;
+    assert.equal(body.status, 'success');
+    assert.deepEqual(rest, { name: 'Ada Lovelace', email: 'ada@example.com', role: 'user' });
+    assert.equal(headers.etag, '"1"');
+    assert.equal(headers.location, `/api/users/${id}`);
+    assert.equal(created_at, updated_at);
+  });
+
+  it('names every member that does not fit', async () => {
+    const wrong = { name: '', email: 'nobody', role: 'root', admin: true };
+    const { body } = await request(app).post('/api/users').send(wrong).expect(422);
+    assert.equal(body.type, '/problems/validation-failed');
+    assert.deepEqual(body.errors.map(({ path }: { path: string }) => path).sort(), [
+      'admin',
+      'email',
+      'name',
+      'role',
+    ]);
+  });
+
+  it('answers 409 for an address that is taken, and stores nothing', async () => {
+    const { email } = await create();
+    const counted = (await request(app).get('/api/users/stats')).body.data.users;
+    const { body } = await request(app).post('/api/users').send({ name: 'Twin', email }).expect(409);
+    assert.equal(body.type, '/problems/email-taken');
+    assert.equal((await request(app).get('/api/users/stats')).body.data.users, counted);
+  });
+
+  it('creates once for one Idempotency-Key, also after the user has changed', async () => {
+    const post = (name: string) =>
+      request(app).post('/api/users').set('idempotency-key', 'one').send({ name, email: 'once@example.com' });
+    const first = await post('Once').expect(201);
+    await request(app)
+      .put(first.headers.location ?? '')
+      .send({ name: 'Changed' })
+      .expect(200);
+    const second = await post('Once').expect(201);
+    assert.deepEqual(second.body, first.body);
+    assert.deepEqual(
+      [second.headers['idempotency-replayed'], second.headers.etag, second.headers.location],
+      ['true', first.headers.etag, first.headers.location],
+    );
+    assert.equal((await post('Another').expect(422)).body.type, '/problems/idempotency-key-reused');
+  });
+
+  it('does not keep what was refused: the same key works once the reason is gone', async () => {
+    const { id, email } = await create();
+    const post = () =>
+      request(app).post('/api/users').set('idempotency-key', 'two').send({ name: 'Heir', email });
+    await post().expect(409);
+    await request(app).delete(`/api/users/${id}`).expect(200);
+    await post().expect(201);
+  });
+});
+
+describe('GET /api/users', () => {
+  it('answers pages that lead to the end', async () => {
+    for (let count = 0; count < 5; count += 1) await create();
+    const ids: number[] = [];
+    for (let cursor = ''; ; ) {
+      const { body } = await request(app).get(`/api/users?limit=2${cursor}`).expect(200);
+      ids.push(...body.data.map(({ id }: { id: number }) => id));
+      if (body.page.next === null) break;
+      cursor = `&cursor=${body.page.next}`;
+    }
+    assert.equal(ids.length, (await request(app).get('/api/users/stats')).body.data.users);
+    assert.deepEqual(
+      ids,
+      [...new Set(ids)].sort((a, b) => a - b),
+    );
+  });
+
+  it('filters by role, and refuses what it does not know', async () => {
+    await create({ role: 'admin' });
+    const { body } = await request(app).get('/api/users?role=admin').expect(200);
+    assert.ok(body.data.length > 0);
+    for (const user of body.data) assert.equal(user.role, 'admin');
+    for (const query of ['role=root', 'limit=0', 'limit=101', 'cursor=-', 'name=x', 'limit=1&limit=2']) {
+      const { body: problem } = await request(app).get(`/api/users?${query}`).expect(400);
+      assert.equal(problem.type, '/problems/invalid-request', query);
+    }
+  });
+});
+
+describe('/api/users/{id}', () => {
+  it('answers 304 to who has the current version, and anew once it changed', async () => {
+    const path = `/api/users/${(await create()).id}`;
+    const { headers } = await request(app).get(path).expect(200);
+    const again = () =>
+      request(app)
+        .get(path)
+        .set('if-none-match', headers.etag ?? '');
+    assert.equal((await again().expect(304)).headers.etag, headers.etag);
+    await request(app).put(path).send({ role: 'admin' }).expect(200);
+    await again().expect(200);
+  });
+
+  it('changes the members that are given', async () => {
+    const user = await create();
+    const { body, headers } = await request(app)
+      .put(`/api/users/${user.id}`)
+      .send({ email: 'New@Example.com' });
+    assert.deepEqual(
+      [body.data.name, body.data.email, body.data.role, headers.etag],
+      [user.name, 'new@example.com', 'user', '"2"'],
+    );
+    for (const change of [{}, { id: 1 }, { name: null }]) {
+      await request(app).put(`/api/users/${user.id}`).send(change).expect(422);
+    }
+  });
+
+  it('refuses a change of another version than the caller has seen, and says which is current', async () => {
+    const path = `/api/users/${(await create()).id}`;
+    await request(app).put(path).set('if-match', '"1"').send({ name: 'first' }).expect(200);
+    const stale = await request(app).put(path).set('if-match', '"1"').send({ name: 'second' }).expect(412);
+    assert.deepEqual([stale.body.type, stale.headers.etag], ['/problems/precondition-failed', '"2"']);
+    await request(app).delete(path).set('if-match', '"1"').expect(412);
+    await request(app).delete(path).set('if-match', '"2"').expect(200);
+  });
+
+  it('deletes, and is not found afterwards', async () => {
+    const path = `/api/users/${(await create()).id}`;
+    const { body } = await request(app).delete(path).expect(200);
+    assert.deepEqual(body, { status: 'success', data: { message: 'User deleted' } });
+    for (const answer of [
+      await request(app).get(path),
+      await request(app).put(path).send({ name: 'x' }),
+      await request(app).delete(path),
+    ]) {
+      assert.deepEqual([answer.status, answer.body.type], [404, '/problems/user-not-found']);
+    }
+  });
+
+  it('refuses ids that are none', async () => {
+    for (const id of ['0', '-1', 'abc', '1.5', '2147483648', '%00']) {
+      const { body } = await request(app).get(`/api/users/${id}`).expect(400);
+      assert.equal(body.type, '/problems/invalid-request', id);
+    }
+  });
+});
+
+describe('user-service', () => {
+  it('tells its health, which no id shadows', async () => {
+    const { body } = await request(app).get('/api/users/health').expect(200);
+    const { users_count, ...rest } = body.data;
+    assert.deepEqual(rest, { service: 'user-service', status: 'healthy' });
+    assert.ok(Number.isInteger(users_count));
+  });
+
+  it('serves its contract, helmet’s headers and a correlation id', async () => {
+    const { body, headers } = await request(app)
+      .get('/openapi.json')
+      .set('x-correlation-id', 'abc')
+      .expect(200);
+    assert.deepEqual(body, JSON.parse(JSON.stringify(documents['user-service'])));
+    assert.equal(headers['x-content-type-options'], 'nosniff');
+    assert.equal(headers['x-correlation-id'], 'abc');
+    assert.equal(headers['x-powered-by'], undefined);
+  });
+
+  it('answers problems for paths and methods it does not have', async () => {
+    assert.equal((await request(app).get('/api/nothing').expect(404)).body.type, '/problems/not-found');
+    const { body, headers } = await request(app).patch('/api/users/1').expect(405);
+    assert.deepEqual([body.type, headers.allow], ['/problems/method-not-allowed', 'GET, HEAD, PUT, DELETE']);
+  });
+});

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { before, it } from 'node:test';
+import type { Database } from '@zerda/chassis/database/database';
+import { describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { Failure } from '@zerda/chassis/failure';
+import { parseIfMatch } from '@zerda/chassis/http/entity-tag';
+import type { NewUser } from '@zerda/contracts/users';
+import { sql } from 'drizzle-orm';
+import fc from 'fast-check';
+import { migrations } from '../testing.ts';
+import { type StoredUser, users } from './tables.ts';
+import { createUserStore, type UserStore } from './user-store.ts';
+
+const isFailure = (code: string) => (error: unknown) => error instanceof Failure && error.code === code;
+
+let serial = 0;
+
+function anybody(user: Partial<NewUser> = {}): NewUser {
+  serial += 1;
+  return { name: `User ${serial}`, email: `user${serial}@example.com`, role: 'user', ...user };
+}
+
+describeOnEachEngine('user store', { migrations }, (open) => {
+  let database: Database;
+  let store: UserStore;
+
+  before(async () => {
+    database = await open();
+    store = createUserStore(database);
+  });
+
+  async function create(user: Partial<NewUser> = {}): Promise<StoredUser> {
+    const { body } = await store.create(anybody(user), undefined, (stored) => ({ body: stored }));
+    return body;
+  }
+
+  async function recount(): Promise<number> {
+    const [row] = await database.read((db) => db.select({ users: sql<number>`count(*)` }).from(users));
+    return row?.users ?? Number.NaN;
+  }
+
+  it('finds what was created, as version 1', async () => {
+    const user = await create({ role: 'admin' });
+    assert.equal(user.version, 1);
+    assert.deepEqual(await store.find(user.id), user);
+  });
+
+  it('refuses an e-mail address that another user has, whatever its letter case', async () => {
+    const { email } = await create();
+    const other = await create();
+    await assert.rejects(create({ email }), isFailure('email-taken'));
+    await assert.rejects(create({ email: email.toUpperCase() }), isFailure('email-taken'));
+    await assert.rejects(store.update(other.id, { email: email.toUpperCase() }), isFailure('email-taken'));
+    assert.deepEqual(await store.find(other.id), other);
+  });
+
+  it('changes what is given and raises the version', async () => {
+    const user = await create();
+    const changed = await store.update(user.id, { name: 'New Name' });
+    assert.deepEqual(
+      { ...changed, updatedAt: undefined },
+      { ...user, name: 'New Name', version: 2, updatedAt: undefined },
+    );
+    assert.ok(changed.updatedAt >= user.updatedAt);
+  });
+
+  it('takes a user out of lists and the count when removed', async () => {
+    const user = await create();
+    const counted = await store.count();
+    await store.remove(user.id);
+    assert.equal(await store.count(), counted - 1);
+    await assert.rejects(store.find(user.id), isFailure('user-not-found'));
+    await assert.rejects(store.update(user.id, { name: 'x' }), isFailure('user-not-found'));
+    await assert.rejects(store.remove(user.id), isFailure('user-not-found'));
+  });
+
+  it('writes on the version that was named, and on no other', async () => {
+    const { id } = await create();
+    await store.update(id, { name: 'second' }, parseIfMatch('"1"'));
+    await assert.rejects(
+      store.update(id, { name: 'third' }, parseIfMatch('"1"')),
+      isFailure('precondition-failed'),
+    );
+    await assert.rejects(store.remove(id, parseIfMatch('"1"')), isFailure('precondition-failed'));
+    assert.equal((await store.find(id)).name, 'second');
+    await store.remove(id, parseIfMatch('"2"'));
+  });
+
+  it('loses no change of writers at the same time', async () => {
+    const { id } = await create();
+    const writers = 20;
+    await Promise.all(Array.from({ length: writers }, (_, n) => store.update(id, { name: `writer ${n}` })));
+    assert.equal((await store.find(id)).version, 1 + writers);
+
+    const current = parseIfMatch(`"${1 + writers}"`);
+    const conditional = await Promise.allSettled(
+      Array.from({ length: writers }, (_, n) => store.update(id, { name: `writer ${n}` }, current)),
+    );
+    assert.equal(conditional.filter(({ status }) => status === 'fulfilled').length, 1);
+  });
+
+  it('lists page by page in the order of ids, each user once, though users come and go meanwhile', async () => {
+    const before = await Promise.all(Array.from({ length: 7 }, () => create()));
+    const seen: number[] = [];
+    let after = Math.min(...before.map(({ id }) => id)) - 1;
+    for (;;) {
+      const page = await store.list({ after, limit: 3 });
+      if (page.length === 0) break;
+      seen.push(...page.map(({ id }) => id));
+      after = seen.at(-1) ?? after;
+      if (seen.length < 10) await create();
+    }
+    assert.deepEqual(
+      seen,
+      seen.toSorted((a, b) => a - b),
+    );
+    assert.equal(new Set(seen).size, seen.length);
+    for (const { id } of before) assert.ok(seen.includes(id));
+  });
+
+  it('lists users of one role', async () => {
+    const { id } = await create({ role: 'admin' });
+    const admins = await store.list({ limit: 1000, role: 'admin' });
+    assert.ok(admins.some((user) => user.id === id));
+    assert.ok(admins.every(({ role }) => role === 'admin'));
+  });
+
+  it('counts as a recount does after any history, also of writers at the same time', async () => {
+    const action = fc.record({
+      kind: fc.constantFrom('create', 'create', 'remove', 'update', 'fail'),
+      at: fc.nat({ max: 99 }),
+    });
+    const ids: number[] = [];
+    const act = async ({ kind, at }: { kind: string; at: number }): Promise<void> => {
+      const id = ids[at % Math.max(1, ids.length)];
+      if (kind === 'create' || id === undefined) ids.push((await create()).id);
+      else if (kind === 'update') await store.update(id, { name: `changed ${at}` });
+      else if (kind === 'remove') await store.remove(id);
+      else await create({ email: (await store.find(id)).email });
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { minLength: 32, maxLength: 64 }), async (history) => {
+        const results = await Promise.allSettled(history.map(act));
+        for (const result of results) {
+          if (result.status === 'rejected')
+            assert.ok(result.reason instanceof Failure, String(result.reason));
+        }
+        assert.equal(await store.count(), await recount());
+      }),
+      { numRuns: 15 },
+    );
+  });
+});
