@@ -11,7 +11,8 @@ export interface BannerOptions {
 export function banner({ plan, startedInMs }: BannerOptions): string {
   const gateway = plan.services.find(({ name }) => name === 'gateway');
   const embedded = plan.services.filter((service) => service.embedded);
-  const folder = relative(process.cwd(), plan.dataDir) || '.';
+  const inside = relative(process.cwd(), plan.dataDir);
+  const folder = inside.startsWith('..') ? plan.dataDir : inside || '.';
   return [
     '',
     `zerda is ready in ${(startedInMs / 1000).toFixed(1)} s`,

@@ -25,11 +25,7 @@ export interface TestServer {
 }
 
 /** Serves until the test ends; `port` 0 takes a free one. */
-export async function startServer(
-  context: TestContext,
-  listener: RequestListener,
-  port = 0,
-): Promise<TestServer> {
+async function startServer(context: TestContext, listener: RequestListener, port = 0): Promise<TestServer> {
   const server = createServer(listener);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -51,7 +47,7 @@ export interface StubService extends TestServer {
   readonly requests: IncomingMessage[];
 }
 
-export async function startStub(
+async function startStub(
   context: TestContext,
   behaviour: RequestListener = answerEmpty,
 ): Promise<StubService> {

@@ -14,5 +14,3 @@ export const orderServiceVariables = z.object({
   // Half of what the gateway gives this service, so that it can still say which of its dependencies is away.
   ...upstreamVariables({ timeoutMs: 2500 }),
 });
-
-export type OrderServiceConfig = z.output<typeof orderServiceVariables>;
