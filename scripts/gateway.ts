@@ -2,43 +2,39 @@ import { bundle } from './lib/bundler.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { logVariables } from './lib/console-lines.ts';
 import { requireFreePorts } from './lib/ports.ts';
-import { planSystem } from './lib/services.ts';
+import { bundleFile } from './lib/services.ts';
 import { supervise } from './lib/supervisor.ts';
 
-/** The gateway alone, in front of services that run elsewhere: USER_SERVICE_URL and ORDER_SERVICE_URL say where. */
-await runCommand(async () => {
-  const { host, services } = planSystem(process.env);
-  const gateway = services.filter(({ name }) => name === 'gateway');
-  await requireFreePorts(
-    host,
-    gateway.flatMap(({ ports }) => ports),
-  );
-  await bundle('gateway');
+const service = 'gateway';
 
-  const { USER_SERVICE_URL, ORDER_SERVICE_URL } = process.env;
-  const upstreams = {
-    ...(USER_SERVICE_URL && { USER_SERVICE_URL }),
-    ...(ORDER_SERVICE_URL && { ORDER_SERVICE_URL }),
-  };
+/**
+ * `npm run gateway`: the gateway alone, in front of services that run elsewhere. It reads its own variables: PORT,
+ * MANAGEMENT_PORT, ROUTES_FILE, and USER_SERVICE_URL and the like for where they are.
+ */
+await runCommand(async () => {
+  const { HOST = '127.0.0.1', PORT = '8000', MANAGEMENT_PORT = '9090' } = process.env;
+  await requireFreePorts(HOST, [
+    { service, port: Number(PORT), variable: 'PORT' },
+    { service, port: Number(MANAGEMENT_PORT), variable: 'MANAGEMENT_PORT' },
+  ]);
+  await bundle(service);
   const supervisor = supervise(
-    gateway.map(({ name, file, env, managementUrl }) => ({
-      name,
-      file,
-      env: { ...env, ...upstreams, ...logVariables(process.stdout, process.env) },
-      readyUrl: `${managementUrl}/readyz`,
-    })),
+    [
+      {
+        name: service,
+        file: bundleFile(service),
+        env: { ...process.env, HOST, PORT, MANAGEMENT_PORT, ...logVariables(process.stdout, process.env) },
+        readyUrl: `http://${HOST}:${MANAGEMENT_PORT}/readyz`,
+      },
+    ],
     {
       onLine: (_service, line) => console.log(line),
       onDeath: ({ name }, exitCode) => console.error(`${name} ended with exit code ${exitCode}`),
     },
   );
   onStopSignal(supervisor.stop);
-  for (const { url, env } of gateway) {
-    void supervisor.ready.then(() =>
-      console.log(
-        `gateway on ${url}: users at ${upstreams.USER_SERVICE_URL ?? env.USER_SERVICE_URL}, orders at ${upstreams.ORDER_SERVICE_URL ?? env.ORDER_SERVICE_URL}`,
-      ),
-    );
-  }
+  void supervisor.ready.then(() =>
+    console.log(`gateway on http://${HOST}:${PORT}; npm run routes shows its table`),
+  );
   return supervisor.ended;
 });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { type BuildContext, type BuildOptions, build, context, type Plugin } from 'esbuild';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
@@ -9,7 +9,7 @@ export interface Bundle {
   readonly name: ServiceName;
   /** Size of the JavaScript, without its source map. */
   readonly bytes: number;
-  /** False when the bundle and the migrations on disk were the same already. */
+  /** False when the bundle and the assets on disk were the same already. */
   readonly changed: boolean;
 }
 
@@ -21,8 +21,11 @@ export interface BundleFolders {
 
 const standardFolders: BundleFolders = { packages: join(root, 'packages'), dist: join(root, 'dist') };
 
+/** What a service reads when it runs, beside its code: files and folders of its package that bundles get a copy of. */
+const assets = ['migrations', 'routes.yaml'];
+
 /**
- * Bundles one service into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of `migrations/`.
+ * Bundles one service into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets.
  * @throws StartupError when it does not build; esbuild has printed why.
  */
 export async function bundle(name: ServiceName, folders = standardFolders): Promise<Bundle> {
@@ -33,7 +36,7 @@ export async function bundle(name: ServiceName, folders = standardFolders): Prom
 }
 
 /**
- * Bundles a service again whenever one of its sources or migrations changes.
+ * Bundles a service again whenever one of its sources or assets changes.
  * A build that fails is printed by esbuild and leaves the last bundle as it is.
  */
 export async function watchBundle(
@@ -52,7 +55,7 @@ export async function watchBundle(
   };
   const watched = await context({
     ...options(name, folders),
-    plugins: [watchMigrations(name, folders), report],
+    plugins: [watchAssets(name, folders), report],
   });
   await watched.watch();
   return watched;
@@ -68,8 +71,9 @@ function options(name: ServiceName, { packages, dist }: BundleFolders) {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    // PGlite finds its WebAssembly beside its own files; pg asks for pg-native only when told to.
-    external: ['@electric-sql/pglite', 'pg-native'],
+    // PGlite finds its WebAssembly beside its own files; drizzle's part for it imports it, which in one bundle would be at
+    // the start and not when it is used. pg asks for pg-native only when told to.
+    external: ['@electric-sql/pglite', 'drizzle-orm/pglite', 'pg-native'],
     // CommonJS dependencies still call require for what Node itself brings; the name differs from any in the sources.
     banner: {
       js: "import { createRequire as requireFrom } from 'node:module';const require = requireFrom(import.meta.url);",
@@ -81,21 +85,23 @@ function options(name: ServiceName, { packages, dist }: BundleFolders) {
   } as const satisfies BuildOptions;
 }
 
-/** esbuild watches what it reads; the SQL files are read by nobody, so the entry point declares them. */
-function watchMigrations(name: ServiceName, { packages }: BundleFolders): Plugin {
-  const entry = join(packages, name, 'src', 'main.ts');
-  const folder = join(packages, name, 'migrations');
+/** esbuild watches what it reads; the assets are read by nobody, so the entry point declares them. */
+function watchAssets(name: ServiceName, { packages }: BundleFolders): Plugin {
+  const folder = join(packages, name);
+  const entry = join(folder, 'src', 'main.ts');
   return {
-    name: 'watch-migrations',
+    name: 'watch-assets',
     setup(setup) {
       setup.onLoad({ filter: /[\\/]main\.ts$/ }, async ({ path }) => {
         if (path !== entry) return undefined;
-        const files = await filesIn(folder);
+        const files = await assetFiles(folder);
+        const folders = new Set(files.map((file) => dirname(join(folder, file))));
+        folders.delete(folder);
         return {
           contents: await readFile(entry),
           loader: 'ts',
           watchFiles: [entry, ...files.map((file) => join(folder, file))],
-          watchDirs: files.length > 0 ? [folder] : [],
+          watchDirs: [...folders],
         };
       });
     },
@@ -108,16 +114,18 @@ async function save(
   { packages, dist }: BundleFolders,
   outputs: readonly { path: string; contents: Uint8Array }[],
 ): Promise<Bundle> {
-  const target = join(dist, name, 'migrations');
-  const source = join(packages, name, 'migrations');
-  const migrationsDiffer = (await hashFolder(source)) !== (await hashFolder(target));
-  if (migrationsDiffer) {
-    await rm(target, { recursive: true, force: true });
-    if ((await filesIn(source)).length > 0) await cp(source, target, { recursive: true });
+  const source = join(packages, name);
+  const target = join(dist, name);
+  const assetsDiffer = (await hashAssets(source)) !== (await hashAssets(target));
+  if (assetsDiffer) {
+    await Promise.all(assets.map((asset) => rm(join(target, asset), { recursive: true, force: true })));
+    for (const file of await assetFiles(source)) {
+      await cp(join(source, file), join(target, file), { recursive: true });
+    }
   }
   const written = await Promise.all(outputs.map(({ path, contents }) => writeIfChanged(path, contents)));
   const code = outputs.find(({ path }) => path.endsWith('.mjs'));
-  return { name, bytes: code?.contents.byteLength ?? 0, changed: migrationsDiffer || written.includes(true) };
+  return { name, bytes: code?.contents.byteLength ?? 0, changed: assetsDiffer || written.includes(true) };
 }
 
 async function writeIfChanged(path: string, contents: Uint8Array): Promise<boolean> {
@@ -130,20 +138,28 @@ async function writeIfChanged(path: string, contents: Uint8Array): Promise<boole
   return true;
 }
 
-async function hashFolder(folder: string): Promise<string> {
-  const files = await filesIn(folder);
+async function hashAssets(folder: string): Promise<string> {
+  const files = await assetFiles(folder);
   const parts = await Promise.all(
     files.map(async (file) => `${file} ${hash(await readFile(join(folder, file)))}`),
   );
   return parts.join('\n');
 }
 
-async function filesIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
-    .sort();
+/** Files of the assets that a folder has, relative to it. */
+async function assetFiles(folder: string): Promise<string[]> {
+  const found = await Promise.all(
+    assets.map(async (asset) => {
+      const path = join(folder, asset);
+      const kind = await stat(path).catch(() => undefined);
+      if (!kind?.isDirectory()) return kind === undefined ? [] : [asset];
+      const entries = await readdir(path, { recursive: true, withFileTypes: true });
+      return entries
+        .filter((entry) => entry.isFile())
+        .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+    }),
+  );
+  return found.flat().sort();
 }
 
 const hash = (contents: Uint8Array): string => createHash('sha256').update(contents).digest('hex');

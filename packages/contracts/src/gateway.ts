@@ -2,11 +2,11 @@ import { z } from 'zod';
 import { order, orderServiceHealth } from './orders.ts';
 import { success } from './protocol/envelope.ts';
 import { defineOperation } from './protocol/operation.ts';
-import { count, idText, sum } from './protocol/values.ts';
+import { count, idText, instant, sum } from './protocol/values.ts';
 import { user, userServiceHealth } from './users.ts';
 
 /** Why a part of an aggregate is missing. */
-export const degradedReason = z.enum(['circuit_open', 'timeout', 'unreachable', 'error']);
+export const degradedReason = z.enum(['circuit_open', 'overloaded', 'timeout', 'unreachable', 'error']);
 
 export type DegradedReason = z.infer<typeof degradedReason>;
 
@@ -15,6 +15,7 @@ export const degradedPart = z
   .strictObject({
     part: z.string().describe('Name of the part.'),
     reason: degradedReason,
+    status: z.int().optional().describe('The status that its service answered, when it did.'),
   })
   .meta({ id: 'DegradedPart' });
 
@@ -31,11 +32,13 @@ export const profile = z
     user,
     orders: z.array(order).nullable().describe('The first page of orders; null when they could not be had.'),
     total_orders: count.nullable().describe('Orders of the user; null when they could not be had.'),
+    next_orders: z
+      .string()
+      .optional()
+      .describe('Cursor of the next page of `/api/orders/user/{id}`; absent when these are all.'),
     degraded,
   })
   .meta({ id: 'Profile' });
-
-export type Profile = z.infer<typeof profile>;
 
 /** The numbers of the whole system. */
 export const dashboard = z
@@ -49,8 +52,6 @@ export const dashboard = z
   })
   .meta({ id: 'Dashboard' });
 
-export type Dashboard = z.infer<typeof dashboard>;
-
 function unhealthy<Name extends string>(service: Name) {
   return z.strictObject({
     service: z.literal(service),
@@ -59,19 +60,36 @@ function unhealthy<Name extends string>(service: Name) {
   });
 }
 
+const circuit = z
+  .strictObject({
+    state: z.enum(['closed', 'half-open', 'open']),
+    since: instant.describe('When it took this state.'),
+    successes: count.describe('Calls that showed the service working.'),
+    failures: count.describe('Calls that failed.'),
+    rejections: count.describe('Calls that were not let through.'),
+    openings: count.describe('How often it opened.'),
+    in_flight: count.describe('Calls that are running.'),
+  })
+  .meta({ id: 'Circuit' });
+
 /** The health of the gateway and of what is behind it. */
 export const systemHealth = z
   .strictObject({
     gateway: z.literal('healthy'),
-    services: z.strictObject({
-      user_service: z.union([userServiceHealth, unhealthy('user-service')]),
-      order_service: z.union([orderServiceHealth, unhealthy('order-service')]),
-    }),
+    services: z
+      .object({
+        user_service: z.union([userServiceHealth, unhealthy('user-service')]),
+        order_service: z.union([orderServiceHealth, unhealthy('order-service')]),
+      })
+      .catchall(z.unknown())
+      .describe('What each service says of itself, by its name.'),
+    circuits: z
+      .object({ user_service: circuit, order_service: circuit })
+      .catchall(circuit)
+      .describe("The gateway's circuit breaker of each service, since the gateway began."),
     overall_status: z.enum(['healthy', 'degraded']),
   })
   .meta({ id: 'SystemHealth' });
-
-export type SystemHealth = z.infer<typeof systemHealth>;
 
 const tag = 'Gateway';
 
@@ -89,7 +107,13 @@ export const gatewayOperations = {
       description: 'The profile; "degraded" names parts that are missing.',
       schema: success(profile),
     },
-    problems: ['user-not-found', 'upstream-failed', 'upstream-unavailable', 'upstream-timeout'],
+    problems: [
+      'user-not-found',
+      'upstream-failed',
+      'upstream-overloaded',
+      'upstream-unavailable',
+      'upstream-timeout',
+    ],
   }),
   getDashboard: defineOperation({
     id: 'getDashboard',
@@ -102,7 +126,7 @@ export const gatewayOperations = {
       description: 'The numbers; "degraded" names parts that are missing.',
       schema: success(dashboard),
     },
-    problems: ['upstream-failed', 'upstream-unavailable', 'upstream-timeout'],
+    problems: ['upstream-failed', 'upstream-overloaded', 'upstream-unavailable', 'upstream-timeout'],
   }),
   getHealth: defineOperation({
     id: 'getHealth',

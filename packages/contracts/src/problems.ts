@@ -28,6 +28,11 @@ const definitions = {
     title: 'Method not allowed',
     description: 'The path exists, but not with this method. The Allow header lists those it has.',
   },
+  'request-timeout': {
+    status: 408,
+    title: 'The request did not come in time',
+    description: 'Its body stopped coming before its end. Nothing was carried out that needs all of it.',
+  },
   'email-taken': {
     status: 409,
     title: 'E-mail address already in use',
@@ -54,7 +59,7 @@ const definitions = {
   'payload-too-large': {
     status: 413,
     title: 'The body is too large',
-    description: 'Bodies of up to 100 KiB are read.',
+    description: 'The services read bodies of up to 100 KiB; the gateway takes what its route allows.',
   },
   'unsupported-media-type': {
     status: 415,
@@ -82,6 +87,11 @@ const definitions = {
     title: 'Something went wrong',
     description: 'A fault of the service. Its log has the cause under the correlation_id of this answer.',
   },
+  'upgrade-unsupported': {
+    status: 501,
+    title: 'Upgrade is not supported',
+    description: 'The gateway does not change to another protocol, such as WebSocket.',
+  },
   'upstream-failed': {
     status: 502,
     title: 'A service behind the gateway failed',
@@ -92,6 +102,12 @@ const definitions = {
     title: 'A service behind the gateway is unavailable',
     description:
       'Its circuit breaker is open because recent calls failed; it was not called. Retry-After says when the next attempt is let through.',
+  },
+  'upstream-overloaded': {
+    status: 503,
+    title: 'A service behind the gateway has too much to do',
+    description:
+      'As many calls to it as are allowed are running; it was not called. Repeat the request after Retry-After seconds.',
   },
   'dependency-unavailable': {
     status: 503,

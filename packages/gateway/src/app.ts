@@ -1,7 +1,9 @@
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
+import type { BlockList } from 'node:net';
+import { Failure } from '@zerda/chassis/failure';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
-import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
+import { notFound, problemHandler, sendProblem } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
 import { createSecurityHeaders } from '@zerda/chassis/http/security-headers';
 import type { Logger } from '@zerda/chassis/logging/logger';
@@ -9,41 +11,58 @@ import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { documents } from '@zerda/contracts/openapi/documents';
 import express from 'express';
-import { createDashboard } from './aggregates/dashboard.ts';
+import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
-import { createProfile } from './aggregates/profile.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
+import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
-import { createMatch, createRoutes } from './routes.ts';
+import { ownPaths } from './routes/conflicts.ts';
+import { createMatch } from './routes/match.ts';
+import { createRoutes, resolveRoutes } from './routes/route.ts';
+import type { RouteTable } from './routes/table.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface AppDependencies {
+  readonly table: RouteTable;
   readonly upstreams: Upstreams;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds a request may take. */
   readonly requestTimeoutMs: number;
+  /** Milliseconds an upstream has, on routes that do not say. */
+  readonly upstreamTimeoutMs: number;
+  /** Proxies in front whose word about the client is believed; none by default. */
+  readonly trustedProxies?: BlockList | undefined;
 }
 
 /** The gateway: what is forwarded goes past Express, which answers the rest. */
 export function createApp({
+  table,
   upstreams,
   logger,
   metrics,
   requestTimeoutMs,
+  upstreamTimeoutMs,
+  trustedProxies,
 }: AppDependencies): RequestListener {
   const setSecurityHeaders = createSecurityHeaders();
   const observe = createRequestObserver({ logger, metrics, requestTimeoutMs });
-  const frontDoor = createFrontDoor({ match: createMatch(createRoutes(upstreams)), logger });
-  const aggregates = createApiRouter(gatewayOperations, {
-    getProfile: createProfile(upstreams),
-    getDashboard: createDashboard(upstreams),
-    getHealth: createHealth(upstreams),
+  const frontDoor = createFrontDoor({
+    match: createMatch(createRoutes(resolveRoutes(table, upstreamTimeoutMs), upstreams), [
+      ...ownPaths,
+      ...table.aggregates.map(({ path }) => path),
+    ]),
+    forwardedHeaders: createForwardedHeaders(trustedProxies),
+    logger,
   });
+  const { getHealth } = gatewayOperations;
+  const health = createHealth(table, upstreams);
 
   const app = express();
   app.disable('x-powered-by');
-  app.use(aggregates);
+  app.disable('etag');
+  app.use(createAggregateRouter(table.aggregates, upstreams));
+  app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
   app.use(serveOpenApi(documents.gateway));
   app.use(createDocumentationRouter(documents.gateway));
   app.use(notFound);
@@ -52,8 +71,14 @@ export function createApp({
   return (request, response) => {
     setSecurityHeaders(request, response, () =>
       observe(request, response, () => {
-        if (!frontDoor(request, response)) app(request, response);
+        if (asksForUpgrade(request)) sendProblem(request, response, new Failure('upgrade-unsupported'));
+        else if (!frontDoor(request, response)) app(request, response);
       }),
     );
   };
+}
+
+/** HTTP/2 is offered by clients that go on with HTTP/1.1 when nobody takes it up (RFC 9113, section 3.1). */
+function asksForUpgrade({ headers: { upgrade } }: IncomingMessage): boolean {
+  return upgrade !== undefined && upgrade.toLowerCase() !== 'h2c';
 }

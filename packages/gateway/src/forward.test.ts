@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { recordingLogger } from '@zerda/chassis/testing';
-import { ask, sendJson, startGateway, until } from './testing.ts';
+import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
 
 async function readAll(incoming: IncomingMessage): Promise<string> {
   let text = '';
@@ -145,10 +146,10 @@ describe('forwarding', () => {
       },
     });
     const sent = gateway.users.requests[0]?.headers ?? {};
-    assert.equal(sent['x-forwarded-for'], '10.1.2.3, 127.0.0.1');
+    assert.equal(sent['x-forwarded-for'], '127.0.0.1');
     assert.equal(sent['x-forwarded-host'], 'shop.test');
     assert.equal(sent['x-forwarded-proto'], 'http');
-    assert.equal(sent.forwarded, undefined);
+    assert.equal(sent.forwarded, 'for=127.0.0.1;host=shop.test;proto=http');
     assert.equal(sent.via, '1.0 cache, 1.1 zerda');
     assert.equal(sent.host, `127.0.0.1:${gateway.users.port}`);
   });
@@ -215,17 +216,26 @@ describe('forwarding', () => {
     }
   });
 
-  it('ignores interim answers of the service', async (context) => {
+  it('passes interim answers on before the final one', async (context) => {
     const gateway = await startGateway(context, {
       users: (_incoming, response) => {
-        response.writeEarlyHints({ link: '</style.css>; rel=preload' });
+        response.writeProcessing();
+        response.writeEarlyHints({ link: ['</a.css>; rel=preload', '</b.css>; rel=preload'], 'x-hint': '1' });
         sendJson(response, 200, { final: true });
       },
     });
-    const answer = await ask(`${gateway.url}/api/users/1`);
-    assert.equal(answer.status, 200);
-    assert.equal(answer.headers.link, undefined);
-    assert.equal(answer.text, '{"final":true}');
+    const outgoing = request(`${gateway.url}/api/users/1`, { agent: false }).end();
+    const interim: [number, unknown, unknown][] = [];
+    outgoing.on('information', ({ statusCode, headers }) =>
+      interim.push([statusCode, headers.link, headers['x-hint']]),
+    );
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    assert.equal(await readAll(incoming), '{"final":true}');
+    assert.equal(incoming.headers.link, undefined);
+    assert.deepEqual(interim, [
+      [102, undefined, undefined],
+      [103, '</a.css>; rel=preload, </b.css>; rel=preload', '1'],
+    ]);
   });
 
   it('shows the head and each piece of an answer before the next one is there', async (context) => {
@@ -376,6 +386,7 @@ describe('forwarding', () => {
 
   it('gives the client an early answer whole, and sends the service no more of the body', async (context) => {
     const gateway = await startGateway(context, {
+      table: tableWith({ body_limit_bytes: 2 ** 31 }),
       users: (_incoming, response) =>
         sendJson(response, 413, { title: 'too large' }, { 'x-problem': 'payload-too-large' }),
     });
@@ -409,6 +420,7 @@ describe('forwarding', () => {
 
   it('gives an early answer whole also to a client that sends everything before it reads', async (context) => {
     const gateway = await startGateway(context, {
+      table: tableWith({ body_limit_bytes: 2 ** 31 }),
       users: (_incoming, response) => sendJson(response, 413, { title: 'too large' }),
     });
     const size = 8 * 1024 * 1024;

@@ -1,212 +1,277 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { PassThrough } from 'node:stream';
-import { Failure } from '@zerda/chassis/failure';
 import {
-  type Allowance,
   CallerGoneError,
-  contextHeaders,
-  type Upstream,
   type UpstreamAnswer,
   UpstreamTimeoutError,
-} from '@zerda/chassis/http-client/upstream';
+} from '@zerda/chassis/http-client/call-outcome';
+import type { Attempt } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import { currentContext, runInContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
+import type { ForwardedHeaders } from './forwarded-headers.ts';
+import { endWhileReceiving } from './linger.ts';
+import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
+import { createRequestBody, hasBody, type RequestBody } from './request-body.ts';
+import type { Route } from './routes/route.ts';
 
 export interface Forwarding {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Path and query to ask the upstream for, unchanged. */
   readonly url: string;
-  readonly upstream: Upstream;
+  readonly route: Route;
+  readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
 
 /**
  * Passes a request on and its answer back, both as they come and neither of them read. Resolves once the head of the
  * answer is on its way; what goes wrong later can only cut the connection.
- * @throws what `Upstream.call` throws, and `Failure` when the request's own body does not come in time
+ * @throws what `Upstream.call` throws, and `Failure` for a body that is too large or does not come
  */
 export async function forward(forwarding: Forwarding): Promise<void> {
-  await forwarding.upstream.call((allowance) => exchange(forwarding, allowance));
+  const { request, response, route } = forwarding;
+  const retries = isIdempotent(request) ? route.retries : 0;
+  /** What ends the attempt in hand for a reason of the client's. */
+  let giveUp: (error: Error) => void = () => undefined;
+  const body = hasBody(request)
+    ? createRequestBody({
+        request,
+        response,
+        limitBytes: route.bodyLimitBytes,
+        idleTimeoutMs: route.idleTimeoutMs,
+        keep: retries > 0,
+        onFailure: (failure) => giveUp(failure),
+      })
+    : undefined;
+  let interim = false;
+  await route.upstream.call(
+    (attempt) =>
+      new Promise<UpstreamAnswer>((resolve, reject) => {
+        const exchange = new Exchange(forwarding, attempt, body, {
+          resolve,
+          reject,
+          onInterim: () => {
+            interim = true;
+          },
+        });
+        giveUp = (error) => exchange.giveUp(error);
+        exchange.start();
+      }),
+    {
+      timeoutMs: route.timeoutMs,
+      slowMs: route.slowMs,
+      retries,
+      repeatable: () => !interim && !response.destroyed && (body === undefined || body.repeatable),
+    },
+  );
 }
 
-function exchange(forwarding: Forwarding, allowance: Allowance): Promise<UpstreamAnswer> {
-  const { request, response, url, upstream, logger } = forwarding;
-  const context = currentContext();
-  const body = hasBody(request) ? createBody(request) : null;
+/** RFC 9110, section 9.2.2; a key makes a POST idempotent. */
+function isIdempotent({ method, headers }: IncomingMessage): boolean {
+  return method === 'POST' ? headers[headerNames.idempotencyKey] !== undefined : method !== 'PATCH';
+}
 
-  return new Promise((resolve, reject) => {
-    let controller: Dispatcher.DispatchController | undefined;
-    let givenUp: Error | undefined;
-    let headSent = false;
+interface Settle {
+  readonly resolve: (answer: UpstreamAnswer) => void;
+  readonly reject: (error: Error) => void;
+  /** Told when an interim answer has gone to the client. */
+  readonly onInterim: () => void;
+}
 
-    const timer = setTimeout(() => {
-      // As long as the request itself is not there, the upstream has nothing to answer.
-      giveUp(
-        request.complete
-          ? new UpstreamTimeoutError(upstream.name, allowance)
-          : new Failure('deadline-exceeded', { detail: 'The body of the request did not come in time.' }),
-      );
-    }, allowance.ms);
-    response.once('close', () => {
-      if (!response.writableFinished) giveUp(new CallerGoneError());
-    });
+/** One attempt: a request to the upstream, and as much of its answer as comes. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #forwarding: Forwarding;
+  readonly #attempt: Attempt;
+  readonly #body: RequestBody | undefined;
+  readonly #settle: Settle;
+  readonly #context = currentContext();
+  #controller: Dispatcher.DispatchController | undefined;
+  #givenUp: Error | undefined;
+  /** The head of the answer is the client's; from here on the connection can only be cut. */
+  #answered = false;
+  /** The answer is left unread, since the request is made again. */
+  #discarded = false;
+  #headTimer: NodeJS.Timeout | undefined;
+  #totalTimer: NodeJS.Timeout | undefined;
+  /** Runs while the client is slower than the upstream, which is paused meanwhile. */
+  #clientTimer: NodeJS.Timeout | undefined;
+  #release: () => void = () => undefined;
 
-    function giveUp(error: Error): void {
-      if (givenUp !== undefined) return;
-      givenUp = error;
-      clearTimeout(timer);
-      body?.destroy();
-      controller?.abort(error);
-      reject(error);
-    }
+  constructor(forwarding: Forwarding, attempt: Attempt, body: RequestBody | undefined, settle: Settle) {
+    this.#forwarding = forwarding;
+    this.#attempt = attempt;
+    this.#body = body;
+    this.#settle = settle;
+  }
 
+  start(): void {
+    const { request, response, url, route, forwardedHeaders } = this.#forwarding;
+    const { upstream, idleTimeoutMs, totalTimeoutMs, keepHost } = route;
+    const { ms, tried } = this.#attempt;
+    this.#headTimer = setTimeout(this.#onHeadTimeout, ms);
+    if (totalTimeoutMs !== undefined) this.#totalTimer = setTimeout(this.#onTotalTimeout, totalTimeoutMs);
+    response.once('close', this.#onClientGone);
     upstream.dispatcher.dispatch(
       {
         origin: upstream.origin,
         path: upstream.basePath + url,
         method: request.method ?? 'GET',
-        headers: requestHeaders(request, allowance),
-        body,
+        headers: passedRequestHeaders(request, { ms, forwardedHeaders, keepHost }),
+        body: this.#body?.open() ?? null,
+        bodyTimeout: idleTimeoutMs,
+        tried,
       },
-      {
-        onRequestStart(started) {
-          controller = started;
-          if (givenUp !== undefined) controller.abort(givenUp);
-        },
-        onResponseStart({ rawHeaders }, status) {
-          // Interim answers (1xx) concern the hop alone.
-          if (status < 200) return;
-          clearTimeout(timer);
-          const problem = startAnswer(response, status, (rawHeaders ?? []) as readonly Buffer[]);
-          // The rest of a body that nobody waits for would be taken for the next request.
-          if (!request.complete) response.setHeader('Connection', 'close');
-          headSent = true;
-          sendHeadSoon(response);
-          resolve({ status, problem });
-        },
-        onResponseData(_controller, chunk) {
-          if (response.write(chunk)) return;
-          controller?.pause();
-          response.once('drain', () => controller?.resume());
-        },
-        onResponseEnd() {
-          if (request.complete) response.end();
-          else endWhileReceiving(request, response);
-        },
-        onResponseError(_controller, error) {
-          clearTimeout(timer);
-          body?.destroy();
-          if (givenUp !== undefined) return;
-          if (!headSent) {
-            reject(error);
-            return;
-          }
-          runInContext(context, () =>
-            logger.warn({ err: error, upstream: upstream.name }, 'answer broke off'),
-          );
-          // A reset, since to a client of HTTP/1.0 a plain close would be the end of a whole answer.
-          response.socket?.resetAndDestroy();
-        },
-      },
+      this,
     );
-  });
-}
-
-/** RFC 9112, section 6.3: a request has a body exactly when one of these says so. */
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
-
-/** A stream of its own: undici destroys what it reads, and a destroyed request would take the answer with it. */
-function createBody(request: IncomingMessage): PassThrough {
-  const body = new PassThrough();
-  // Its errors reach the caller through the call; without a listener they would end the process.
-  body.on('error', () => undefined);
-  return request.pipe(body);
-}
-
-/** What concerns one connection only (RFC 9110, section 7.6.1), with the trailers that are not passed on. */
-const hopByHop = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-/** Headers of the request that the gateway writes itself, or has already obeyed. */
-const replaced = new Set<string>([
-  'expect',
-  'forwarded',
-  'host',
-  'via',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  headerNames.correlationId,
-  headerNames.requestTimeout,
-]);
-
-function requestHeaders(request: IncomingMessage, allowance: Allowance): string[] {
-  const { rawHeaders, headers, socket } = request;
-  const named = connectionOptions(headers.connection);
-  const passed: string[] = [];
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? '';
-    const key = name.toLowerCase();
-    if (!hopByHop.has(key) && !replaced.has(key) && !named.has(key))
-      passed.push(name, rawHeaders[index + 1] ?? '');
   }
-  for (const [name, value] of Object.entries(contextHeaders(allowance))) passed.push(name, value);
-  const client = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, '');
-  passed.push('x-forwarded-for', appended(headers['x-forwarded-for'], client));
-  passed.push('x-forwarded-proto', 'encrypted' in socket ? 'https' : 'http');
-  if (headers.host !== undefined) passed.push('x-forwarded-host', headers.host);
-  passed.push('via', appended(headers.via, `${request.httpVersion} zerda`));
-  return passed;
-}
 
-function appended(list: string | string[] | undefined, entry: string): string {
-  const before = Array.isArray(list) ? list.join(', ') : list;
-  return before === undefined || before === '' ? entry : `${before}, ${entry}`;
-}
+  /** Ends the exchange for a reason that is not the upstream's answer. */
+  giveUp(error: Error): void {
+    if (this.#givenUp !== undefined) return;
+    this.#givenUp = error;
+    this.#stopTimers();
+    this.#controller?.abort(error);
+    if (this.#answered) this.#cut();
+    else this.#settle.reject(error);
+  }
 
-/** Names of headers that the sender's `Connection` header makes hop-by-hop too. */
-function connectionOptions(header: string | undefined): ReadonlySet<string> {
-  if (header === undefined || header === 'keep-alive' || header === 'close') return none;
-  return new Set(header.split(',').map((option) => option.trim().toLowerCase()));
+  /** The time runs from the end of the request: before, the upstream has nothing to answer, and `idle` bounds it. */
+  readonly #onHeadTimeout = (): void => {
+    const { request, route } = this.#forwarding;
+    const { ms } = this.#attempt;
+    if (request.complete) this.giveUp(new UpstreamTimeoutError(route.upstream.name, ms));
+    else
+      request.once('end', () => {
+        if (!this.#answered && this.#givenUp === undefined)
+          this.#headTimer = setTimeout(this.#onHeadTimeout, ms);
+      });
+  };
+
+  readonly #onTotalTimeout = (): void => {
+    const { route } = this.#forwarding;
+    this.giveUp(new UpstreamTimeoutError(route.upstream.name, route.totalTimeoutMs ?? 0));
+  };
+
+  /** Unless the circuit waits for this very answer, nobody does any more. */
+  readonly #onClientGone = (): void => {
+    const { request, response } = this.#forwarding;
+    if (response.writableFinished) return;
+    if (!this.#attempt.probe || this.#answered || !request.complete) this.giveUp(new CallerGoneError());
+  };
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#givenUp !== undefined) controller.abort(this.#givenUp);
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    const raw = (controller.rawHeaders ?? []) as readonly Buffer[];
+    if (status < 200) {
+      this.#passInterim(status, raw);
+      return;
+    }
+    clearTimeout(this.#headTimer);
+    const { request, response } = this.#forwarding;
+    const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
+    if (response.destroyed || this.#attempt.retriesAfter(answer)) {
+      this.#discarded = true;
+      this.#stopTimers();
+      response.off('close', this.#onClientGone);
+      this.#settle.resolve(answer);
+      controller.abort(new Error('the answer is not needed'));
+      return;
+    }
+    this.#answered = true;
+    this.#release = this.#attempt.hold();
+    const own = new Set(response.getHeaderNames());
+    response.statusCode = status;
+    for (const [name, value] of passedAnswerHeaders(raw, own)) response.appendHeader(name, value);
+    // The rest of a body that nobody waits for would be taken for the next request.
+    if (!request.complete) response.setHeader('Connection', 'close');
+    sendHeadSoon(response);
+    this.#settle.resolve(answer);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const { response, route } = this.#forwarding;
+    if (this.#discarded || response.write(chunk) || this.#clientTimer !== undefined) return;
+    controller.pause();
+    this.#clientTimer = setTimeout(() => this.giveUp(new CallerGoneError()), route.idleTimeoutMs);
+    response.once('drain', () => {
+      clearTimeout(this.#clientTimer);
+      this.#clientTimer = undefined;
+      controller.resume();
+    });
+  }
+
+  onResponseEnd(): void {
+    const { request, response } = this.#forwarding;
+    this.#stopTimers();
+    this.#release();
+    if (this.#discarded) return;
+    endWhileReceiving(request, response);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    const { route, response, logger } = this.#forwarding;
+    this.#stopTimers();
+    response.off('close', this.#onClientGone);
+    this.#release();
+    if (this.#givenUp !== undefined || this.#discarded) return;
+    if (!this.#answered) {
+      this.#settle.reject(error);
+      return;
+    }
+    runInContext(this.#context, () =>
+      logger.warn({ err: error, upstream: route.upstream.name }, 'answer broke off'),
+    );
+    this.#cut();
+  }
+
+  /** RFC 9110, section 15.2: passed on, but to a client of HTTP/1.0, which does not know of them. */
+  #passInterim(status: number, raw: readonly Buffer[]): void {
+    const { request, response } = this.#forwarding;
+    if (request.httpVersionMinor === 0 || response.headersSent || response.destroyed) return;
+    if (status === 102) response.writeProcessing();
+    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw, none))) return;
+    this.#settle.onInterim();
+  }
+
+  /** A reset, since to a client of HTTP/1.0 a plain close would be the end of a whole answer. */
+  #cut(): void {
+    this.#forwarding.response.socket?.resetAndDestroy();
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#headTimer);
+    clearTimeout(this.#totalTimer);
+    clearTimeout(this.#clientTimer);
+  }
 }
 
 const none: ReadonlySet<string> = new Set();
 
-/**
- * Writes status and headers of the upstream's answer; what the gateway has set already stays. Bytes are read as
- * Latin-1, which Node writes back unchanged. Returns the value of `X-Problem`.
- */
-function startAnswer(response: ServerResponse, status: number, raw: readonly Buffer[]): string | undefined {
-  const own = new Set(response.getHeaderNames());
-  const pairs: [string, string][] = [];
-  let named = none;
-  let problem: string | undefined;
+/** Node takes hints only with links, and only links of a form it knows; others are hints that nobody gets. */
+function writeEarlyHints(response: ServerResponse, headers: readonly [string, string][]): boolean {
+  const link = headers.filter(([name]) => name === 'link').flatMap(([, value]) => value.split(/,\s*(?=<)/));
+  if (link.length === 0) return false;
+  try {
+    response.writeEarlyHints({ ...Object.fromEntries(headers), link });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The first value of a header among the raw ones of an answer. */
+function headerOf(raw: readonly Buffer[], name: string): string | undefined {
   for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index]?.toString('latin1').toLowerCase() ?? '';
-    const value = raw[index + 1]?.toString('latin1') ?? '';
-    if (name === 'connection') named = connectionOptions(value.toLowerCase());
-    if (name === headerNames.problem) problem = value;
-    if (!hopByHop.has(name) && !own.has(name)) pairs.push([name, value]);
+    if (raw[index]?.length === name.length && raw[index]?.toString('latin1').toLowerCase() === name)
+      return raw[index + 1]?.toString('latin1');
   }
-  response.statusCode = status;
-  for (const [name, value] of pairs) {
-    if (!named.has(name)) response.appendHeader(name, value);
-  }
-  return problem;
+  return undefined;
 }
 
 /**
@@ -217,24 +282,4 @@ function sendHeadSoon(response: ServerResponse): void {
   setImmediate(() => {
     if (!response.headersSent && !response.destroyed) response.flushHeaders();
   });
-}
-
-/** Milliseconds that the rest of a refused body is read for and thrown away. */
-const lingerMs = 1000;
-
-/**
- * The service has answered before it had the whole body (413, say). Closing at once, with bytes of the body unread,
- * would reset the connection and could take the answer away from the client; so it gets a moment to read and stop.
- */
-function endWhileReceiving(request: IncomingMessage, response: ServerResponse): void {
-  request.unpipe();
-  request.resume();
-  const timer = setTimeout(end, lingerMs);
-  function end(): void {
-    clearTimeout(timer);
-    response.end();
-  }
-  request.once('end', end);
-  request.once('close', end);
-  if (!response.headersSent) response.flushHeaders();
 }

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { describe, it } from 'node:test';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { problemDetails } from '@zerda/contracts/problems';
-import { ask, sendJson, startGateway, type TestAnswer, until } from './testing.ts';
+import { ask, sendJson, startGateway, type TestAnswer, tableWith, until } from './testing.ts';
 
 function assertProblem(answer: TestAnswer, code: string, status: number): void {
   assert.equal(answer.status, status, answer.text);
@@ -167,6 +167,7 @@ describe('front door', () => {
         incoming.resume().on('end', () => sendJson(response, 200, {}));
       },
       upstreamTimeoutMs: 50,
+      table: tableWith({ idle_timeout_ms: 50 }),
     });
     for (let call = 0; call < 5; call += 1) {
       const status = await new Promise((resolve, reject) => {
@@ -186,7 +187,7 @@ describe('front door', () => {
         });
         outgoing.write('{');
       });
-      assert.equal(status, 504);
+      assert.equal(status, 408);
     }
     assert.equal(gateway.upstreams.users.breaker.state, 'closed');
   });

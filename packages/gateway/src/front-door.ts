@@ -1,29 +1,35 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
-import { logFailure, sendProblem } from '@zerda/chassis/http/problem-response';
+import { logFailure, writeProblem } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
-import { CallerGoneError } from '@zerda/chassis/http-client/upstream';
+import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import { forward } from './forward.ts';
-import type { Match, Route } from './routes.ts';
+import type { ForwardedHeaders } from './forwarded-headers.ts';
+import { endWhileReceiving } from './linger.ts';
+import type { Match, MatchedPath } from './routes/match.ts';
 import { toFailure } from './upstream-failure.ts';
 
 export interface FrontDoorDependencies {
   readonly match: Match;
+  readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
 
 /** Forwards the request when its path is in the table of routes; false when it is somebody else's to answer. */
 export type FrontDoor = (request: IncomingMessage, response: ServerResponse) => boolean;
 
-export function createFrontDoor({ match, logger }: FrontDoorDependencies): FrontDoor {
-  async function answer(request: IncomingMessage, response: ServerResponse, target: Target): Promise<void> {
-    const { route, url } = target;
+export function createFrontDoor({ match, forwardedHeaders, logger }: FrontDoorDependencies): FrontDoor {
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { routes, allow }: MatchedPath,
+    url: string,
+  ): Promise<void> {
     try {
-      if (!route.methods.includes(request.method ?? '')) {
-        throw new Failure('method-not-allowed', { headers: { Allow: route.methods.join(', ') } });
-      }
-      await forward({ request, response, url, upstream: route.upstream, logger });
+      const route = routes.get(request.method ?? '');
+      if (route === undefined) throw new Failure('method-not-allowed', { headers: { Allow: allow } });
+      await forward({ request, response, url, route, forwardedHeaders, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
@@ -34,24 +40,19 @@ export function createFrontDoor({ match, logger }: FrontDoorDependencies): Front
 
   return (request, response) => {
     const url = originForm(request.url ?? '');
-    const route = match(url.split('?', 1)[0] ?? '');
-    if (route === undefined) return false;
-    setRoute(response, route.path);
-    void answer(request, response, { route, url });
+    const matched = match(url.split('?', 1)[0] ?? '');
+    if (matched === undefined) return false;
+    setRoute(response, matched.path);
+    void answer(request, response, matched, url);
     return true;
   };
 }
 
-interface Target {
-  readonly route: Route;
-  /** Path and query as the caller sent them. */
-  readonly url: string;
-}
-
-/** What is left of the body is thrown away: unread, it would be taken for the next request on the connection. */
+/** A client that sends too much, or does not get on with it, is not waited for: the connection closes with the answer. */
 function refuse(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
-  sendProblem(request, response, failure);
-  request.resume();
+  const givesUp = failure.code === 'payload-too-large' || failure.code === 'request-timeout';
+  if (givesUp && !request.complete) response.setHeader('Connection', 'close');
+  if (writeProblem(request, response, failure)) endWhileReceiving(request, response);
 }
 
 /** A client may send the whole URL as if to a proxy (RFC 9112, section 3.2.2); the path of it is what counts. */

@@ -7,13 +7,17 @@ import { createLogger } from '@zerda/chassis/logging/logger';
 import { createMetrics } from '@zerda/chassis/metrics/metrics';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
-import { gatewayVariables } from './config.ts';
+import { gatewayVariables, standardRoutesFile, upstreamUrlVariables } from './config.ts';
+import { readTable } from './routes/read-table.ts';
 import { createUpstreams } from './upstreams.ts';
 
 const service = 'gateway';
 
 await runService(service, async () => {
   const config = loadConfig(gatewayVariables, process.env);
+  const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
+  const table = await readTable(config.ROUTES_FILE ?? standardRoutesFile);
+  const urls = loadConfig(upstreamUrlVariables(table), process.env);
   const logger = createLogger({ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT });
   const metrics = createMetrics({ service, version: packageJson.version });
   const lifecycle = createLifecycle({
@@ -24,15 +28,15 @@ await runService(service, async () => {
   endOnSignals({ lifecycle, logger });
 
   const management = createManagementApp({ lifecycle, metrics });
-  await listen(management, {
-    name: 'management',
-    host: config.HOST,
-    port: config.MANAGEMENT_PORT,
-    lifecycle,
-    logger,
+  await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
+
+  const upstreams = createUpstreams(table, urls, config, { metrics, logger, lifecycle });
+  const app = createApp({
+    ...{ table, upstreams, logger, metrics },
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
+    upstreamTimeoutMs: config.UPSTREAM_TIMEOUT_MS,
+    trustedProxies: config.TRUSTED_PROXIES,
   });
-  const upstreams = createUpstreams(config, { metrics, logger, lifecycle });
-  const app = createApp({ upstreams, logger, metrics, requestTimeoutMs: config.REQUEST_TIMEOUT_MS });
-  await listen(app, { name: 'API', host: config.HOST, port: config.PORT, lifecycle, logger });
+  await listen(app, { name: 'API', host, port, lifecycle, logger, asksForBodies: true });
   lifecycle.markReady();
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import {
   createServer,
   type IncomingMessage,
@@ -6,14 +7,17 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, BlockList } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { createUpstream, type UpstreamOptions } from '@zerda/chassis/http-client/upstream';
+import { createUpstream, type Upstream, type UpstreamOptions } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
+import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { silentLogger, testMetrics } from '@zerda/chassis/testing';
 import { createApp } from './app.ts';
-import type { Upstreams } from './upstreams.ts';
+import { standardRoutesFile } from './config.ts';
+import { parseTable } from './routes/read-table.ts';
+import type { RouteTable } from './routes/table.ts';
 
 /** A server for one test on a free port of this machine. */
 export interface TestServer {
@@ -90,10 +94,26 @@ export function jsonByPath(bodies: Readonly<Record<string, unknown>>, delayMs = 
 export interface TestGateway extends TestServer {
   readonly users: StubService;
   readonly orders: StubService;
-  readonly upstreams: Upstreams;
+  readonly metrics: Metrics;
+  readonly upstreams: { readonly users: Upstream; readonly orders: Upstream };
+}
+
+/** The table that comes with the gateway. */
+export const standardTable = parseTable(readFileSync(standardRoutesFile, 'utf8'), 'routes.yaml');
+
+/** The table that comes with the gateway, with other limits for every route. */
+export function tableWith(defaults: RouteTable['defaults']): RouteTable {
+  return { ...standardTable, defaults };
 }
 
 export interface TestGatewayOptions {
+  /** Table of routes to `user-service` and `order-service`; the one that comes with the gateway by default. */
+  readonly table?: RouteTable;
+  /** Addresses of further upstreams in the table, by their names. */
+  readonly others?: Readonly<Record<string, string>>;
+  readonly maxInFlight?: number;
+  readonly balancing?: UpstreamOptions['balancing'];
+  readonly trustedProxies?: BlockList;
   readonly users?: RequestListener;
   readonly orders?: RequestListener;
   readonly upstreamTimeoutMs?: number;
@@ -120,18 +140,31 @@ export async function startGateway(
       baseUrl,
       timeoutMs: options.upstreamTimeoutMs ?? 5000,
       maxConnections: 16,
+      ...(options.maxInFlight !== undefined && { maxInFlight: options.maxInFlight }),
+      ...(options.balancing !== undefined && { balancing: options.balancing }),
       circuit: { errorPercent: 50, volume: 3, windowMs: 10_000, resetMs: 10_000, ...options.circuit },
       metrics,
       logger,
       lifecycle,
     });
-  const upstreams = { users: create('user-service', users.url), orders: create('order-service', orders.url) };
-  const requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
-  const server = await startServer(context, createApp({ upstreams, logger, metrics, requestTimeoutMs }));
+  const named = { users: create('user-service', users.url), orders: create('order-service', orders.url) };
+  const upstreams = new Map([
+    ['user-service', named.users],
+    ['order-service', named.orders],
+    ...Object.entries(options.others ?? {}).map(([name, url]) => [name, create(name, url)] as const),
+  ]);
+  const app = createApp({
+    ...{ table: options.table ?? standardTable, upstreams, logger, metrics },
+    requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
+    upstreamTimeoutMs: options.upstreamTimeoutMs ?? 5000,
+    trustedProxies: options.trustedProxies,
+  });
+  const server = await startServer(context, app);
+  server.server.on('checkContinue', app);
   context.after(async () => {
     for (const close of closes) await close();
   });
-  return { ...server, users, orders, upstreams };
+  return { ...server, users, orders, metrics, upstreams: named };
 }
 
 export interface TestRequest {

@@ -1,6 +1,6 @@
 import { Failure } from '@zerda/chassis/failure';
+import { BulkheadFullError, UpstreamTimeoutError } from '@zerda/chassis/http-client/call-outcome';
 import { CircuitOpenError } from '@zerda/chassis/http-client/circuit-breaker';
-import { UpstreamTimeoutError } from '@zerda/chassis/http-client/upstream';
 import { type ProblemCode, problemCodeOf, problemType, problemTypes } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 
@@ -11,6 +11,12 @@ export function toFailure(error: unknown): Failure {
     return new Failure('upstream-unavailable', {
       detail: `${error.message}.`,
       headers: { 'Retry-After': String(error.retryAfterSeconds) },
+    });
+  }
+  if (error instanceof BulkheadFullError) {
+    return new Failure('upstream-overloaded', {
+      detail: `${error.message}.`,
+      headers: { 'Retry-After': '1' },
     });
   }
   if (error instanceof UpstreamTimeoutError) {

@@ -1,32 +1,35 @@
+import { upstreamSettings } from '@zerda/chassis/config/common-variables';
 import { createUpstream, type Upstream, type UpstreamOptions } from '@zerda/chassis/http-client/upstream';
-import type { GatewayConfig } from './config.ts';
+import { type GatewayConfig, upstreamVariable } from './config.ts';
+import type { RouteTable } from './routes/table.ts';
 
-/** The services behind the gateway. */
-export interface Upstreams {
-  readonly users: Upstream;
-  readonly orders: Upstream;
-}
+/** The services behind the gateway, by name. */
+export type Upstreams = ReadonlyMap<string, Upstream>;
 
+/** @param urls addresses by the name of their variable, as `upstreamUrlVariables` reads them */
 export function createUpstreams(
+  { upstreams }: Pick<RouteTable, 'upstreams'>,
+  urls: Readonly<Record<string, string>>,
   config: GatewayConfig,
   resources: Pick<UpstreamOptions, 'metrics' | 'logger' | 'lifecycle'>,
 ): Upstreams {
-  const create = (name: string, baseUrl: string): Upstream =>
-    createUpstream({
-      ...resources,
+  return new Map(
+    Object.entries(upstreams).map(([name, { max_in_flight }]) => [
       name,
-      baseUrl,
-      timeoutMs: config.UPSTREAM_TIMEOUT_MS,
-      maxConnections: config.UPSTREAM_CONNECTIONS,
-      circuit: {
-        errorPercent: config.CIRCUIT_ERROR_PERCENT,
-        volume: config.CIRCUIT_VOLUME,
-        windowMs: config.CIRCUIT_WINDOW_MS,
-        resetMs: config.CIRCUIT_RESET_MS,
-      },
-    });
-  return {
-    users: create('user-service', config.USER_SERVICE_URL),
-    orders: create('order-service', config.ORDER_SERVICE_URL),
-  };
+      createUpstream({
+        ...resources,
+        ...upstreamSettings(config),
+        name,
+        baseUrl: urls[upstreamVariable(name)] ?? '',
+        maxInFlight: max_in_flight,
+      }),
+    ]),
+  );
+}
+
+/** @throws Error when there is none of that name, which reading the table rules out */
+export function upstreamOf(upstreams: Upstreams, name: string): Upstream {
+  const upstream = upstreams.get(name);
+  if (upstream === undefined) throw new Error(`there is no upstream ${name}`);
+  return upstream;
 }

@@ -44,7 +44,21 @@ export function databaseVariables() {
     DATABASE_URL: z
       .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
       .optional()
-      .describe('PostgreSQL to use; when not set, a database embedded in the process (for demonstration).'),
+      .describe(
+        'PostgreSQL to use; when neither it nor DATABASE_HOST is set, a database embedded in the process (for demonstration).',
+      ),
+    DATABASE_HOST: z
+      .string()
+      .optional()
+      .describe('Host of PostgreSQL, where its URL is given in parts: this one and those that follow.'),
+    DATABASE_PORT: port().default(5432).describe('TCP port of PostgreSQL at DATABASE_HOST.'),
+    DATABASE_NAME: z.string().optional().describe('Database at DATABASE_HOST.'),
+    DATABASE_USER: z.string().optional().describe('User at DATABASE_HOST.'),
+    DATABASE_PASSWORD: z.string().optional().describe('Password of DATABASE_USER, as it is.'),
+    DATABASE_PARAMETERS: z
+      .string()
+      .optional()
+      .describe('Parameters of the connection to DATABASE_HOST, such as `sslmode=verify-full`.'),
     DATA_DIR: z.string().default('.data').describe('Folder of the embedded database.'),
     DATABASE_POOL_SIZE: count(1, 1000).default(10).describe('Connections to PostgreSQL at most.'),
     DATABASE_CONNECT_TIMEOUT_MS: milliseconds(1)
@@ -58,7 +72,7 @@ export function databaseVariables() {
       .describe('Allows the embedded database although NODE_ENV is `production`.'),
     MIGRATE_ON_START: flag()
       .default(true)
-      .describe('Applies pending migrations at start; when false, the service ends if any is pending.'),
+      .describe('Applies pending migrations at start; when false, the service ends if it finds any pending.'),
     DEMO_DATA: flag().default(false).describe('Loads the demo data, once for each database.'),
   };
 }
@@ -72,7 +86,9 @@ export function upstreamVariables({ timeoutMs = 5000 }: { readonly timeoutMs?: n
     UPSTREAM_TIMEOUT_MS: milliseconds(1)
       .default(timeoutMs)
       .describe('Milliseconds an upstream has to answer a call, within the deadline of the request.'),
-    UPSTREAM_CONNECTIONS: count(1).default(128).describe('Connections to each upstream at most.'),
+    UPSTREAM_CONNECTIONS: count(1)
+      .default(128)
+      .describe('Connections to each address of an upstream at most.'),
     CIRCUIT_ERROR_PERCENT: percentage()
       .default(50)
       .describe('Share of failed calls, in percent, from which a circuit opens.'),
@@ -88,9 +104,27 @@ export function upstreamVariables({ timeoutMs = 5000 }: { readonly timeoutMs?: n
   };
 }
 
-/** The variable that says where an upstream is. */
-export function upstreamUrl(upstream: string, defaultUrl: string) {
-  return httpUrl()
-    .default(defaultUrl)
-    .describe(`Base URL of ${upstream}; in a cluster the DNS name of its Service.`);
+/** What the variables of `upstreamVariables` mean to an upstream. */
+export function upstreamSettings(config: z.output<z.ZodObject<ReturnType<typeof upstreamVariables>>>) {
+  return {
+    timeoutMs: config.UPSTREAM_TIMEOUT_MS,
+    maxConnections: config.UPSTREAM_CONNECTIONS,
+    circuit: {
+      errorPercent: config.CIRCUIT_ERROR_PERCENT,
+      volume: config.CIRCUIT_VOLUME,
+      windowMs: config.CIRCUIT_WINDOW_MS,
+      resetMs: config.CIRCUIT_RESET_MS,
+    },
+  };
+}
+
+/**
+ * The variable that says where an upstream is.
+ * @param defaultUrl where it is when the variable is not set; without one it must be
+ */
+export function upstreamUrl(upstream: string, defaultUrl: string | undefined) {
+  const url = httpUrl();
+  return (defaultUrl === undefined ? url : url.default(defaultUrl)).describe(
+    `Base URL of ${upstream}; in a cluster the DNS name of its Service.`,
+  );
 }

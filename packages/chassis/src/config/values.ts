@@ -1,3 +1,4 @@
+import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 
 /** A whole number written in an environment variable, within bounds. */
@@ -41,4 +42,25 @@ export function httpUrl() {
     const url = new URL(value);
     return url.search === '' && url.hash === '' && url.username === '' && url.password === '';
   }, 'must have no query, fragment or credentials');
+}
+
+/** Addresses and ranges of addresses (CIDR), joined by commas. */
+export function addressRanges() {
+  return z.string().transform((text, context) => {
+    const ranges = new BlockList();
+    for (const range of text.split(',').map((part) => part.trim())) {
+      const [address = '', bits, ...rest] = range.split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      const longest = family === 'ipv6' ? 128 : 32;
+      const prefix = bits === undefined ? longest : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
+      if (isIP(address) === 0 || !(prefix <= longest) || rest.length > 0) {
+        context.addIssue(
+          `must be addresses or ranges such as 10.0.0.0/8, joined by commas; ${range} is none`,
+        );
+        return z.NEVER;
+      }
+      ranges.addSubnet(address, prefix, family);
+    }
+    return ranges;
+  });
 }

@@ -201,8 +201,9 @@ describe('circuit breaker', () => {
     );
   });
 
-  it('does not count the calls it rejected', async (context) => {
-    const { breaker, fails } = setUp(context, { resetMs: 200 });
+  it('judges by nothing that was before it closed: old failures, and calls it rejected', async (context) => {
+    const { breaker, fails } = setUp(context, { resetMs: 200, volume: 2 });
+    await fails();
     await fails();
     await until(() => breaker.state === 'half-open');
     const { held, answer } = heldCall();
@@ -212,8 +213,21 @@ describe('circuit breaker', () => {
     await probe;
     await until(() => breaker.state === 'closed');
     await fails();
+    assert.equal(breaker.state, 'closed', 'one failure is less than the volume');
     await fails();
     assert.equal(breaker.state, 'open', 'fifty rejections do not outweigh two failures');
+  });
+
+  it('tells what it has been through', async (context) => {
+    const { breaker, fails, ends } = setUp(context, { volume: 3 });
+    const begun = Date.now();
+    await ends('success');
+    await fails();
+    await fails();
+    assert.ok(await isRejected(breaker));
+    const { since, ...counts } = breaker.history;
+    assert.deepEqual(counts, { successes: 1, failures: 2, rejections: 1, openings: 1 });
+    assert.ok(since.getTime() >= begun);
   });
 
   it('shows every event and state to metrics', async (context) => {

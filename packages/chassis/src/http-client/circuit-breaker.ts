@@ -47,15 +47,32 @@ export interface CircuitBreakerOptions extends CircuitBreakerSettings {
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 }
 
+/** What a circuit has been through since the process began. */
+export interface CircuitHistory {
+  /** When it took the state it has. */
+  readonly since: Date;
+  /** Calls that were let through and told that the upstream works. */
+  readonly successes: number;
+  /** Calls that were let through and failed. */
+  readonly failures: number;
+  /** Calls that were not let through. */
+  readonly rejections: number;
+  /** How often it opened. */
+  readonly openings: number;
+}
+
 export interface CircuitBreaker {
   readonly name: string;
   readonly state: CircuitState;
+  /** What has happened since the process began. */
+  readonly history: CircuitHistory;
   /**
    * Makes the call unless the circuit is open, and learns from how it ends. The call must end by itself: time is
    * its own concern, because a call that hangs as the probe keeps the circuit half-open.
+   * @param call is told whether it is the probe that a half-open circuit is judged by
    * @throws CircuitOpenError when the call is not let through; otherwise what the call throws
    */
-  run<Result>(call: () => Promise<Result>, judge: Judge<Result>): Promise<Result>;
+  run<Result>(call: (probe: boolean) => Promise<Result>, judge: Judge<Result>): Promise<Result>;
   /** Stops the circuit's timers; every later call fails. */
   shutdown(): void;
 }
@@ -84,7 +101,6 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     errorThresholdPercentage: options.errorPercent,
     volumeThreshold: options.volume,
     resetTimeout: resetMs,
-    // A longer window would still hold the old failures after a recovery, and one new failure would open it again.
     rollingCountTimeout: Math.min(options.windowMs, resetMs),
     rollingPercentilesEnabled: false,
     enableSnapshots: false,
@@ -95,15 +111,19 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   /** The probe told nothing; the next call is made in its place. */
   let probeVacant = false;
 
+  const counts = { success: 0, failure: 0, reject: 0, open: 0, halfOpen: 0, close: 0 };
+  let since = new Date();
+
   for (const event of events) {
     // The type of `on` has one overload an event; they all fit a listener without parameters.
     circuit.on(event as 'open', () => {
+      counts[event] += 1;
+      if (event === 'open' || event === 'halfOpen' || event === 'close') since = new Date();
       metrics.circuitEvent(name, event);
       metrics.circuitState(name, stateNumbers[stateOf(circuit)]);
     });
   }
   metrics.circuitState(name, stateNumbers.closed);
-  circuit.on('reject', () => uncount(circuit.status.window[0]));
   circuit.on('open', () => {
     openedAt = performance.now();
     endProbe();
@@ -115,6 +135,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   });
   circuit.on('close', () => {
     endProbe();
+    forget(circuit.status.window);
     runInContext(undefined, () => logger.info({ circuit: name }, 'circuit closed'));
   });
 
@@ -129,7 +150,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   }
 
   async function observe<Result>(
-    call: () => Promise<Result>,
+    call: Promise<Result>,
     judge: Judge<Result>,
     verdict: Verdict,
     uncountCall: () => void,
@@ -145,7 +166,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     }
     let result: Result;
     try {
-      result = await call();
+      result = await call;
     } catch (error) {
       settle(judge.onError(error), error);
       throw error;
@@ -159,10 +180,19 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     get state() {
       return stateOf(circuit);
     },
-    async run<Result>(call: () => Promise<Result>, judge: Judge<Result>) {
+    get history() {
+      return {
+        since,
+        successes: counts.success,
+        failures: counts.failure,
+        rejections: counts.reject,
+        openings: counts.open,
+      };
+    },
+    async run<Result>(call: (probe: boolean) => Promise<Result>, judge: Judge<Result>) {
       if (probe !== undefined && probeVacant) {
         probeVacant = false;
-        return observe(call, judge, probe, () => undefined);
+        return observe(call(true), judge, probe, () => undefined);
       }
       const isProbe = circuit.halfOpen;
       const bucket = circuit.status.window[0];
@@ -172,7 +202,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
           new Promise<void>((succeed, fail) => {
             const verdict = { succeed, fail };
             if (isProbe) probe = verdict;
-            attempt.made = observe(call, judge, verdict, () => uncount(bucket));
+            attempt.made = observe(call(isProbe), judge, verdict, () => uncount(bucket));
           }),
       );
       // The caller gets the call's own end; this promise only tells opossum.
@@ -192,9 +222,18 @@ function stateOf(circuit: Pick<Opossum, 'opened' | 'halfOpen'>): CircuitState {
 }
 
 /**
- * Takes one call out of the window it was counted in: opossum divides failures by all calls, rejected and unjudged
- * ones included, and would be slow to open beside many of them.
+ * Takes one call out of the window it was counted in: opossum divides failures by all calls, unjudged ones included,
+ * and would be slow to open beside many of them.
  */
 function uncount(bucket: Opossum.Bucket | undefined): void {
   if (bucket !== undefined) bucket.fires -= 1;
+}
+
+/**
+ * What was before a recovery says nothing after it: one new failure must not open the circuit with the help of old
+ * ones, nor stay without effect beside the calls that were rejected.
+ */
+function forget(window: readonly Opossum.Bucket[]): void {
+  for (const bucket of window)
+    Object.assign(bucket, { fires: 0, failures: 0, successes: 0, rejects: 0, timeouts: 0 });
 }

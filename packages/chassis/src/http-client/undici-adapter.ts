@@ -6,6 +6,12 @@ import axios, {
   type InternalAxiosRequestConfig,
 } from 'axios';
 import type { Dispatcher } from 'undici';
+import type { BalancedOptions } from './balancer.ts';
+
+declare module 'axios' {
+  // What the balancer behind this adapter heeds of a call.
+  interface AxiosRequestConfig extends BalancedOptions {}
+}
 
 export interface UndiciAdapterOptions {
   /** Bytes of an answer that are read at most, unless the call sets `maxContentLength`; 10 MiB by default. */
@@ -38,6 +44,7 @@ export function createUndiciAdapter(
         signal: patience.signal,
         headersTimeout: 0,
         bodyTimeout: 0,
+        ...(config.tried !== undefined && { tried: config.tried }),
       });
       const body = await readBody(answer.body, limit, config);
       return settle({

@@ -9,8 +9,9 @@ import { createLifecycle } from '../lifecycle/lifecycle.ts';
 import { createMetrics } from '../metrics/metrics.ts';
 import { runInContext } from '../request-context.ts';
 import { silentLogger } from '../testing.ts';
+import { CallerGoneError, reasonOf, UpstreamTimeoutError } from './call-outcome.ts';
 import { CircuitOpenError } from './circuit-breaker.ts';
-import { CallerGoneError, createUpstream, reasonOf, UpstreamTimeoutError } from './upstream.ts';
+import { createUpstream } from './upstream.ts';
 
 async function startStub(context: TestContext, behaviour: RequestListener) {
   const requests: IncomingMessage[] = [];
@@ -147,16 +148,15 @@ describe('upstream', () => {
     assert.equal(upstream.breaker.state, 'open');
   });
 
-  it('does not blame the service when the caller would not wait, and does when only hops took a little', async (context) => {
+  it('does not blame the service for callers who give up quickly, and does for those it kept waiting', async (context) => {
     const stub = await startStub(context, () => undefined);
-    const { upstream } = open(context, stub.url, 100);
+    const { upstream } = open(context, stub.url, 200);
     for (let call = 0; call < 5; call += 1) {
       const error = await within(20, () => thrownBy(upstream.get('/')));
       assert.ok(error instanceof UpstreamTimeoutError);
-      assert.equal(error.shortened, true);
     }
     assert.equal(upstream.breaker.state, 'closed');
-    await Promise.all([1, 2, 3].map(() => within(96, () => thrownBy(upstream.get('/')))));
+    await Promise.all([1, 2, 3].map(() => within(150, () => thrownBy(upstream.get('/')))));
     assert.equal(upstream.breaker.state, 'open');
   });
 

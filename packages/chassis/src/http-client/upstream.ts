@@ -1,19 +1,25 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import axios, { AxiosError, type AxiosResponse } from 'axios';
-import { type Dispatcher, Pool } from 'undici';
+import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { currentContext } from '../request-context.ts';
+import { type Balancer, type BalancerOptions, createBalancer } from './balancer.ts';
 import {
-  type CircuitBreaker,
-  type CircuitBreakerSettings,
-  CircuitOpenError,
-  createCircuitBreaker,
-  type Judge,
-  type Outcome,
-} from './circuit-breaker.ts';
+  BulkheadFullError,
+  CallerGoneError,
+  isBusy,
+  isWorthRetrying,
+  judgeFromNow,
+  reasonOf,
+  type UpstreamAnswer,
+  UpstreamTimeoutError,
+} from './call-outcome.ts';
+import { type CircuitBreaker, type CircuitBreakerSettings, createCircuitBreaker } from './circuit-breaker.ts';
+import { createRetryBudget } from './retry-budget.ts';
 import { createUndiciAdapter } from './undici-adapter.ts';
 
 export interface UpstreamOptions {
@@ -23,87 +29,95 @@ export interface UpstreamOptions {
   readonly baseUrl: string;
   /** Milliseconds a call may take when the request in hand allows as much. */
   readonly timeoutMs: number;
-  /** Connections at most; calls above wait for one. */
+  /** Connections to each of its addresses at most; calls above wait for one. */
   readonly maxConnections: number;
+  /** Calls in flight at most, counted to the end of their answers; 1024 by default. */
+  readonly maxInFlight?: number;
   readonly circuit: CircuitBreakerSettings;
-  readonly metrics: Pick<Metrics, 'circuitEvent' | 'circuitState' | 'upstreamCall' | 'pool'>;
+  /** How its addresses are looked up and left; see the balancer. */
+  readonly balancing?: Pick<BalancerOptions, 'lookups' | 'ejection'>;
+  readonly metrics: Pick<
+    Metrics,
+    'circuitEvent' | 'circuitState' | 'upstreamCall' | 'upstreamRetried' | 'upstreamInFlight' | 'pool'
+  >;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
 }
 
-/** How long one call may take. */
-export interface Allowance {
-  /** Milliseconds from now, above zero. */
-  readonly ms: number;
-  /** The caller allows clearly less than the upstream is normally given: running out says nothing about it. */
-  readonly shortened: boolean;
-}
-
-/** What the circuit breaker looks at in an answer. */
-export interface UpstreamAnswer {
-  readonly status: number;
-  /** Value of the `X-Problem` header. */
-  readonly problem: string | undefined;
-}
-
-export interface GetOptions {
+export interface CallOptions {
   /** Milliseconds this call may take instead of the upstream's own time. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
+  /**
+   * Milliseconds after which a caller who gives up, or a time that ran out, counts as a failure of the upstream; half
+   * of the call's time by default.
+   */
+  readonly slowMs?: number | undefined;
+  /** How often the call is made again at most; 0 by default. */
+  readonly retries?: number;
+  /** Whether the call can be made again now: false once something of it is used up. Always by default. */
+  readonly repeatable?: () => boolean;
+}
+
+export interface GetOptions extends Pick<CallOptions, 'timeoutMs' | 'slowMs'> {
   /** Query of the URL. */
   readonly params?: Readonly<Record<string, string | number>>;
 }
 
-/** A service this one calls: one pool of kept-alive connections and one circuit breaker for all calls to it. */
+/** One attempt at a call. */
+export interface Attempt {
+  /** Milliseconds it may take, above zero. */
+  readonly ms: number;
+  /** The circuit is judged by this attempt: it is worth its end although nobody waits for it. */
+  readonly probe: boolean;
+  /** Addresses that the call has been to, for the balancer. */
+  readonly tried: Set<string>;
+  /** Whether the call will be made again after this answer, which is then nobody's; to be asked once. */
+  retriesAfter(answer: UpstreamAnswer): boolean;
+  /** Keeps the call in flight until the function it returns is called, for a body that is read later. */
+  hold(): () => void;
+}
+
+/** A service this one calls: kept-alive connections to all its addresses, and one circuit breaker for all calls. */
 export interface Upstream {
   readonly name: string;
   readonly breaker: CircuitBreaker;
-  readonly dispatcher: Dispatcher;
+  readonly dispatcher: Balancer;
   readonly origin: string;
   /** Path of the base URL, without a slash at its end. */
   readonly basePath: string;
+  /** Calls that are made and not ended. */
+  readonly inFlight: number;
   /**
    * Reads one answer. Statuses outside of 2xx reject with axios's error, whose `response` is the answer.
-   * @throws CircuitOpenError, UpstreamTimeoutError, AxiosError, or Failure `deadline-exceeded` when no time is left
+   * @throws CircuitOpenError, BulkheadFullError, UpstreamTimeoutError, AxiosError, or Failure `deadline-exceeded` when
+   * no time is left
    */
   get<Body>(path: string, options?: GetOptions): Promise<AxiosResponse<Body>>;
   /**
-   * Makes any other kind of call under the circuit breaker. `work` must end within its allowance, by throwing
+   * Makes any other kind of call under the circuit breaker. `work` must end within its time, by throwing
    * `UpstreamTimeoutError` when that runs out and `CallerGoneError` when nobody waits any more.
    */
   call<Answer extends UpstreamAnswer>(
-    work: (allowance: Allowance) => Promise<Answer>,
-    options?: Pick<GetOptions, 'timeoutMs'>,
+    work: (attempt: Attempt) => Promise<Answer>,
+    options?: CallOptions,
   ): Promise<Answer>;
 }
 
-/** The upstream did not answer in the time the call had. */
-export class UpstreamTimeoutError extends Error {
-  /** As `Allowance.shortened`. */
-  readonly shortened: boolean;
+const standardMaxInFlight = 1024;
 
-  constructor(upstream: string, { ms, shortened }: Allowance, options?: ErrorOptions) {
-    super(`${upstream} did not answer within ${ms} ms`, options);
-    this.name = 'UpstreamTimeoutError';
-    this.shortened = shortened;
-  }
-}
+/** A connection that takes longer will hardly come; another attempt might. */
+const longestConnectMs = 2000;
 
-/** Whoever asked has gone; there is nobody to answer. */
-export class CallerGoneError extends Error {
-  constructor() {
-    super('the caller went away');
-    this.name = 'CallerGoneError';
-  }
-}
-
-/** Why a call has no usable answer, in a word. */
-export type UnavailableReason = 'circuit_open' | 'timeout' | 'unreachable' | 'error';
+/** Milliseconds before a call is made again at most, at random, so that callers do not return together. */
+const retryJitterMs = 25;
 
 export function createUpstream(options: UpstreamOptions): Upstream {
-  const { name, metrics } = options;
+  const { name, metrics, logger, maxInFlight = standardMaxInFlight } = options;
   const base = new URL(options.baseUrl);
-  const basePath = base.pathname.replace(/\/$/, '');
-  const dispatcher = new Pool(base.origin, {
+  const dispatcher = createBalancer({
+    ...options.balancing,
+    origin: base.origin,
+    logger,
     connections: options.maxConnections,
     pipelining: 1,
     connect: { timeout: Math.min(options.timeoutMs, longestConnectMs) },
@@ -112,13 +126,16 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     // Between two pieces of a body that is passed on as it comes.
     bodyTimeout: options.timeoutMs,
   });
-  const breaker = createCircuitBreaker({ ...options.circuit, name, metrics, logger: options.logger });
+  const breaker = createCircuitBreaker({ ...options.circuit, name, metrics, logger });
+  const budget = createRetryBudget();
   const http = axios.create({
     adapter: createUndiciAdapter(dispatcher),
     baseURL: base.href,
     allowAbsoluteUrls: false,
   });
+  let inFlight = 0;
 
+  metrics.upstreamInFlight(name, () => inFlight);
   metrics.pool(name, () => {
     const { connected, running, queued } = dispatcher.stats;
     return { size: connected, idle: Math.max(0, connected - running), waiting: queued };
@@ -129,17 +146,16 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     await dispatcher.destroy();
   });
 
-  async function call<Answer extends UpstreamAnswer>(
-    work: (allowance: Allowance) => Promise<Answer>,
-    { timeoutMs = options.timeoutMs }: Pick<GetOptions, 'timeoutMs'> = {},
+  /** Makes the call once, through the circuit breaker, and measures it. */
+  async function attemptOnce<Answer extends UpstreamAnswer>(
+    work: (probe: boolean) => Promise<Answer>,
+    slowMs: number,
   ): Promise<Answer> {
-    const allowance = allow(timeoutMs);
-    if (allowance.ms === 0) throw new Failure('deadline-exceeded');
     const startedAt = performance.now();
-    const judge = judgeWithin(allowance);
+    const judge = judgeFromNow(slowMs);
     let outcome = 'error';
     try {
-      const answer = await breaker.run<Answer>(() => work(allowance), judge);
+      const answer = await breaker.run<Answer>(work, judge);
       outcome = judge.onResult(answer) === 'success' ? 'answered' : 'error';
       return answer;
     } catch (error) {
@@ -150,102 +166,116 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     }
   }
 
+  async function call<Answer extends UpstreamAnswer>(
+    work: (attempt: Attempt) => Promise<Answer>,
+    {
+      timeoutMs = options.timeoutMs,
+      slowMs = timeoutMs / 2,
+      retries = 0,
+      repeatable = always,
+    }: CallOptions = {},
+  ): Promise<Answer> {
+    const deadline = Deadline.after(
+      Math.min(timeoutMs, currentContext()?.deadline.remainingMs() ?? timeoutMs),
+    );
+    if (inFlight >= maxInFlight) throw new BulkheadFullError(name, inFlight);
+    inFlight += 1;
+    let holders = 1;
+    const release = (): void => {
+      holders -= 1;
+      if (holders === 0) inFlight -= 1;
+    };
+    const tried = new Set<string>();
+    budget.deposit();
+    try {
+      for (let left = retries; ; left -= 1) {
+        const ms = deadline.remainingMs();
+        if (ms === 0) throw new Failure('deadline-exceeded');
+        let again = false;
+        const mayRetry = (): boolean =>
+          left > 0 && repeatable() && ms > retryJitterMs && breaker.state === 'closed' && budget.withdraw();
+        try {
+          const answer = await attemptOnce(
+            (probe) =>
+              work({
+                ms,
+                probe,
+                tried,
+                retriesAfter(answered) {
+                  again = isBusy(answered) && mayRetry();
+                  return again;
+                },
+                hold() {
+                  holders += 1;
+                  return release;
+                },
+              }),
+            slowMs,
+          );
+          if (!again) return answer;
+        } catch (error) {
+          if (!isWorthRetrying(error) || !mayRetry()) throw error;
+        }
+        metrics.upstreamRetried(name);
+        await wait(Math.random() * retryJitterMs);
+      }
+    } finally {
+      release();
+    }
+  }
+
   return {
     name,
     breaker,
     dispatcher,
     origin: base.origin,
-    basePath,
+    basePath: base.pathname.replace(/\/$/, ''),
+    get inFlight() {
+      return inFlight;
+    },
     call,
     async get<Body>(path: string, { params, ...limits }: GetOptions = {}) {
-      const { response } = await call(async (allowance) => {
-        const response = await http
-          .get<Body>(path, {
-            headers: contextHeaders(allowance),
-            timeout: allowance.ms,
-            // Judged as an answer; rejected below.
-            validateStatus: null,
-            ...(params !== undefined && { params }),
-          })
-          .catch((error: unknown) => {
-            throw isTimeout(error) ? new UpstreamTimeoutError(name, allowance, { cause: error }) : error;
-          });
-        return { status: response.status, problem: problemOf(response), response };
-      }, limits);
+      const { response } = await call(
+        async ({ ms, tried, retriesAfter }) => {
+          const response = await http
+            .get<Body>(path, {
+              headers: contextHeaders(ms),
+              timeout: ms,
+              // Judged as an answer; rejected below.
+              validateStatus: null,
+              tried,
+              ...(params !== undefined && { params }),
+            })
+            .catch((error: unknown) => {
+              throw isTimeout(error) ? new UpstreamTimeoutError(name, ms, { cause: error }) : error;
+            });
+          const answer = { status: response.status, problem: problemOf(response) };
+          retriesAfter(answer);
+          return { ...answer, response };
+        },
+        { ...limits, retries: 1 },
+      );
       if (response.status < 200 || response.status >= 300) throw statusError(response);
       return response;
     },
   };
 }
 
-/** A connection that takes longer will hardly come; another attempt might. */
-const longestConnectMs = 2000;
-
-/** The part of the normal time below which a caller is held to have shortened it. Hops take a little from it too. */
-const fullShare = 0.9;
-
-function allow(timeoutMs: number): Allowance {
-  const left = currentContext()?.deadline.remainingMs() ?? timeoutMs;
-  return { ms: Math.min(left, timeoutMs), shortened: left < timeoutMs * fullShare };
-}
+const always = (): boolean => true;
 
 /** The share of the time that is kept for the way back, so that a service can still say why it has no answer. */
 const reserve = 0.02;
 
-/** Headers that carry the context of the request in hand to the next service. */
-export function contextHeaders({ ms }: Allowance): Record<string, string> {
+/**
+ * Headers that carry the context of the request in hand to the next service.
+ * @param ms milliseconds that the call may take
+ */
+export function contextHeaders(ms: number): Record<string, string> {
   const correlationId = currentContext()?.correlationId;
   return {
     [headerNames.requestTimeout]: String(Math.max(1, Math.floor(ms * (1 - reserve)))),
     ...(correlationId !== undefined && { [headerNames.correlationId]: correlationId }),
   };
-}
-
-/**
- * The upstream fails when it does not answer in its time, cannot be reached, or answers 5xx of its own. It does not
- * fail by a 4xx, nor by telling that what it depends on is away; and a caller's haste or leave says nothing.
- */
-function judgeWithin(allowance: Allowance): Judge<UpstreamAnswer> {
-  return {
-    onResult({ status, problem }) {
-      if (status < 500 || problem === 'dependency-unavailable') return 'success';
-      return status === 504 && allowance.shortened ? 'ignored' : 'failure';
-    },
-    onError: judgeError,
-  };
-}
-
-function judgeError(error: unknown): Outcome {
-  if (error instanceof UpstreamTimeoutError) return error.shortened ? 'ignored' : 'failure';
-  if (error instanceof CallerGoneError || error instanceof Failure) return 'ignored';
-  // Refused by the client library before anything was sent.
-  if (codeOf(error) === 'UND_ERR_INVALID_ARG') return 'ignored';
-  return 'failure';
-}
-
-const connectionErrors = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ETIMEDOUT',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_SOCKET',
-]);
-
-/** Why a call to an upstream has no usable answer, told from what it threw. */
-export function reasonOf(error: unknown): UnavailableReason {
-  if (error instanceof CircuitOpenError) return 'circuit_open';
-  if (error instanceof UpstreamTimeoutError) return 'timeout';
-  if (error instanceof Failure && error.code === 'deadline-exceeded') return 'timeout';
-  return connectionErrors.has(codeOf(error) ?? '') ? 'unreachable' : 'error';
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
 }
 
 function isTimeout(error: unknown): boolean {

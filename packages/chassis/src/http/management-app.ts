@@ -5,13 +5,15 @@ import type { Metrics } from '../metrics/metrics.ts';
 export interface ManagementDependencies {
   readonly lifecycle: Lifecycle;
   readonly metrics: Metrics;
+  /** Takes the events of other services at `/events`; without it the path is not there. */
+  readonly events?: RequestListener | undefined;
 }
 
 /**
  * What the platform asks, on a port of its own: `/livez` (200 while the process answers), `/readyz` (200 when open and
- * not draining, else 503) and `/metrics`. Plain Node: three fixed paths need no framework.
+ * not draining, else 503) and `/metrics`. Other services post their events to `/events`. Plain Node: fixed paths need no framework.
  */
-export function createManagementApp({ lifecycle, metrics }: ManagementDependencies): RequestListener {
+export function createManagementApp({ lifecycle, metrics, events }: ManagementDependencies): RequestListener {
   async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD');
@@ -31,6 +33,7 @@ export function createManagementApp({ lifecycle, metrics }: ManagementDependenci
   }
 
   return (request, response) => {
+    if (events !== undefined && request.url === '/events') return events(request, response);
     respond(request, response).catch(() => send(response, 500, 'could not be rendered\n'));
   };
 }

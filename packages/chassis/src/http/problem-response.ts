@@ -38,9 +38,14 @@ export function logFailure(logger: Logger, failure: Failure): void {
  * connection is cut, so that half an answer is never taken for a whole one.
  */
 export function sendProblem(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
+  if (writeProblem(request, response, failure)) response.end();
+}
+
+/** As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead. */
+export function writeProblem(request: IncomingMessage, response: ServerResponse, failure: Failure): boolean {
   if (response.headersSent) {
     response.destroy();
-    return;
+    return false;
   }
   const { status, title } = problemTypes[failure.code];
   const details: ProblemDetails = {
@@ -59,7 +64,8 @@ export function sendProblem(request: IncomingMessage, response: ServerResponse, 
   response.setHeader('Content-Length', Buffer.byteLength(text));
   response.setHeader('Cache-Control', 'no-store');
   response.setHeader(headerNames.problem, failure.code);
-  response.end(text);
+  response.write(text);
+  return true;
 }
 
 /** What an error is to the caller; the parsers of Express and Node tell by `type` and `status`. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { traceparent } from '@zerda/contracts/events/envelope';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import { Deadline } from '../deadline.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -42,6 +43,7 @@ export function createRequestObserver({
     const context: RequestContext = {
       correlationId: correlationIdOf(request),
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
+      traceparent: traceparentOf(request),
     };
     response.setHeader(headerNames.correlationId, context.correlationId);
     response.once('close', () => {
@@ -70,6 +72,11 @@ const plainId = /^[A-Za-z0-9._-]{1,64}$/;
 function correlationIdOf(request: IncomingMessage): string {
   const given = request.headers[headerNames.correlationId];
   return typeof given === 'string' && plainId.test(given) ? given : randomUUID();
+}
+
+function traceparentOf(request: IncomingMessage): string | undefined {
+  const given = request.headers.traceparent;
+  return typeof given === 'string' && traceparent.test(given) ? given : undefined;
 }
 
 /** The caller can shorten the time, never lengthen it; what is not a whole number of milliseconds says nothing. */

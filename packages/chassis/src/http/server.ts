@@ -12,13 +12,19 @@ export interface ListenOptions {
   readonly port: number;
   readonly lifecycle: Lifecycle;
   readonly logger: Logger;
+  /**
+   * The application itself lets a client go on that sent `Expect: 100-continue`, by `response.writeContinue()`; by
+   * default every such client is let go on at once.
+   */
+  readonly asksForBodies?: boolean;
 }
 
 /**
- * Above the idle timeout of every common load balancer (AWS 60 s, nginx 60–75 s), so that it is never this side that
- * closes a connection on which the next request is already under way.
+ * Above the idle timeout of every common load balancer (AWS 60 s, nginx 60–75 s, Traefik 90 s, and 120 s where somebody made
+ * it longer), so that it is never this side that closes a connection on which the next request is already under way. The pools
+ * of our own services read it from the answers (`Keep-Alive: timeout=`) and leave two seconds earlier.
  */
-const keepAliveMs = 76_000;
+const keepAliveMs = 130_000;
 
 /** Time to send the head of a request, then the whole of it: bounds what slow senders can hold. */
 const headersMs = 10_000;
@@ -31,15 +37,17 @@ const requestMs = 60_000;
  */
 export async function listen(
   application: RequestListener,
-  { name, host, port, lifecycle, logger }: ListenOptions,
+  { name, host, port, lifecycle, logger, asksForBodies = false }: ListenOptions,
 ): Promise<{ port: number; server: Server }> {
+  const serve: RequestListener = (request, response) => {
+    if (lifecycle.draining) response.setHeader('Connection', 'close');
+    application(request, response);
+  };
   const server = createServer(
     { keepAliveTimeout: keepAliveMs, headersTimeout: headersMs, requestTimeout: requestMs },
-    (request, response) => {
-      if (lifecycle.draining) response.setHeader('Connection', 'close');
-      application(request, response);
-    },
+    serve,
   );
+  if (asksForBodies) server.on('checkContinue', serve);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, name, host, port)));
     server.listen(port, host, resolve);

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { createEventMetrics, type EventMetrics } from './event-metrics.ts';
 
 export interface MetricsOptions {
   /** Name of the service, the `service` label of `build_info`. */
@@ -38,8 +39,14 @@ export interface Metrics {
   circuitState(circuit: string, state: CircuitStateNumber): void;
   /** Measures one call to an upstream. */
   upstreamCall(upstream: string, outcome: string, seconds: number): void;
+  /** Counts a call to an upstream that is made again. */
+  upstreamRetried(upstream: string): void;
+  /** Shows the calls to an upstream that have not ended; `read` is asked at each scrape. */
+  upstreamInFlight(upstream: string, read: () => number): void;
   /** Shows a pool; `read` is asked at each scrape. */
   pool(name: string, read: () => PoolNumbers): void;
+  /** Numbers of events. */
+  readonly events: EventMetrics;
   /** The text that Prometheus scrapes. */
   render(): Promise<{ contentType: string; body: string }>;
 }
@@ -77,6 +84,22 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['upstream', 'outcome'],
     buckets: latencyBuckets,
     registers,
+  });
+  const retries = new Counter({
+    name: 'http_client_retries_total',
+    help: 'Calls to an upstream that were made again.',
+    labelNames: ['upstream'],
+    registers,
+  });
+  const inFlight = new Map<string, () => number>();
+  new Gauge({
+    name: 'http_client_active_requests',
+    help: 'Calls to an upstream whose answer has not ended.',
+    labelNames: ['upstream'],
+    registers,
+    collect() {
+      for (const [name, read] of inFlight) this.set({ upstream: name }, read());
+    },
   });
   const circuitEvents = new Counter({
     name: 'circuit_breaker_events_total',
@@ -127,9 +150,16 @@ export function createMetrics(options: MetricsOptions): Metrics {
     upstreamCall(name, outcome, seconds) {
       upstream.observe({ upstream: name, outcome }, seconds);
     },
+    upstreamRetried(name) {
+      retries.inc({ upstream: name });
+    },
+    upstreamInFlight(name, read) {
+      inFlight.set(name, read);
+    },
     pool(name, read) {
       pools.set(name, read);
     },
+    events: createEventMetrics(registry),
     async render() {
       return { contentType: registry.contentType, body: await registry.metrics() };
     },

@@ -11,6 +11,7 @@ export const apiVersion = '1.0.0';
 /** What a call through the gateway can meet beside what the service behind it answers. */
 const forwardingProblems: readonly ProblemCode[] = [
   'upstream-failed',
+  'upstream-overloaded',
   'upstream-unavailable',
   'upstream-timeout',
 ];
@@ -38,6 +39,9 @@ export const documents = {
     description: 'Everything that the system offers, through its gateway.',
     version: apiVersion,
     operations: [...own, ...users, ...orders],
-    problemsOf: (operation) => (own.includes(operation) ? [] : forwardingProblems),
+    problemsOf: (operation) => {
+      if (own.includes(operation)) return [];
+      return operation.body === undefined ? forwardingProblems : [...forwardingProblems, 'request-timeout'];
+    },
   }),
 } as const;

@@ -88,20 +88,20 @@ describe('GET /api/users/{id}/profile', () => {
 
   it('says why orders are missing: unreachable, error, timeout, circuit_open', async (context) => {
     const gateway = await startGateway(context, { ...whole, upstreamTimeoutMs: 100, circuit: { volume: 4 } });
-    async function missing(reason: string): Promise<void> {
+    async function missing(reason: string, status?: number): Promise<void> {
       const answer = await ask(`${gateway.url}/api/users/1/profile`);
       assert.equal(answer.status, 200, answer.text);
       assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, {
         user,
         orders: null,
         total_orders: null,
-        degraded: [{ part: 'orders', reason }],
+        degraded: [{ part: 'orders', reason, ...(status !== undefined && { status }) }],
       });
     }
     gateway.orders.behaviour = (_incoming, response) => sendJson(response, 200, 'no envelope');
     await missing('error');
     gateway.orders.behaviour = (_incoming, response) => sendJson(response, 500, {});
-    await missing('error');
+    await missing('error', 500);
     gateway.orders.behaviour = () => undefined;
     await missing('timeout');
     await gateway.orders.stop();
@@ -215,7 +215,12 @@ describe('GET /api/health', () => {
   it('shows what each service says of itself', async (context) => {
     const gateway = await startGateway(context, whole);
     const answer = await ask(`${gateway.url}/api/health`);
-    assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, {
+    const { circuits, ...data } = schema.parse(JSON.parse(answer.text)).data;
+    assert.deepEqual(
+      [circuits.user_service.state, circuits.user_service.successes, circuits.order_service.failures],
+      ['closed', 1, 0],
+    );
+    assert.deepEqual(data, {
       gateway: 'healthy',
       services: {
         user_service: userBodies['/api/users/health'].data,
@@ -230,7 +235,9 @@ describe('GET /api/health', () => {
     await gateway.orders.stop();
     const one = await ask(`${gateway.url}/api/health`);
     assert.equal(one.status, 200);
-    assert.deepEqual(schema.parse(JSON.parse(one.text)).data, {
+    const { circuits, ...data } = schema.parse(JSON.parse(one.text)).data;
+    assert.equal(circuits.order_service.failures, 1);
+    assert.deepEqual(data, {
       gateway: 'healthy',
       services: {
         user_service: userBodies['/api/users/health'].data,

@@ -1,38 +1,55 @@
 import type { Handlers } from '@zerda/chassis/http/api-router';
-import type { DegradedPart, gatewayOperations } from '@zerda/contracts/gateway';
-import type { orderOperations } from '@zerda/contracts/orders';
-import type { AnswerOf } from '@zerda/contracts/protocol/operation';
-import type { userOperations } from '@zerda/contracts/users';
-import type { Upstreams } from '../upstreams.ts';
-import { gather, read } from './parts.ts';
+import { success } from '@zerda/chassis/http/success';
+import { reasonOf } from '@zerda/chassis/http-client/call-outcome';
+import type { Upstream } from '@zerda/chassis/http-client/upstream';
+import type { gatewayOperations } from '@zerda/contracts/gateway';
+import type { RouteTable } from '../routes/table.ts';
+import { type Upstreams, upstreamOf } from '../upstreams.ts';
+import { read } from './read.ts';
 
-/** What each service says of itself; one that does not answer is unhealthy, which is an answer too. */
-export function createHealth({ users, orders }: Upstreams): Handlers<typeof gatewayOperations>['getHealth'] {
+type SystemHealth = Awaited<ReturnType<Handlers<typeof gatewayOperations>['getHealth']>>['body'];
+
+/**
+ * What each service of the table says of itself, and what its circuit has been through. One that does not answer is
+ * unhealthy, which is an answer too.
+ */
+export function createHealth(
+  table: Pick<RouteTable, 'upstreams'>,
+  upstreams: Upstreams,
+): () => Promise<SystemHealth> {
+  const asked = Object.entries(table.upstreams).map(([name, { health }]) => ({
+    member: name.replaceAll('-', '_'),
+    upstream: upstreamOf(upstreams, name),
+    path: health,
+  }));
   return async () => {
-    const { optional, degraded } = await gather({
-      optional: {
-        user_service: () => read<AnswerOf<typeof userOperations.userHealth>>(users, '/api/users/health'),
-        order_service: () => read<AnswerOf<typeof orderOperations.orderHealth>>(orders, '/api/orders/health'),
-      },
-    });
-    return {
-      body: {
-        status: 'success',
-        data: {
-          gateway: 'healthy',
-          services: {
-            user_service: optional.user_service?.data ?? unhealthy('user-service', 'user_service', degraded),
-            order_service:
-              optional.order_service?.data ?? unhealthy('order-service', 'order_service', degraded),
-          },
-          overall_status: degraded === undefined ? 'healthy' : 'degraded',
-        },
-      },
-    };
+    const said = await Promise.all(
+      asked
+        .filter(({ path }) => path !== undefined)
+        .map(async ({ member, upstream, path = '' }) => ({ member, ...(await askHealth(upstream, path)) })),
+    );
+    return success({
+      gateway: 'healthy',
+      services: Object.fromEntries(said.map(({ member, health }) => [member, health])),
+      circuits: Object.fromEntries(asked.map(({ member, upstream }) => [member, describeCircuit(upstream)])),
+      overall_status: said.every(({ healthy }) => healthy) ? 'healthy' : 'degraded',
+    }) as SystemHealth;
   };
 }
 
-function unhealthy<Service extends string>(service: Service, part: string, degraded: DegradedPart[] = []) {
-  const reason = degraded.find((missing) => missing.part === part)?.reason ?? 'error';
-  return { service, status: 'unhealthy' as const, reason };
+async function askHealth(upstream: Upstream, path: string): Promise<{ health: unknown; healthy: boolean }> {
+  try {
+    const answer = await read(upstream, path, { members: ['data'] });
+    return { health: (answer as { data: unknown }).data, healthy: true };
+  } catch (error) {
+    return {
+      health: { service: upstream.name, status: 'unhealthy', reason: reasonOf(error) },
+      healthy: false,
+    };
+  }
+}
+
+function describeCircuit({ breaker, inFlight }: Upstream) {
+  const { since, ...counts } = breaker.history;
+  return { state: breaker.state, since: since.toISOString(), ...counts, in_flight: inFlight };
 }

@@ -5,16 +5,18 @@ import { documents } from '@zerda/contracts/openapi/documents';
 import { problemCodes, problemType, problemTypes } from '@zerda/contracts/problems';
 import supertest from 'supertest';
 import { createApp } from '../app.ts';
-import type { Upstreams } from '../upstreams.ts';
+import { parseTable } from '../routes/read-table.ts';
 import { type ApiDocument, apiPage } from './api-page.ts';
 import { html } from './html.ts';
 
 const app = createApp({
   // No page asks a service.
-  upstreams: {} as Upstreams,
+  table: parseTable('{ upstreams: {}, routes: [] }', 'empty'),
+  upstreams: new Map(),
   logger: silentLogger(),
   metrics: testMetrics(),
   requestTimeoutMs: 1000,
+  upstreamTimeoutMs: 1000,
 });
 
 async function pageAt(path: string) {

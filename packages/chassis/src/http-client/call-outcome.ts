@@ -1,0 +1,96 @@
+import { Failure } from '../failure.ts';
+import { CircuitOpenError, type Judge, type Outcome } from './circuit-breaker.ts';
+
+/** What is looked at in an answer. */
+export interface UpstreamAnswer {
+  readonly status: number;
+  /** Value of the `X-Problem` header. */
+  readonly problem: string | undefined;
+}
+
+/** The upstream did not answer in the time the call had. */
+export class UpstreamTimeoutError extends Error {
+  constructor(upstream: string, ms: number, options?: ErrorOptions) {
+    super(`${upstream} did not answer within ${ms} ms`, options);
+    this.name = 'UpstreamTimeoutError';
+  }
+}
+
+/** Whoever asked has gone; there is nobody to answer. */
+export class CallerGoneError extends Error {
+  constructor() {
+    super('the caller went away');
+    this.name = 'CallerGoneError';
+  }
+}
+
+/** As many calls as the upstream may have at a time are in flight; this one was not made. */
+export class BulkheadFullError extends Error {
+  constructor(upstream: string, calls: number) {
+    super(`${upstream} has ${calls} calls in flight, and takes no more`);
+    this.name = 'BulkheadFullError';
+  }
+}
+
+/** Why a call has no usable answer, in a word. */
+export type UnavailableReason = 'circuit_open' | 'overloaded' | 'timeout' | 'unreachable' | 'error';
+
+/** Why a call has no usable answer, told from what it threw. */
+export function reasonOf(error: unknown): UnavailableReason {
+  if (error instanceof CircuitOpenError) return 'circuit_open';
+  if (error instanceof BulkheadFullError) return 'overloaded';
+  if (error instanceof UpstreamTimeoutError) return 'timeout';
+  if (error instanceof Failure && error.code === 'deadline-exceeded') return 'timeout';
+  return connectionErrors.has(codeOf(error) ?? '') ? 'unreachable' : 'error';
+}
+
+const connectionErrors = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_SOCKET',
+]);
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}
+
+/**
+ * The upstream fails when it cannot be reached, answers 5xx of its own, or does not answer in a time that is long for
+ * it. It does not fail by a 4xx, nor by telling that what it depends on is away; and a caller who gives up before it
+ * is slow says nothing.
+ * @param slowMs milliseconds from now after which the upstream is slow
+ */
+export function judgeFromNow(slowMs: number): Judge<UpstreamAnswer> {
+  const startedAt = performance.now();
+  const unlessQuick = (): Outcome => (performance.now() - startedAt >= slowMs ? 'failure' : 'ignored');
+  return {
+    onResult({ status, problem }) {
+      if (status < 500 || problem === 'dependency-unavailable') return 'success';
+      // It ran out of the time that the caller gave it.
+      return status === 504 ? unlessQuick() : 'failure';
+    },
+    onError(error) {
+      if (error instanceof UpstreamTimeoutError || error instanceof CallerGoneError) return unlessQuick();
+      if (error instanceof Failure) return 'ignored';
+      // Refused by the client library before anything was sent.
+      return codeOf(error) === 'UND_ERR_INVALID_ARG' ? 'ignored' : 'failure';
+    },
+  };
+}
+
+/** Whether another address may give an answer where this one gave none. */
+export function isWorthRetrying(error: unknown): boolean {
+  return reasonOf(error) === 'unreachable';
+}
+
+/** Whether another address may answer what this one could not just now: not when the cause is behind the upstream. */
+export function isBusy({ status, problem }: UpstreamAnswer): boolean {
+  return status === 503 && problem !== 'dependency-unavailable';
+}

@@ -1,0 +1,83 @@
+import { Failure } from '@zerda/chassis/failure';
+import { methodNotAllowed } from '@zerda/chassis/http/problem-response';
+import { setRoute } from '@zerda/chassis/http/request-observer';
+import { success } from '@zerda/chassis/http/success';
+import { currentContext } from '@zerda/chassis/request-context';
+import { Router } from 'express';
+import type { TableAggregate } from '../routes/table.ts';
+import { type Upstreams, upstreamOf } from '../upstreams.ts';
+import { type Ask, gather, type PartAnswers } from './gather.ts';
+import { valueAt } from './json-path.ts';
+import { read } from './read.ts';
+
+/** Answers the aggregates of the table: all parts are asked for at once, and each member is taken from one of them. */
+export function createAggregateRouter(aggregates: readonly TableAggregate[], upstreams: Upstreams): Router {
+  const router = Router({ caseSensitive: true, strict: true });
+  for (const aggregate of aggregates) {
+    const answer = createAggregate(aggregate, upstreams);
+    router
+      .route(aggregate.path.replaceAll(/\{(\w+)\}/g, ':$1'))
+      .all((_request, response, next) => {
+        setRoute(response, aggregate.path);
+        next();
+      })
+      .get(async (request, response) => {
+        const data = await answer(request.params as Readonly<Record<string, string>>);
+        // What is partial must not be kept as the whole, and the whole changes with every write.
+        response.setHeader('Cache-Control', 'no-store');
+        response.json(success(data));
+      })
+      .all(methodNotAllowed(['GET', 'HEAD']));
+  }
+  return router;
+}
+
+type Answer = (params: Readonly<Record<string, string>>) => Promise<object>;
+
+function createAggregate({ params: forms, parts, answer }: TableAggregate, upstreams: Upstreams): Answer {
+  const expected = Object.entries(forms).map(([name, form]) => ({
+    name,
+    form: new RegExp(`^(?:${form})$`, 'u'),
+  }));
+  const asked = Object.entries(parts).map(([name, part]) => ({
+    ...part,
+    name,
+    upstream: upstreamOf(upstreams, part.upstream),
+    // A part without a member that is wanted of it is broken: better seen than shown as nothing.
+    members: Object.values(answer)
+      .filter(({ from, omit_null }) => !omit_null && from.startsWith(`${name}.`))
+      .map(({ from }) => from.slice(name.length + 1)),
+  }));
+  return async (params) => {
+    const unfit = expected.filter(({ name, form }) => !form.test(params[name] ?? ''));
+    if (unfit.length > 0) {
+      throw new Failure('invalid-request', {
+        errors: unfit.map(({ name }) => ({ path: name, message: 'is not of the form that this path takes' })),
+      });
+    }
+    if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
+    const asks = asked.map(({ name, required, upstream, path, timeout_ms: timeoutMs, members }): Ask => {
+      return { name, required, ask: () => read(upstream, fill(path, params), { timeoutMs, members }) };
+    });
+    const { answers, degraded } = await gather(asks);
+    return { ...compose(answer, answers), ...(degraded.length > 0 && { degraded }) };
+  };
+}
+
+/** The path with its placeholders filled in, each as one segment whatever is in it. */
+function fill(path: string, params: Readonly<Record<string, string>>): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_placeholder, name: string) =>
+    encodeURIComponent(params[name] ?? ''),
+  );
+}
+
+function compose(answer: TableAggregate['answer'], answers: PartAnswers): object {
+  const members: [string, unknown][] = [];
+  for (const [member, { from, missing, omit_null }] of Object.entries(answer)) {
+    const [part = '', ...path] = from.split('.');
+    const whole = answers.get(part);
+    const value = whole === undefined ? missing : (valueAt(whole, path) ?? null);
+    if (value !== null || !omit_null) members.push([member, value]);
+  }
+  return Object.fromEntries(members);
+}

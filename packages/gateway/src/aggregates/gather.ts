@@ -1,0 +1,67 @@
+import { Deadline } from '@zerda/chassis/deadline';
+import { Failure } from '@zerda/chassis/failure';
+import { reasonOf } from '@zerda/chassis/http-client/call-outcome';
+import { currentContext, runInContext } from '@zerda/chassis/request-context';
+import type { DegradedPart } from '@zerda/contracts/gateway';
+import { isAxiosError } from 'axios';
+import { toFailure } from '../upstream-failure.ts';
+
+/** Asks for one part of an aggregate. */
+export interface Ask {
+  readonly name: string;
+  /** Without it there is no answer. */
+  readonly required: boolean;
+  readonly ask: () => Promise<unknown>;
+}
+
+/** What was answered, by the name of the part. */
+export type PartAnswers = ReadonlyMap<string, unknown>;
+
+export interface Gathered {
+  readonly answers: PartAnswers;
+  /** The parts that could not be had, with the reason; empty when the answer is whole. */
+  readonly degraded: readonly DegradedPart[];
+}
+
+/**
+ * Asks for all parts at once, under one deadline a little before that of the request, so that an answer without a
+ * slow part still comes in time.
+ * @throws Failure of the first required part that fails, and `upstream-unavailable` when no part can be had
+ */
+export async function gather(asks: readonly Ask[]): Promise<Gathered> {
+  const answers = new Map<string, unknown>();
+  const degraded: DegradedPart[] = [];
+  await beforeDeadline(() =>
+    Promise.all(
+      asks.map(async ({ name, required, ask }) => {
+        try {
+          answers.set(name, await ask());
+        } catch (error) {
+          if (required) throw toFailure(error);
+          degraded.push(missing(name, error));
+        }
+      }),
+    ),
+  );
+  if (answers.size > 0) return { answers, degraded };
+  const reasons = degraded.map(({ part, reason }) => `${part}: ${reason}`).join(', ');
+  throw new Failure('upstream-unavailable', {
+    detail: `No part of the answer could be had (${reasons}).`,
+    headers: { 'Retry-After': '1' },
+  });
+}
+
+/** The share of the time left that parts are given. */
+const partsShare = 0.95;
+
+function beforeDeadline<T>(work: () => Promise<T>): Promise<T> {
+  const context = currentContext();
+  if (context === undefined) return work();
+  const deadline = Deadline.after(context.deadline.remainingMs() * partsShare);
+  return runInContext({ ...context, deadline }, work);
+}
+
+function missing(part: string, error: unknown): DegradedPart {
+  const status = isAxiosError(error) ? error.response?.status : undefined;
+  return { part, reason: reasonOf(error), ...(status !== undefined && { status }) };
+}

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIPv6 } from 'node:net';
+
+/** Who asked, for what and how, as headers that a request goes on with: name, value, name, value. */
+export type ForwardedHeaders = (request: IncomingMessage) => string[];
+
+/** Headers of the request that are replaced by those. */
+export const forwardedHeaderNames = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'];
+
+/**
+ * Writes `Forwarded` (RFC 7239) and the `X-Forwarded-*` headers that came before it. What a trusted proxy says of
+ * hops before it is kept; what anybody else says is not passed on.
+ */
+export function createForwardedHeaders(trusted: BlockList = new BlockList()): ForwardedHeaders {
+  return (request) => {
+    const { headers, socket } = request;
+    const client = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, '');
+    const believed = trusted.check(client, isIPv6(client) ? 'ipv6' : 'ipv4');
+    const given = (name: string): string | undefined => (believed ? listOf(headers[name]) : undefined);
+    const host = headers.host;
+    const proto = 'encrypted' in socket ? 'https' : 'http';
+    const passed = [
+      'x-forwarded-for',
+      appended(given('x-forwarded-for'), client),
+      'x-forwarded-proto',
+      given('x-forwarded-proto') ?? proto,
+      'forwarded',
+      appended(given('forwarded'), element(client, host, proto)),
+    ];
+    const forwardedHost = given('x-forwarded-host') ?? host;
+    if (forwardedHost !== undefined) passed.push('x-forwarded-host', forwardedHost);
+    return passed;
+  };
+}
+
+/** One hop by RFC 7239, section 4: addresses of IPv6 and values with other than token characters are quoted. */
+function element(client: string, host: string | undefined, proto: string): string {
+  const node = isIPv6(client) ? `"[${client}]"` : client;
+  return `for=${node};${host === undefined ? '' : `host=${quoted(host)};`}proto=${proto}`;
+}
+
+function quoted(value: string): string {
+  if (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value)) return value;
+  return `"${value.replaceAll(/["\\]/g, '\\$&')}"`;
+}
+
+function listOf(header: string | string[] | undefined): string | undefined {
+  const text = Array.isArray(header) ? header.join(', ') : header;
+  return text === '' ? undefined : text;
+}
+
+function appended(list: string | undefined, entry: string): string {
+  return list === undefined ? entry : `${list}, ${entry}`;
+}

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
+
+async function textOf(incoming: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of incoming) text += chunk;
+  return text;
+}
+
+/** The answer to a request that goes on sending, whatever happens to the connection afterwards. */
+async function answerWhileSending(
+  outgoing: ClientRequest,
+): Promise<{ status: number; connection: unknown; code: string }> {
+  const chunk = Buffer.alloc(16 * 1024);
+  let sending = true;
+  const send = (): void => {
+    if (!sending) return;
+    if (outgoing.write(chunk)) setImmediate(send);
+    else outgoing.once('drain', send);
+  };
+  send();
+  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+  sending = false;
+  outgoing.on('error', () => undefined);
+  const text = await textOf(incoming);
+  return {
+    status: incoming.statusCode ?? 0,
+    connection: incoming.headers.connection,
+    code: JSON.parse(text).type,
+  };
+}
+
+function post(url: string, headers: Record<string, string>): ClientRequest {
+  return request(`${url}/api/users`, { method: 'POST', agent: false, headers });
+}
+
+/** Sends bytes as they are; resolves with all that comes back until the connection ends. */
+async function exchange(port: number, bytes: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
+  socket.setTimeout(5000, () => socket.destroy(new Error('no end')));
+  let text = '';
+  for await (const chunk of socket.setEncoding('latin1')) text += chunk;
+  return text;
+}
+
+describe('body limit', () => {
+  const table = tableWith({ body_limit_bytes: 100 });
+
+  it('refuses a body that says it is larger, asks nobody, and closes the connection', async (context) => {
+    const gateway = await startGateway(context, { table });
+    const answer = await answerWhileSending(post(gateway.url, { 'content-length': String(2 ** 30) }));
+    assert.deepEqual(answer, { status: 413, connection: 'close', code: '/problems/payload-too-large' });
+    assert.equal(gateway.users.requests.length, 0);
+  });
+
+  it('refuses a chunked body once it is larger, ends the call, and closes the connection', async (context) => {
+    const gateway = await startGateway(context, { table, users: (incoming) => void incoming.resume() });
+    const answer = await answerWhileSending(post(gateway.url, { 'transfer-encoding': 'chunked' }));
+    assert.deepEqual(answer, { status: 413, connection: 'close', code: '/problems/payload-too-large' });
+    await until(() => gateway.users.requests.every(({ socket }) => socket.destroyed), 'the end of the call');
+    assert.equal(gateway.upstreams.users.breaker.state, 'closed');
+    assert.equal(gateway.upstreams.users.inFlight, 0);
+  });
+
+  it('lets a body of exactly the limit pass', async (context) => {
+    const gateway = await startGateway(context, {
+      table,
+      users: async (incoming, response) => sendJson(response, 200, (await textOf(incoming)).length),
+    });
+    for (const headers of [{ 'content-length': '100' }, { 'transfer-encoding': 'chunked' }]) {
+      const answer = await ask(`${gateway.url}/api/users`, {
+        method: 'POST',
+        headers,
+        body: 'x'.repeat(100),
+      });
+      assert.deepEqual([answer.status, answer.text], [200, '100']);
+    }
+  });
+});
+
+describe('a client that expects 100-continue', () => {
+  it('is not asked for a body that is refused anyway', async (context) => {
+    const gateway = await startGateway(context, { table: tableWith({ body_limit_bytes: 100 }) });
+    for (const [method, length, status] of [
+      ['PATCH', 10, 405],
+      ['POST', 101, 413],
+    ] as const) {
+      const outgoing = request(`${gateway.url}/api/users`, {
+        method,
+        agent: false,
+        headers: { expect: '100-continue', 'content-length': String(length) },
+      });
+      let continued = false;
+      outgoing.on('continue', () => {
+        continued = true;
+      });
+      outgoing.flushHeaders();
+      const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+      assert.deepEqual([incoming.statusCode, continued], [status, false]);
+      outgoing.on('error', () => undefined).destroy();
+    }
+    assert.equal(gateway.users.requests.length, 0);
+  });
+});
+
+describe('Upgrade', () => {
+  it('is answered 501 and never forwarded', async (context) => {
+    const gateway = await startGateway(context);
+    const head = 'GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\n';
+    const answer = await exchange(
+      gateway.port,
+      `${head}Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+    );
+    assert.match(answer, /^HTTP\/1\.1 501 [\s\S]*\/problems\/upgrade-unsupported/);
+    assert.equal(gateway.users.requests.length, 0);
+  });
+
+  it('is overlooked when it offers HTTP/2, as curl does', async (context) => {
+    const gateway = await startGateway(context);
+    const head = 'GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\n';
+    assert.match(
+      await exchange(gateway.port, `${head}Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n`),
+      /^HTTP\/1\.1 200 /,
+    );
+    assert.equal(gateway.users.requests[0]?.headers.upgrade, undefined);
+    assert.equal(gateway.users.requests[0]?.headers['http2-settings'], undefined);
+  });
+
+  it('never makes a tunnel', async (context) => {
+    const gateway = await startGateway(context);
+    const answer = await exchange(gateway.port, 'CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    assert.doesNotMatch(answer, /^HTTP\/1\.1 2/);
+  });
+});
+
+describe('times', () => {
+  /** The outcome of an answer that has begun: all of it, or that it was cut. */
+  async function endOf(context: TestContext, url: string): Promise<string> {
+    const outgoing = request(url, { agent: false }).end();
+    outgoing.on('error', () => undefined);
+    context.after(() => outgoing.destroy());
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    return textOf(incoming).catch((error: NodeJS.ErrnoException) => `cut: ${error.code}`);
+  }
+
+  it('cuts an answer that takes longer than the whole may, however steadily it comes', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ total_timeout_ms: 150 }),
+      users: (_incoming, response) => {
+        const timer = setInterval(() => response.write('tick'), 10);
+        response.on('close', () => clearInterval(timer));
+      },
+    });
+    assert.equal(await endOf(context, `${gateway.url}/api/users/1`), 'cut: ECONNRESET');
+    await until(() => gateway.upstreams.users.inFlight === 0, 'the end of the call');
+  });
+
+  it('cuts an answer that stops coming', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ idle_timeout_ms: 100 }),
+      users: (_incoming, response) => void response.write('some, '),
+    });
+    assert.equal(await endOf(context, `${gateway.url}/api/users/1`), 'cut: ECONNRESET');
+  });
+
+  it('lets an upload take longer than the answer may, as long as it goes on', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ timeout_ms: 100, idle_timeout_ms: 1000 }),
+      users: async (incoming, response) => sendJson(response, 200, (await textOf(incoming)).length),
+    });
+    const outgoing = post(gateway.url, { 'transfer-encoding': 'chunked' });
+    const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;
+    for (let piece = 0; piece < 10; piece += 1) {
+      outgoing.write('0123456789');
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    outgoing.end();
+    const [incoming] = await answered;
+    assert.deepEqual([incoming.statusCode, await textOf(incoming)], [200, '100']);
+  });
+});

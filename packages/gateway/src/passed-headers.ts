@@ -1,0 +1,84 @@
+import type { IncomingMessage } from 'node:http';
+import { contextHeaders } from '@zerda/chassis/http-client/upstream';
+import { headerNames } from '@zerda/contracts/protocol/headers';
+import { type ForwardedHeaders, forwardedHeaderNames } from './forwarded-headers.ts';
+
+/** What concerns one connection only (RFC 9110, section 7.6.1), with the trailers that are not passed on. */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** Headers of a request that the gateway writes itself, or has already obeyed. */
+const replaced = new Set<string>([
+  'expect',
+  'host',
+  'via',
+  ...forwardedHeaderNames,
+  headerNames.correlationId,
+  headerNames.requestTimeout,
+]);
+
+/** What the gateway is called in `Via` (RFC 9110, section 7.6.3). */
+const pseudonym = 'zerda';
+
+export interface PassedRequestOptions {
+  /** Milliseconds that the upstream has. */
+  readonly ms: number;
+  readonly forwardedHeaders: ForwardedHeaders;
+  /** Whether the upstream gets the caller's `Host` instead of its own. */
+  readonly keepHost: boolean;
+}
+
+/** Headers that a request goes on with: name, value, name, value. */
+export function passedRequestHeaders(
+  request: IncomingMessage,
+  { ms, forwardedHeaders, keepHost }: PassedRequestOptions,
+): string[] {
+  const { rawHeaders, headers } = request;
+  const named = connectionOptions(headers.connection);
+  const passed: string[] = [];
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? '';
+    const key = name.toLowerCase();
+    if (!hopByHop.has(key) && !replaced.has(key) && !named.has(key))
+      passed.push(name, rawHeaders[index + 1] ?? '');
+  }
+  for (const [name, value] of Object.entries(contextHeaders(ms))) passed.push(name, value);
+  passed.push(...forwardedHeaders(request));
+  const via = headers.via === undefined ? '' : `${headers.via}, `;
+  passed.push('via', `${via}${request.httpVersion} ${pseudonym}`);
+  if (keepHost && headers.host !== undefined) passed.push('host', headers.host);
+  return passed;
+}
+
+/**
+ * Headers that an answer goes back with. Bytes are read as Latin-1, which Node writes back unchanged.
+ * @param own names of those that the gateway has set, which stay
+ */
+export function passedAnswerHeaders(raw: readonly Buffer[], own: ReadonlySet<string>): [string, string][] {
+  const pairs: [string, string][] = [];
+  let named = none;
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index]?.toString('latin1').toLowerCase() ?? '';
+    const value = raw[index + 1]?.toString('latin1') ?? '';
+    if (name === 'connection') named = connectionOptions(value);
+    if (!hopByHop.has(name) && !own.has(name)) pairs.push([name, value]);
+  }
+  return named === none ? pairs : pairs.filter(([name]) => !named.has(name));
+}
+
+/** Names of headers that the sender's `Connection` header makes hop-by-hop too. */
+function connectionOptions(header: string | undefined): ReadonlySet<string> {
+  if (header === undefined || header === 'keep-alive' || header === 'close') return none;
+  return new Set(header.split(',').map((option) => option.trim().toLowerCase()));
+}
+
+const none: ReadonlySet<string> = new Set();

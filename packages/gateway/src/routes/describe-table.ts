@@ -1,0 +1,58 @@
+import { upstreamVariable } from '../config.ts';
+import { resolveRoutes } from './route.ts';
+import type { RouteTable } from './table.ts';
+
+export interface DescribeTableOptions {
+  /** Addresses of the upstreams by the name of their variable. */
+  readonly urls: Readonly<Record<string, string>>;
+  /** Milliseconds that a route has which sets no time. */
+  readonly timeoutMs: number;
+}
+
+/** A table for people to read: every route with the limits that hold for it. */
+export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTableOptions): string {
+  const upstreams = Object.entries(table.upstreams).map(([name, { max_in_flight, health }]) => [
+    name,
+    urls[upstreamVariable(name)] ?? '',
+    `at most ${max_in_flight} in flight`,
+    health === undefined ? '' : `health ${health}`,
+  ]);
+  const routes = resolveRoutes(table, timeoutMs).map((route) => [
+    route.methods.filter((method) => method !== 'HEAD').join(' '),
+    route.path,
+    `-> ${route.upstream}`,
+    `${route.timeoutMs} ms (slow ${route.slowMs})`,
+    `idle ${route.idleTimeoutMs} ms`,
+    route.totalTimeoutMs === undefined ? 'no total limit' : `total ${route.totalTimeoutMs} ms`,
+    `body ${route.bodyLimitBytes} B`,
+    `${route.retries} retries`,
+  ]);
+  const aggregates = table.aggregates.flatMap(({ path, parts }) =>
+    Object.entries(parts).map(([name, part], index) => [
+      index === 0 ? 'GET' : '',
+      index === 0 ? path : '',
+      `${part.required ? 'required' : 'optional'} ${name}`,
+      `<- ${part.upstream} ${part.path}`,
+      `${part.timeout_ms ?? timeoutMs} ms`,
+    ]),
+  );
+  return [
+    section('Upstreams', upstreams),
+    section('Routes', routes),
+    ...(aggregates.length > 0 ? [section('Aggregates', aggregates)] : []),
+  ].join('\n\n');
+}
+
+function section(title: string, rows: readonly (readonly string[])[]): string {
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [title, ...lines.map((line) => `  ${line}`)].join('\n');
+}

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { gatewayOperations } from '@zerda/contracts/gateway';
+import { orderOperations } from '@zerda/contracts/orders';
+import type { Operation } from '@zerda/contracts/protocol/operation';
+import { userOperations } from '@zerda/contracts/users';
+import fc from 'fast-check';
+import { standardTable } from '../testing.ts';
+import { ownPaths } from './conflicts.ts';
+import { createMatch } from './match.ts';
+import { type Route, resolveRoutes } from './route.ts';
+
+const routes = resolveRoutes(standardTable, 5000) as unknown as readonly Route[];
+const own = [...ownPaths, ...standardTable.aggregates.map(({ path }) => path)];
+const match = createMatch(routes, own);
+
+describe('the table that comes with the gateway', () => {
+  it('forwards every operation of both services and no other', () => {
+    const offered = routes.flatMap(({ path, methods, upstream }) =>
+      methods.filter((method) => method !== 'HEAD').map((method) => `${method} ${path} -> ${upstream}`),
+    );
+    const promised = (operations: Readonly<Record<string, Operation>>, upstream: string) =>
+      Object.values(operations).map(({ method, path }) => `${method.toUpperCase()} ${path} -> ${upstream}`);
+    assert.deepEqual(
+      offered.sort(),
+      [...promised(userOperations, 'user-service'), ...promised(orderOperations, 'order-service')].sort(),
+    );
+  });
+
+  it('answers the aggregates of the contract', () => {
+    const answered = [...standardTable.aggregates.map(({ path }) => path), gatewayOperations.getHealth.path];
+    assert.deepEqual(
+      answered.sort(),
+      Object.values(gatewayOperations)
+        .map(({ path }) => path)
+        .sort(),
+    );
+  });
+});
+
+describe('match', () => {
+  it('takes any single segment for a placeholder, and the literal path before it', () => {
+    for (const [path, pattern] of [
+      ['/api/users/1', '/api/users/{id}'],
+      ['/api/users/a%2Fb', '/api/users/{id}'],
+      ['/api/users/%41', '/api/users/{id}'],
+      ['/api/users/a:b*c', '/api/users/{id}'],
+      ['/api/users/health', '/api/users/health'],
+      ['/api/users/stats', '/api/users/stats'],
+      ['/api/orders/user/1', '/api/orders/user/{user_id}'],
+      ['/api/orders/user/status', '/api/orders/user/{user_id}'],
+      ['/api/orders/1/status', '/api/orders/{id}/status'],
+    ] as const) {
+      assert.equal(match(path)?.path, pattern, path);
+    }
+  });
+
+  it('leaves everything else alone, and what a service could read in another way', () => {
+    for (const path of [
+      '',
+      '*',
+      '/',
+      '/api',
+      '/api/users/',
+      '/api//users',
+      '//api/users',
+      '/API/users',
+      '/api/%75sers',
+      '/api%2Fusers',
+      '/api/users/1/orders',
+      '/api/orders/../users',
+      '/api/users/..',
+      '/api/users/.',
+      '/api/users/%2e%2E',
+      '/api/users/a\\b',
+      '/api/users/1#x',
+      '/api/users/%zz',
+      '/api/users/ü',
+      '/api/users/1/profile',
+      '/api/dashboard',
+      '/api/health',
+      '/docs',
+    ]) {
+      assert.equal(match(path), undefined, path);
+    }
+  });
+
+  it('takes everything below a path that ends in *', () => {
+    const star = createMatch([{ ...routes[0], path: '/files/*', methods: ['GET'] } as Route], []);
+    for (const path of ['/files/a', '/files/a/b', '/files/a/b.c/%20', '/files/a/', '/files/']) {
+      assert.equal(star(path)?.path, '/files/*', path);
+    }
+    for (const path of ['/files', '/filesystem', '/files/../x', '/files/a/%2e%2E/b', '/files//a', '/']) {
+      assert.equal(star(path), undefined, path);
+    }
+  });
+
+  it('finds what a comparison segment by segment finds, for any table and any path', () => {
+    const word = fc.constantFrom('a', 'b', 'users', 'a.b', 'x-y', '~');
+    const segment = fc.oneof(word, fc.constantFrom('{id}', '{other}'));
+    const pattern = fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join('/')}`);
+    const table = fc.uniqueArray(pattern, {
+      minLength: 1,
+      maxLength: 8,
+      selector: (path) => path.replaceAll(/\{\w+\}/g, '{}'),
+    });
+    const sent = fc
+      .array(fc.oneof(word, fc.constantFrom('', '.', '..', '%61', '%2F', 'users%20', 'A', ':id', '*', 'ü')), {
+        minLength: 1,
+        maxLength: 5,
+      })
+      .map((parts) => `/${parts.join('/')}`);
+    fc.assert(
+      fc.property(table, sent, (paths, path) => {
+        const found = createMatch(
+          paths.map((each) => ({ ...routes[0], path: each }) as Route),
+          [],
+        )(path)?.path;
+        assert.equal(found, expected(paths, path), `${path} in ${paths.join(' ')}`);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+/** What the matcher must find, written without a router. */
+function expected(patterns: readonly string[], path: string): string | undefined {
+  const sent = path.split('/').slice(1);
+  if (sent.some((part) => part === '' || part === '.' || part === '..' || part === 'ü')) return undefined;
+  const fitting = patterns.filter((pattern) => {
+    const parts = pattern.split('/').slice(1);
+    return (
+      parts.length === sent.length &&
+      parts.every((part, index) => part.startsWith('{') || part === sent[index])
+    );
+  });
+  const literalFirst = (pattern: string) =>
+    pattern
+      .split('/')
+      .map((part) => (part.startsWith('{') ? '1' : '0'))
+      .join('');
+  return fitting.sort((a, b) => (literalFirst(a) < literalFirst(b) ? -1 : 1))[0];
+}
