@@ -50,6 +50,17 @@ describe('the plan of the system', () => {
     assert.deepEqual([users.embedded, orders.embedded, gateway.embedded], [true, false, false]);
   });
 
+  it("posts the events of user-service to order-service's management port, under a secret that only the two have", () => {
+    const { users, orders, gateway } = plan({ ZERDA_ORDER_MANAGEMENT_PORT: '19092' });
+    assert.equal(users.env.EVENT_SINKS, 'http://127.0.0.1:19092/events');
+    assert.equal(orders.env.EVENT_SINKS, '');
+    assert.match(users.env.EVENT_SECRET ?? '', /^[0-9a-f]{64}$/);
+    assert.equal(orders.env.EVENT_SECRET, users.env.EVENT_SECRET);
+    assert.equal(gateway.env.EVENT_SECRET, undefined);
+    assert.notEqual(plan().users.env.EVENT_SECRET, plan().users.env.EVENT_SECRET);
+    assert.equal(plan({ EVENT_SECRET: 'given' }).orders.env.EVENT_SECRET, 'given');
+  });
+
   it('keeps data in .data beside package.json wherever the command is run, unless told otherwise', () => {
     assert.equal(plan().dataDir, join(root, '.data'));
     assert.equal(

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
@@ -14,12 +15,21 @@ interface ServiceEntry {
   readonly port: number;
   readonly managementPort: number;
   readonly hasDatabase: boolean;
+  /** Service whose events it hears. */
+  readonly hears?: ServiceName;
 }
 
 /** The three services with their default ports. */
 export const services: readonly ServiceEntry[] = [
   { name: 'user-service', variable: 'USER', port: 8001, managementPort: 9091, hasDatabase: true },
-  { name: 'order-service', variable: 'ORDER', port: 8002, managementPort: 9092, hasDatabase: true },
+  {
+    name: 'order-service',
+    variable: 'ORDER',
+    port: 8002,
+    managementPort: 9092,
+    hasDatabase: true,
+    hears: 'user-service',
+  },
   { name: 'gateway', variable: 'GATEWAY', port: 8000, managementPort: 9090, hasDatabase: false },
 ];
 
@@ -74,9 +84,17 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
       service.managementPort,
     ),
   }));
+  // Whoever starts the services together makes the secret of their events; nobody else need know it.
+  const secret = env.EVENT_SECRET || randomBytes(32).toString('hex');
   const upstreams = Object.fromEntries(
     planned.map(({ service, port }) => [`${service.variable}_SERVICE_URL`, httpUrl(host, port)]),
   );
+
+  const sinksOf = (name: ServiceName): string =>
+    planned
+      .filter(({ service }) => service.hears === name)
+      .map(({ management }) => `${httpUrl(host, management)}/events`)
+      .join(',');
 
   return {
     host,
@@ -99,6 +117,7 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
           DATA_DIR: dataDir,
           DEMO_DATA: env.DEMO_DATA || 'true',
           ...upstreams,
+          ...(service.hasDatabase && { EVENT_SECRET: secret, EVENT_SINKS: sinksOf(service.name) }),
         },
       };
     }),

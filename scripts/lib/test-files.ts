@@ -7,7 +7,8 @@ import { root } from './services.ts';
 const skipped = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', '.data']);
 
 const systemTests = join('tests', 'system') + sep;
-const contractTests = join('tests', 'contract') + sep;
+/** Tests that need what npm does not install: they have commands of their own. */
+const apart = ['contract', 'e2e'].map((folder) => join('tests', folder) + sep);
 
 export interface TestGroups {
   /** Tests that run side by side. */
@@ -18,7 +19,7 @@ export interface TestGroups {
 
 /**
  * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without
- * paths: all of packages/, scripts/ and tests/ but tests/contract, which needs tools that npm does not install.
+ * paths: all of packages/, scripts/ and tests/ but tests/contract and tests/e2e, which need more than npm installs.
  * @throws StartupError when a path does not exist or nothing is found.
  */
 export async function findTests(paths: readonly string[]): Promise<TestGroups> {
@@ -27,7 +28,7 @@ export async function findTests(paths: readonly string[]): Promise<TestGroups> {
       ? (await Promise.all(paths.map(testsBelow))).flat()
       : (await Promise.all(['packages', 'scripts', 'tests'].map(testsBelow)))
           .flat()
-          .filter((file) => !file.startsWith(contractTests));
+          .filter((file) => !apart.some((folder) => file.startsWith(folder)));
   if (found.length === 0) throw new StartupError(`No *.test.ts file below ${paths.join(', ') || root}.`);
   const files = [...new Set(found)].sort();
   return {

@@ -1,26 +1,36 @@
+import { upstreamSettings } from '@zerda/chassis/config/common-variables';
 import { loadConfig } from '@zerda/chassis/config/load-config';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
+import { openServiceEvents, openServiceSink } from '@zerda/chassis/events/service-events';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
 import { createUpstream } from '@zerda/chassis/http-client/upstream';
 import { startKeyCleaner } from '@zerda/chassis/idempotency/clean-keys';
 import { createLifecycle } from '@zerda/chassis/lifecycle/lifecycle';
-import { endOnSignals, runService } from '@zerda/chassis/lifecycle/run-service';
+import { endOnSignals, readCommand, runService } from '@zerda/chassis/lifecycle/run-service';
 import { createLogger } from '@zerda/chassis/logging/logger';
 import { createMetrics } from '@zerda/chassis/metrics/metrics';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
 import { orderServiceVariables } from './config.ts';
 import { loadDemoOrders } from './demo-data.ts';
+import { runOrderEvents } from './events/run-order-events.ts';
+import { userSubscriptions } from './events/user-subscriptions.ts';
 import { createHttpUserDirectory } from './http-user-directory.ts';
 import { createOrderStore } from './store/order-store.ts';
 
 const service = 'order-service';
 
 await runService(service, async () => {
+  const words = process.argv.slice(2);
+  const command = readCommand(words);
   const config = loadConfig(orderServiceVariables, process.env);
   const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
-  const logger = createLogger({ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT });
+  const logger = createLogger({
+    ...{ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT },
+    // Standard output belongs to what the command says.
+    ...(command === 'events' && { level: 'error', destination: process.stderr }),
+  });
   const metrics = createMetrics({ service, version: packageJson.version });
   const lifecycle = createLifecycle({
     logger,
@@ -29,32 +39,49 @@ await runService(service, async () => {
   });
   endOnSignals({ lifecycle, logger });
 
-  const management = createManagementApp({ lifecycle, metrics });
-  await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
-
-  const database = await openServiceDatabase({
-    ...{ service, config, logger, lifecycle, metrics },
-    migrations: new URL('../migrations/', import.meta.url),
-    demoData: loadDemoOrders,
-  });
-  startKeyCleaner({ database, lifecycle, logger });
+  const openDatabase = () =>
+    openServiceDatabase({
+      ...{ service, config, logger, lifecycle, metrics },
+      migrate: command === 'migrate' || config.MIGRATE_ON_START,
+      migrations: new URL('../migrations/', import.meta.url),
+      demoData: loadDemoOrders,
+    });
+  if (command === 'migrate') {
+    await openDatabase();
+    return lifecycle.shutdown();
+  }
 
   const userService = createUpstream({
     ...{ name: 'user-service', logger, lifecycle, metrics },
     baseUrl: config.USER_SERVICE_URL,
-    timeoutMs: config.UPSTREAM_TIMEOUT_MS,
-    maxConnections: config.UPSTREAM_CONNECTIONS,
-    circuit: {
-      errorPercent: config.CIRCUIT_ERROR_PERCENT,
-      volume: config.CIRCUIT_VOLUME,
-      windowMs: config.CIRCUIT_WINDOW_MS,
-      resetMs: config.CIRCUIT_RESET_MS,
-    },
+    ...upstreamSettings(config),
   });
+  const users = createHttpUserDirectory(userService);
+  if (command === 'events') {
+    await runOrderEvents(words.slice(1), {
+      database: await openDatabase(),
+      userService,
+      users,
+      logger,
+      metrics,
+    });
+    return lifecycle.shutdown();
+  }
 
+  const sink = openServiceSink(config, logger);
+  const management = createManagementApp({ lifecycle, metrics, events: sink?.listener });
+  await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
+
+  const database = await openDatabase();
+  startKeyCleaner({ database, lifecycle, logger });
+
+  const events = await openServiceEvents({
+    ...{ service, config, database, logger, lifecycle, metrics, sink },
+    subscriptions: userSubscriptions,
+  });
   const app = createApp({
-    orders: createOrderStore(database),
-    users: createHttpUserDirectory(userService),
+    orders: createOrderStore(events),
+    users,
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,

@@ -1,10 +1,12 @@
 import { loadConfig } from '@zerda/chassis/config/load-config';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
+import { runEventsCommand } from '@zerda/chassis/events/events-command';
+import { openServiceEvents } from '@zerda/chassis/events/service-events';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
 import { startKeyCleaner } from '@zerda/chassis/idempotency/clean-keys';
 import { createLifecycle } from '@zerda/chassis/lifecycle/lifecycle';
-import { endOnSignals, runService } from '@zerda/chassis/lifecycle/run-service';
+import { endOnSignals, readCommand, runService } from '@zerda/chassis/lifecycle/run-service';
 import { createLogger } from '@zerda/chassis/logging/logger';
 import { createMetrics } from '@zerda/chassis/metrics/metrics';
 import packageJson from '../package.json' with { type: 'json' };
@@ -16,9 +18,15 @@ import { createUserStore } from './store/user-store.ts';
 const service = 'user-service';
 
 await runService(service, async () => {
+  const words = process.argv.slice(2);
+  const command = readCommand(words);
   const config = loadConfig(userServiceVariables, process.env);
   const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
-  const logger = createLogger({ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT });
+  const logger = createLogger({
+    ...{ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT },
+    // Standard output belongs to what the command says.
+    ...(command === 'events' && { level: 'error', destination: process.stderr }),
+  });
   const metrics = createMetrics({ service, version: packageJson.version });
   const lifecycle = createLifecycle({
     logger,
@@ -27,17 +35,36 @@ await runService(service, async () => {
   });
   endOnSignals({ lifecycle, logger });
 
+  const openDatabase = () =>
+    openServiceDatabase({
+      ...{ service, config, logger, lifecycle, metrics },
+      migrate: command === 'migrate' || config.MIGRATE_ON_START,
+      migrations: new URL('../migrations/', import.meta.url),
+      demoData: loadDemoUsers,
+    });
+  if (command === 'migrate') {
+    await openDatabase();
+    return lifecycle.shutdown();
+  }
+
+  if (command === 'events') {
+    await runEventsCommand({
+      service,
+      words: words.slice(1),
+      database: await openDatabase(),
+      print: console.log,
+    });
+    return lifecycle.shutdown();
+  }
+
   const management = createManagementApp({ lifecycle, metrics });
   await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
 
-  const database = await openServiceDatabase({
-    ...{ service, config, logger, lifecycle, metrics },
-    migrations: new URL('../migrations/', import.meta.url),
-    demoData: loadDemoUsers,
-  });
+  const database = await openDatabase();
   startKeyCleaner({ database, lifecycle, logger });
 
-  const users = createUserStore(database);
+  const events = await openServiceEvents({ service, config, database, logger, lifecycle, metrics });
+  const users = createUserStore(events);
   const app = createApp({ users, logger, metrics, requestTimeoutMs: config.REQUEST_TIMEOUT_MS });
   await listen(app, { name: 'API', host, port, lifecycle, logger });
   lifecycle.markReady();

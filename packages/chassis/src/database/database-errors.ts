@@ -42,12 +42,23 @@ export function isUniqueViolation(error: unknown, constraint: string): boolean {
   return code === '23505' && violated === constraint;
 }
 
+/** Of those codes, the ones that a statement brings about which takes too long: another connection would not help it. */
+const tooSlow = new Set(['57014', '25P03']);
+
+/** Whether the connection broke or could not be had: what was asked may succeed over another one. */
+export function isConnectionLost(error: unknown): boolean {
+  return isUnavailable(error) && !tooSlow.has(driverError(error).code ?? '');
+}
+
+function isUnavailable(error: unknown): boolean {
+  const { code = '', message = '' } = driverError(error);
+  return unavailable.has(code) || code.startsWith('08') || brokenConnection.test(message);
+}
+
 /** The error as callers may know it: a database that is away becomes a `Failure`, anything else stays as it is. */
 export function asFailure(error: unknown): unknown {
   if (error instanceof Failure) return error;
-  const { code = '', message = '' } = driverError(error);
-  const away = unavailable.has(code) || code.startsWith('08') || brokenConnection.test(message);
-  return away
+  return isUnavailable(error)
     ? new Failure('database-unavailable', { headers: { 'Retry-After': '1' }, cause: error })
     : error;
 }

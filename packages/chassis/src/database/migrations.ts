@@ -5,6 +5,8 @@ import type { PGlite, Results } from '@electric-sql/pglite';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { StartupError } from '../startup-error.ts';
+import { isConnectionLost } from './database-errors.ts';
+import { DatabaseAwayError } from './until-reachable.ts';
 
 /** A connection that migrations run on. */
 type Client = pg.ClientBase;
@@ -21,7 +23,8 @@ export interface MigrationOptions {
 /**
  * Brings PostgreSQL to the newest migration. Replicas that start together wait for one another: each migration is
  * applied once.
- * @throws StartupError when the database cannot be reached, a migration fails (it is undone), or one is pending
+ * @throws DatabaseAwayError when the database cannot be reached, or the connection to it breaks (all is undone)
+ * @throws StartupError when a migration fails (it is undone), or one is pending
  */
 export async function migratePostgres(
   url: string,
@@ -33,7 +36,10 @@ export async function migratePostgres(
   try {
     await client.connect();
   } catch (error) {
-    throw new StartupError(
+    // A server that answers and refuses (no such user, no such database) will do so again.
+    const Away =
+      error instanceof pg.DatabaseError && !isConnectionLost(error) ? StartupError : DatabaseAwayError;
+    throw new Away(
       `the database cannot be reached: ${(error as Error).message || (error as NodeJS.ErrnoException).code}`,
     );
   }
@@ -61,13 +67,26 @@ async function migrate(client: Client, { folder, apply }: MigrationOptions): Pro
       log: () => undefined,
     });
   } catch (error) {
-    throw new StartupError(`a migration failed and was undone: ${(error as Error).message}`, 1, {
-      cause: error,
-    });
+    // The runner leaves its transaction open; PGlite, whose one connection lives on, would stay in it.
+    await client.query('rollback').catch(() => undefined);
+    const [failed] = await findPending(client, folder).catch(() => []);
+    const what = failed === undefined ? 'a migration' : `migration ${failed}`;
+    const Away = isConnectionLost(error) ? DatabaseAwayError : StartupError;
+    throw new Away(`${what} failed and was undone: ${(error as Error).message}`, 1, { cause: error });
   }
 }
 
 async function requireNothingPending(client: Client, folder: URL): Promise<void> {
+  const pending = await findPending(client, folder);
+  if (pending.length === 0) return;
+  throw new StartupError(
+    `pending migrations: ${pending.join(', ')}; apply them first, or set MIGRATE_ON_START=true`,
+    78,
+  );
+}
+
+/** Names of the migrations that are not applied, in their order. */
+async function findPending(client: Client, folder: URL): Promise<string[]> {
   const pending = new Set(
     (await readdir(folder)).filter((file) => file.endsWith('.sql')).map((file) => basename(file, '.sql')),
   );
@@ -76,11 +95,7 @@ async function requireNothingPending(client: Client, folder: URL): Promise<void>
     const applied = await client.query(`select name from ${table}`);
     for (const { name } of applied.rows) pending.delete(name);
   }
-  if (pending.size === 0) return;
-  throw new StartupError(
-    `pending migrations: ${[...pending].sort().join(', ')}; apply them first, or set MIGRATE_ON_START=true`,
-    78,
-  );
+  return [...pending].sort();
 }
 
 /** As much of pg's client as node-pg-migrate uses, on PGlite: its protocol takes parameters only in single statements. */

@@ -1,6 +1,5 @@
 import type { PGlite } from '@electric-sql/pglite';
 import { sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/pglite';
 import type { Database, Queries } from './database.ts';
 import { asFailure } from './database-errors.ts';
 import { int8, parseInt8 } from './int8.ts';
@@ -17,6 +16,7 @@ export interface PgliteDatabase extends Database {
 export async function openPglite(folder?: string): Promise<PgliteDatabase> {
   // Loaded only where it is used: images for production do not have it.
   const { PGlite } = await import('@electric-sql/pglite');
+  const { drizzle } = await import('drizzle-orm/pglite');
   const lite = await PGlite.create({
     ...(folder !== undefined && { dataDir: folder }),
     startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=16MB'],

@@ -111,10 +111,11 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
 
   it('says that the database is away when the connection breaks while the commit is under way', async () => {
     // A relay in between cuts the connection at the word commit, as a network would.
-    const target = new URL(process.env.TEST_DATABASE_URL ?? '');
+    const relayed = new URL(process.env.TEST_DATABASE_URL ?? '');
+    const { port, hostname } = relayed;
     const sockets: Socket[] = [];
     const relay = createServer((client) => {
-      const server = connect(Number(target.port), target.hostname);
+      const server = connect(Number(port), hostname);
       sockets.push(client, server);
       client.on('data', (chunk) => {
         if (chunk.includes('commit')) client.destroy();
@@ -125,9 +126,9 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       client.on('close', () => server.destroy());
     }).listen(0, '127.0.0.1');
     await once(relay, 'listening');
-    target.port = String((relay.address() as AddressInfo).port);
+    relayed.port = String((relay.address() as AddressInfo).port);
     const database = openPostgres({
-      url: target.href,
+      url: relayed.href,
       poolSize: 1,
       connectTimeoutMs: 2000,
       statementTimeoutMs: 2000,
@@ -142,6 +143,26 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     await database.close();
     for (const socket of sockets) socket.destroy();
     relay.close();
+  });
+
+  it('leaves no statement of a transaction running for somebody who no longer waits', async () => {
+    const database = await open();
+    const abandoned = runInContext({ correlationId: 'test', deadline: Deadline.after(200) }, () =>
+      database.write(async (tx) => {
+        await tx.execute(sql`select 1`);
+        await tx.execute(sql`select pg_sleep(30) /* abandoned */`);
+      }),
+    );
+    const begunAt = performance.now();
+    await assert.rejects(abandoned, isUnavailable);
+    assert.ok(performance.now() - begunAt < 5000);
+    const { rows } = (await database.read((db) =>
+      db.execute(sql`select count(*) as running from pg_stat_activity
+        where state = 'active' and query like 'select pg_sleep%' and pid <> pg_backend_pid()`),
+    )) as unknown as { rows: [{ running: number }] };
+    assert.equal(rows[0].running, 0);
+    // The limit was that of the transaction alone.
+    await database.write((tx) => tx.execute(sql`select pg_sleep(0.3)`));
   });
 
   it('ends a statement that takes too long', async () => {

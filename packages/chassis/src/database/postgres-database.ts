@@ -1,6 +1,7 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import type { Logger } from '../logging/logger.ts';
+import { currentContext } from '../request-context.ts';
 import type { Database, Queries } from './database.ts';
 import { asFailure } from './database-errors.ts';
 import { int8, parseInt8 } from './int8.ts';
@@ -61,7 +62,9 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     async write(work) {
       guard.outside();
       try {
-        return await guard.transaction(() => repeatedly(() => transaction(pool, work)));
+        return await guard.transaction(() =>
+          repeatedly(() => transaction(pool, options.statementTimeoutMs, work)),
+        );
       } catch (error) {
         throw asFailure(error);
       }
@@ -74,11 +77,15 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
  * Begins and commits by hand: drizzle's own transaction does not look at what COMMIT answers, and after an error that
  * `work` kept to itself PostgreSQL answers it with ROLLBACK. A connection whose state is unknown is closed.
  */
-async function transaction<T>(pool: pg.Pool, work: (tx: Queries) => Promise<T>): Promise<T> {
+async function transaction<T>(
+  pool: pg.Pool,
+  statementTimeoutMs: number,
+  work: (tx: Queries) => Promise<T>,
+): Promise<T> {
   const client = await pool.connect();
   let settled = false;
   try {
-    await client.query('begin');
+    await client.query(begin(statementTimeoutMs));
     const result = await work(drizzle(client) as unknown as Queries);
     const { command } = await client.query('commit');
     settled = true;
@@ -96,4 +103,12 @@ async function transaction<T>(pool: pg.Pool, work: (tx: Queries) => Promise<T>):
   } finally {
     client.release(!settled);
   }
+}
+
+/** Nothing in the transaction may outlive the request: PostgreSQL ends a statement that nobody waits for any more. */
+function begin(statementTimeoutMs: number): string {
+  const left = currentContext()?.deadline.remainingMs();
+  if (left === undefined || left >= statementTimeoutMs) return 'begin';
+  // One round trip for both; 0 would mean no limit.
+  return `begin; set local statement_timeout = ${Math.max(1, left)}`;
 }

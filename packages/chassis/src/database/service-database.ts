@@ -1,16 +1,20 @@
 import { join } from 'node:path';
 import type { z } from 'zod';
 import type { databaseVariables } from '../config/common-variables.ts';
+import { Failure } from '../failure.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { StartupError } from '../startup-error.ts';
 import { acquireDataFolder } from './data-folder.ts';
 import type { Database, Queries } from './database.ts';
+import { driverError } from './database-errors.ts';
+import { databaseUrl } from './database-url.ts';
 import { loadOnce } from './load-once.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
-import { openPglite } from './pglite-database.ts';
+import { openPglite, type PgliteDatabase } from './pglite-database.ts';
 import { openPostgres } from './postgres-database.ts';
+import { DatabaseAwayError, untilReachable } from './until-reachable.ts';
 
 /** The variables of `databaseVariables`, read. */
 export type DatabaseConfig = z.output<z.ZodObject<ReturnType<typeof databaseVariables>>> & {
@@ -23,6 +27,8 @@ export interface ServiceDatabaseOptions {
   readonly config: DatabaseConfig;
   /** Folder of the service's migrations. */
   readonly migrations: URL;
+  /** Applies those that are pending; default: what MIGRATE_ON_START says. */
+  readonly migrate?: boolean;
   readonly logger: Logger;
   readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
   readonly metrics: Pick<Metrics, 'pool'>;
@@ -32,26 +38,58 @@ export interface ServiceDatabaseOptions {
 
 /**
  * Opens the database of a service as its configuration says: migrated, with demo data where wanted, closed at shutdown.
+ * A server that is away is waited for while there is something to migrate; a service whose migrations are applied elsewhere
+ * starts without it. When the database cannot be had, what was opened on the way is closed again.
  * @throws StartupError when it cannot be had
  */
 export async function openServiceDatabase(options: ServiceDatabaseOptions): Promise<Database> {
   const { config, logger, service } = options;
-  const database =
-    config.DATABASE_URL === undefined
-      ? await openEmbedded(options)
-      : await openServer(options, config.DATABASE_URL);
-  if (config.DEMO_DATA && (await loadOnce(database, `${service} demo data`, options.demoData))) {
-    logger.info('demo data loaded');
+  const closes: (() => Promise<void>)[] = [];
+  const lifecycle: ServiceDatabaseOptions['lifecycle'] = {
+    onShutdown(name, close) {
+      let closed: Promise<void> | undefined;
+      const closeOnce = (): Promise<void> => {
+        closed ??= Promise.resolve().then(close);
+        return closed;
+      };
+      closes.unshift(closeOnce);
+      options.lifecycle.onShutdown(name, closeOnce);
+    },
+  };
+  try {
+    const url = databaseUrl(config);
+    const database =
+      url === undefined
+        ? await openEmbedded({ ...options, lifecycle })
+        : await openServer({ ...options, lifecycle }, url);
+    if (config.DEMO_DATA && (await loadOnce(database, `${service} demo data`, options.demoData))) {
+      logger.info('demo data loaded');
+    }
+    return database;
+  } catch (error) {
+    for (const close of closes) await close().catch(() => undefined);
+    if (!(error instanceof Failure)) throw error;
+    throw new StartupError(`the database cannot be used: ${driverError(error).message}`, 1, { cause: error });
   }
-  return database;
 }
 
 async function openServer(
-  { config, migrations, logger, lifecycle, metrics }: ServiceDatabaseOptions,
+  { config, migrate: apply = config.MIGRATE_ON_START, migrations, ...options }: ServiceDatabaseOptions,
   url: string,
 ): Promise<Database> {
+  const { logger, lifecycle, metrics } = options;
   const connectTimeoutMs = config.DATABASE_CONNECT_TIMEOUT_MS;
-  await migratePostgres(url, { folder: migrations, apply: config.MIGRATE_ON_START, connectTimeoutMs });
+  const migrate = () => migratePostgres(url, { folder: migrations, apply, connectTimeoutMs });
+  if (apply) {
+    const stopping = new AbortController();
+    lifecycle.onShutdown('waiting for the database', () => stopping.abort());
+    await untilReachable(migrate, { logger, signal: stopping.signal });
+  } else {
+    await migrate().catch((error: unknown) => {
+      if (!(error instanceof DatabaseAwayError)) throw error;
+      logger.warn(`${error.message}; whether migrations are pending is not known`);
+    });
+  }
   const database = openPostgres({
     url,
     poolSize: config.DATABASE_POOL_SIZE,
@@ -67,6 +105,7 @@ async function openServer(
 async function openEmbedded({
   service,
   config,
+  migrate: apply = config.MIGRATE_ON_START,
   migrations,
   logger,
   lifecycle,
@@ -79,12 +118,26 @@ async function openEmbedded({
   }
   const folder = await acquireDataFolder(join(config.DATA_DIR, service));
   lifecycle.onShutdown('data folder', () => folder.release());
-  const database = await openPglite(folder.path);
+  const database = await openFiles(folder.path);
   lifecycle.onShutdown('database', () => database.close());
-  await migratePglite(database.lite, { folder: migrations, apply: config.MIGRATE_ON_START });
+  await migratePglite(database.lite, { folder: migrations, apply });
   logger.warn(
     { folder: folder.path },
     'embedded database: for demonstration, a crash of the machine can lose data',
   );
   return database;
+}
+
+/** @throws StartupError, for what PGlite throws has often neither a name nor a message */
+async function openFiles(path: string): Promise<PgliteDatabase> {
+  try {
+    return await openPglite(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? `: ${cause.message}` : '';
+    throw new StartupError(
+      `the embedded database in ${path} cannot be opened${reason}. If its files are damaged, start anew with npm run reset`,
+      1,
+      { cause },
+    );
+  }
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import { silentLogger } from '../testing.ts';
 import type { Database } from './database.ts';
@@ -51,6 +52,16 @@ export async function openTestPglite(migrations?: URL): Promise<Database> {
   const database = await openPglite();
   if (migrations !== undefined) await migratePglite(database.lite, { folder: migrations, apply: true });
   return database;
+}
+
+/** Where the database of a suite on PostgreSQL is, for a second way into it. */
+export async function urlOf(database: Database): Promise<string> {
+  const { rows } = (await database.read((db) =>
+    db.execute(sql`select current_database() as name`),
+  )) as unknown as { rows: { name: string }[] };
+  const url = new URL(process.env.TEST_DATABASE_URL ?? '');
+  url.pathname = `/${rows[0]?.name}`;
+  return url.href;
 }
 
 function withClosing(suite: (open: OpenDatabase) => void, open: OpenDatabase): void {

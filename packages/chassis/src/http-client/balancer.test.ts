@@ -391,6 +391,17 @@ describe('addresses that fail', () => {
       24,
     );
     assert.deepEqual(ejected(balancer), ['127.0.0.3', '127.0.0.4']);
+
+    // It still prefers what the caller has not tried, which is better than none all the same.
+    const [first] = addresses;
+    assert.ok(first);
+    const before = servers[0]?.requests.length;
+    const third = open(context, ['127.0.0.3', ...addresses], port);
+    assert.equal(await get(third, '/', { tried: new Set([first]) }), 'ok');
+    assert.deepEqual(ejected(third), ['127.0.0.3']);
+    assert.equal(servers[0]?.requests.length, before);
+    const other = open(context, [first, '127.0.0.3'], port);
+    assert.equal(await get(other, '/', { tried: new Set([first]) }), 'ok');
   });
 
   it('ejects for twice as long at each failure, tries again with one request, and comes back', async (context) => {

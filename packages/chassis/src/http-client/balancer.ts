@@ -260,10 +260,10 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
 
   /** Nothing of the request was sent: another address may have it, whatever its method. */
   #sendOn(flight: Flight, failed: Endpoint): boolean {
-    flight.tried ??= new Set();
-    flight.tried.add(failed.address);
-    const endpoint = this.#choose(flight.tried) ?? this.#makeDo(flight.tried);
-    if (endpoint === undefined || flight.tried.has(endpoint.address)) return false;
+    flight.refused ??= new Set();
+    flight.refused.add(failed.address);
+    const endpoint = this.#choose(flight.tried ?? flight.refused) ?? this.#makeDo(flight.refused);
+    if (endpoint === undefined || flight.refused.has(endpoint.address)) return false;
     this.#sendTo(endpoint, flight);
     return true;
   }
@@ -367,7 +367,9 @@ function createFlight(
 abstract class Flight {
   readonly options: Options;
   /** As `BalancedOptions.tried`. */
-  tried: Set<string> | undefined;
+  readonly tried: Set<string> | undefined;
+  /** Addresses that it could not connect to. */
+  refused: Set<string> | undefined;
   /** Bytes of it may have reached the service. */
   sent = false;
   /** The head of an answer has come. */

@@ -1,4 +1,4 @@
-import { buildConnector, Client, Pool } from 'undici';
+import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
 
 /** How long an address stays out of use when connections to it fail. */
 export interface EjectionTimes {
@@ -120,14 +120,13 @@ export class Endpoint {
  * A pool of connections to one address. Its origin is that of the service, so `Host` and the server name of TLS stay
  * what they are; only the address connected to is another.
  *
- * Idle connections are kept as undici keeps them: 2 s less than the server promises in `Keep-Alive` (our services: 76
- * s), and 4 s when it promises nothing (Node's servers close after 5 s). So it is this side that closes first, and a
- * request seldom meets a connection that is just being closed. A server that shuts down closes earlier; that request
- * fails before the head of an answer and counts against the address, which is about to go in any case.
+ * Idle connections are kept as undici keeps them: 2 s less than the server promises in `Keep-Alive` (76 s for our
+ * services), and 4 s when it promises nothing (Node's servers then close after 5 s). So it is this side that closes
+ * first, and a request seldom meets a connection that is just being closed. A server that shuts down does close
+ * earlier; a request that meets that fails, and counts against an address that is about to go in any case.
  */
 export class Connections {
   readonly endpoint: Endpoint;
-  readonly dispatch: Pool['dispatch'];
   readonly #pool: Pool;
   /**
    * Clients whose connection failed. undici's pool forgets them, yet gives them what it has queued: their requests
@@ -147,7 +146,10 @@ export class Connections {
       },
     });
     this.#pool.on('drain', options.onDrain);
-    this.dispatch = this.#pool.dispatch.bind(this.#pool);
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    return this.#pool.dispatch(options, handler);
   }
 
   get counts(): ConnectionCounts {

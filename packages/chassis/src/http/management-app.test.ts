@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { RequestListener } from 'node:http';
 import { describe, it } from 'node:test';
 import request from 'supertest';
 import { createLifecycle } from '../lifecycle/lifecycle.ts';
@@ -27,6 +28,15 @@ describe('management port', () => {
       .expect(200)
       .expect('content-type', /^text\/plain; version=/);
     assert.match(text, /^build_info\{/m);
+  });
+
+  it('hands what is posted to /events to who takes events, where there is somebody', async () => {
+    const dependencies = { lifecycle: createLifecycle({ logger: silentLogger() }), metrics: testMetrics() };
+    const events: RequestListener = (_request, response) => response.writeHead(204).end();
+    await request(createManagementApp({ ...dependencies, events }))
+      .post('/events')
+      .expect(204);
+    await request(createManagementApp(dependencies)).post('/events').expect(405);
   });
 
   it('answers nothing else', async () => {

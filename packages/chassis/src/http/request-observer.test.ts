@@ -29,6 +29,19 @@ describe('request observer', () => {
     assert.equal(lines[0]?.correlation_id, 'abc-1');
   });
 
+  it('adopts the trace of its caller, and nothing that is none', async () => {
+    const seen: unknown[] = [];
+    const { app } = observed((_incoming, response) => {
+      seen.push(currentContext()?.traceparent);
+      response.end();
+    });
+    const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    for (const given of [trace, `${trace}-00`, trace.replace('4b', 'XX')]) {
+      await request(app).get('/').set('traceparent', given);
+    }
+    assert.deepEqual(seen, [trace, undefined, undefined]);
+  });
+
   it('makes a new correlation id when there is none, or a long or odd one', async () => {
     const { app } = observed((_incoming, response) => response.end());
     for (const given of [undefined, 'x'.repeat(65), 'a b', '{"a":1}', 'a,b']) {

@@ -7,8 +7,11 @@ import { keptForHours } from './idempotency.ts';
 /** Rows a statement deletes at most, so that no transaction is long. */
 const batch = 1000;
 
-/** Deletes the keys that are no longer good for anything; returns how many there were. */
-export async function cleanKeys(database: Database): Promise<number> {
+/**
+ * Deletes the keys that are no longer good for anything; returns how many there were.
+ * @param signal ends it after the statement in hand; the rest stays for another round
+ */
+export async function cleanKeys(database: Database, signal?: AbortSignal): Promise<number> {
   for (let deleted = 0; ; ) {
     const { rows } = (await database.read((db) =>
       db.execute(sql`delete from idempotency_keys where ctid = any(array(
@@ -17,7 +20,7 @@ export async function cleanKeys(database: Database): Promise<number> {
         returning 1`),
     )) as unknown as { rows: unknown[] };
     deleted += rows.length;
-    if (rows.length < batch) return deleted;
+    if (rows.length < batch || signal?.aborted) return deleted;
   }
 }
 
@@ -31,19 +34,26 @@ export interface KeyCleanerOptions {
 
 /** Cleans again and again until shutdown. A round that fails is logged; the next one does its work. */
 export function startKeyCleaner({ database, lifecycle, logger, everyMs = 600_000 }: KeyCleanerOptions): void {
-  let round = Promise.resolve();
+  const stop = new AbortController();
+  let round: Promise<void> | undefined;
+
+  async function clean(): Promise<void> {
+    try {
+      await cleanKeys(database, stop.signal);
+    } catch (error) {
+      logger.warn({ err: error }, 'old idempotency keys could not be cleaned');
+    }
+    round = undefined;
+  }
+
+  // A round that takes longer than the time between two is not joined by another.
   const timer = setInterval(() => {
-    round = round.then(async () => {
-      try {
-        await cleanKeys(database);
-      } catch (error) {
-        logger.warn({ err: error }, 'old idempotency keys could not be cleaned');
-      }
-    });
+    round ??= clean();
   }, everyMs);
   timer.unref();
   lifecycle.onShutdown('key cleaner', () => {
     clearInterval(timer);
+    stop.abort();
     return round;
   });
 }

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import { type SQL, sql } from 'drizzle-orm';
 import type { Database, Queries } from '../database/database.ts';
 import { driverError } from '../database/database-errors.ts';
+import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import { currentContext } from '../request-context.ts';
 
@@ -31,14 +33,18 @@ export type Answered<Body> = KeptAnswer<Body> & { readonly replayed: boolean };
 /** Time that a key is good for. */
 export const keptForHours = 24;
 
-/** Milliseconds that a request waits for its twin when it has no deadline of its own. */
-const standardWaitMs = 5000;
-/** Part of the deadline that may go by with waiting: the rest is for the answer. */
+/** Milliseconds that a request has when nobody set a deadline. */
+const standardDeadlineMs = 6000;
+/** Part of the deadline that may go by with waiting for a twin: the rest is for the answer. */
 const waitShare = 0.8;
+
+/** Requests in hand in this process, by database and key. */
+const inHand = new WeakMap<Database, Map<string, Promise<unknown>>>();
 
 /**
  * Runs `work` in a transaction, once for each key: its answer is stored in the same transaction, and a repeat gets it
- * without `work` running. A twin in flight is waited for. Work that fails leaves no trace of the key.
+ * without `work` running. A twin in flight is waited for: one of this process here, where waiting costs no connection, one of
+ * another process in the database. Work that fails leaves no trace of the key.
  * @throws Failure `idempotency-key-reused` for another body, `idempotency-key-in-use` when the twin takes too long
  */
 export async function once<Body>(
@@ -48,14 +54,24 @@ export async function once<Body>(
 ): Promise<Answered<Body>> {
   if (request === undefined) return { ...(await database.write(work)), replayed: false };
   const fingerprint = fingerprintOf(request.body);
-  return database.write(async (tx) => {
-    if (!(await claim(database, tx, request, fingerprint))) return replay<Body>(tx, request, fingerprint);
-    const answer = await work(tx);
-    await tx.execute(
-      sql`update idempotency_keys set answer = ${JSON.stringify(answer)}::json where ${isKeyOf(request)}`,
-    );
-    return { ...answer, replayed: false };
-  });
+  const patience = Deadline.after(waitMs());
+  const running = inHand.get(database) ?? new Map<string, Promise<unknown>>();
+  inHand.set(database, running);
+  const id = JSON.stringify([request.caller, request.method, request.path, request.key]);
+
+  for (let twin = running.get(id); twin !== undefined; twin = running.get(id)) {
+    if (!(await succeeds(twin, patience))) continue;
+    const kept = await database.read((db) => findAnswer<Body>(db, request, fingerprint));
+    if (kept !== undefined) return kept;
+  }
+  // Nothing is awaited between the last look and this, so of many twins one gets here.
+  const own = database.write((tx) => runOnce(tx, request, fingerprint, patience, work));
+  running.set(id, own);
+  try {
+    return await own;
+  } finally {
+    running.delete(id);
+  }
 }
 
 /**
@@ -71,19 +87,57 @@ export async function findKept<Body>(
   return database.read((db) => findAnswer<Body>(db, request, fingerprintOf(request.body)));
 }
 
-/**
- * Takes the key for this transaction; false when an earlier one has it. The insert waits for a twin that has not
- * committed yet, and for nothing else: the limit on waiting holds for this statement alone.
- */
-async function claim(
-  database: Database,
+/** @returns whether the twin got its answer. @throws Failure when it takes too long */
+async function succeeds(twin: Promise<unknown>, patience: Deadline): Promise<boolean> {
+  const timer = new AbortController();
+  const tooLong = wait(patience.remainingMs(), 'too long' as const, { signal: timer.signal });
+  const ended = twin.then(
+    () => true,
+    () => false,
+  );
+  try {
+    const outcome = await Promise.race([ended, tooLong]);
+    if (outcome === 'too long') throw inUse();
+    return outcome;
+  } finally {
+    tooLong.catch(() => undefined);
+    timer.abort();
+  }
+}
+
+async function runOnce<Body>(
   tx: Queries,
   request: KeyedRequest,
   fingerprint: string,
+  patience: Deadline,
+  work: (tx: Queries) => Promise<KeptAnswer<Body>>,
+): Promise<Answered<Body>> {
+  if (!(await claim(tx, request, fingerprint, patience))) return replay<Body>(tx, request, fingerprint);
+  const answer = await work(tx);
+  await tx.execute(
+    sql`update idempotency_keys set answer = ${JSON.stringify(answer)}::json where ${isKeyOf(request)}`,
+  );
+  return { ...answer, replayed: false };
+}
+
+/**
+ * Takes the key for this transaction; false when an earlier one has it. The insert waits for a twin of another process that
+ * has not committed yet. The limit holds for this statement alone, in place of the transaction's, which may be shorter; on
+ * PGlite, which has one process, it does nothing.
+ */
+async function claim(
+  tx: Queries,
+  request: KeyedRequest,
+  fingerprint: string,
+  patience: Deadline,
 ): Promise<boolean> {
   const { caller, method, path, key } = request;
-  const bounded = database.engine === 'postgres';
-  if (bounded) await tx.execute(sql.raw(`set local lock_timeout = ${waitMs()}`));
+  // Zero would be no limit.
+  const limit = Math.max(1, patience.remainingMs());
+  const [before] = await rowsOf(
+    tx,
+    sql`select current_setting('statement_timeout') as usual, set_config('statement_timeout', ${String(limit)}, true)`,
+  );
   try {
     const rows = await rowsOf(
       tx,
@@ -94,22 +148,25 @@ async function claim(
           where kept.created_at < ${oldest}
         returning key`,
     );
-    if (bounded) await tx.execute(sql`set local lock_timeout to default`);
+    await tx.execute(sql`select set_config('statement_timeout', ${before?.usual}, true)`);
     return rows.length === 1;
   } catch (error) {
-    if (driverError(error).code !== lockNotAvailable) throw error;
-    throw new Failure('idempotency-key-in-use', { headers: { 'Retry-After': '1' } });
+    throw waitedTooLong.has(driverError(error).code ?? '') ? inUse() : error;
   }
 }
 
-/** SQLSTATE of a lock timeout. */
-const lockNotAvailable = '55P03';
+/** query_canceled and lock_not_available: the limit above, or a shorter one that the server has for locks. */
+const waitedTooLong = new Set(['57014', '55P03']);
+
+function inUse(): Failure {
+  return new Failure('idempotency-key-in-use', { headers: { 'Retry-After': '1' } });
+}
 
 const oldest = sql.raw(`now() - interval '${keptForHours} hours'`);
 
+/** Milliseconds that a request which begins now waits for its twin. */
 function waitMs(): number {
-  const left = currentContext()?.deadline.remainingMs() ?? standardWaitMs;
-  return Math.max(1, Math.floor(left * waitShare));
+  return (currentContext()?.deadline.remainingMs() ?? standardDeadlineMs) * waitShare;
 }
 
 async function replay<Body>(
@@ -146,7 +203,9 @@ async function rowsOf(db: Queries, query: SQL): Promise<Record<string, unknown>[
 
 /** The same for two bodies exactly when they mean the same: the order of members does not count. */
 function fingerprintOf(body: unknown): string {
-  return createHash('sha256').update(JSON.stringify(body, inOrder)).digest('base64');
+  // A request without a body has the text of nothing.
+  const text = JSON.stringify(body, inOrder) ?? '';
+  return createHash('sha256').update(text).digest('base64');
 }
 
 function inOrder(_key: string, value: unknown): unknown {

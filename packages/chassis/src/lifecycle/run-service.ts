@@ -17,6 +17,18 @@ export function endOnSignals({ lifecycle, logger }: { lifecycle: Lifecycle; logg
 }
 
 /**
+ * What a service is asked to do: `serve` until it is stopped, which is the default, `migrate` its database and end, or work on its
+ * `events`, as the words after that say.
+ * @throws StartupError (78) for anything else
+ */
+export function readCommand(words: readonly string[]): 'serve' | 'migrate' | 'events' {
+  const [command = 'serve', ...rest] = words;
+  if (command === 'events') return command;
+  if ((command === 'serve' || command === 'migrate') && rest.length === 0) return command;
+  throw new StartupError(`"${words.join(' ')}" is not known: say serve, migrate, events, or nothing`, 78);
+}
+
+/**
  * Runs a service's composition root. An error of starting is told in one line on standard error and ends the process:
  * a `StartupError` with its exit code, anything else with its stack and 1.
  */

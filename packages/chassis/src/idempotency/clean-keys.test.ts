@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { before, beforeEach, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import type { Database } from '../database/database.ts';
+import { describeOnEachEngine } from '../database/testing.ts';
+import { createLifecycle } from '../lifecycle/lifecycle.ts';
+import { recordingLogger, silentLogger } from '../testing.ts';
+import { cleanKeys, startKeyCleaner } from './clean-keys.ts';
+import { createKeyTable } from './testing-keys.ts';
+
+describeOnEachEngine('cleanKeys', {}, (open) => {
+  let database: Database;
+
+  before(async () => {
+    database = await open();
+    await createKeyTable(database);
+  });
+  beforeEach(() => database.write((tx) => tx.execute(sql`delete from idempotency_keys`)));
+
+  async function addKeys(name: string, count: number, age: string): Promise<void> {
+    await database.write((tx) =>
+      tx.execute(sql`insert into idempotency_keys (caller, method, path, key, fingerprint, created_at)
+        select 'anyone', 'POST', '/', ${name} || n, '', now() - ${age}::interval from generate_series(1, ${count}::int) n`),
+    );
+  }
+
+  async function countKeys(): Promise<number | undefined> {
+    const { rows } = (await database.read((db) =>
+      db.execute(sql`select count(*) as n from idempotency_keys`),
+    )) as unknown as { rows: { n: number }[] };
+    return rows[0]?.n;
+  }
+
+  it('deletes all that are older than a day, in statements of a bounded size, and no other', async () => {
+    await addKeys('old', 2500, '24 hours 1 minute');
+    await addKeys('young', 7, '23 hours 59 minutes');
+    let statements = 0;
+    const counting: Database = {
+      ...database,
+      read: (work) => {
+        statements += 1;
+        return database.read(work);
+      },
+    };
+    assert.equal(await cleanKeys(counting), 2500);
+    assert.equal(await countKeys(), 7);
+    assert.equal(statements, 3);
+    assert.equal(await cleanKeys(database), 0);
+  });
+
+  it('ends after the statement in hand when it is asked to', async () => {
+    await addKeys('old', 2500, '2 days');
+    const stop = new AbortController();
+    stop.abort();
+    assert.equal(await cleanKeys(database, stop.signal), 1000);
+    assert.equal(await countKeys(), 1500);
+  });
+
+  it('cleans by itself every ten minutes', async (context) => {
+    context.mock.timers.enable({ apis: ['setInterval'] });
+    const lifecycle = createLifecycle({ logger: silentLogger() });
+    startKeyCleaner({ database, lifecycle, logger: silentLogger() });
+    for (let round = 0; round < 2; round += 1) {
+      await addKeys('old', 3, '2 days');
+      context.mock.timers.tick(600_000);
+      while ((await countKeys()) !== 0) await wait(1);
+    }
+    await lifecycle.shutdown();
+  });
+});
+
+describe('startKeyCleaner', () => {
+  it('goes on after a round that failed, never runs two at once, and stops at shutdown after the one in hand', async (context) => {
+    context.mock.timers.enable({ apis: ['setInterval'] });
+    const rounds: Round[] = [];
+    const database = {
+      read() {
+        const round = createRound();
+        rounds.push(round);
+        return round.promise;
+      },
+    } as unknown as Database;
+    const { logger, lines } = recordingLogger();
+    const lifecycle = createLifecycle({ logger });
+    startKeyCleaner({ database, lifecycle, logger, everyMs: 1000 });
+
+    context.mock.timers.tick(3000);
+    assert.equal(rounds.length, 1);
+    rounds[0]?.reject(new Error('away'));
+    await new Promise(setImmediate);
+    assert.deepEqual(
+      lines.map(({ level, msg }) => [level, msg]),
+      [['warn', 'old idempotency keys could not be cleaned']],
+    );
+
+    context.mock.timers.tick(1000);
+    assert.equal(rounds.length, 2);
+    let ended = false;
+    const shutdown = lifecycle.shutdown().then(() => {
+      ended = true;
+    });
+    await new Promise(setImmediate);
+    assert.equal(ended, false);
+    // A full batch says that there is more; it is left for the next start.
+    rounds[1]?.resolve({ rows: Array.from({ length: 1000 }) });
+    await shutdown;
+    context.mock.timers.tick(10_000);
+    assert.equal(rounds.length, 2);
+  });
+});
+
+/** The answer of the database to one statement, given when the test says so. */
+interface Round {
+  readonly promise: Promise<unknown>;
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+}
+
+function createRound(): Round {
+  let resolve: (result: unknown) => void = () => undefined;
+  let reject: (error: Error) => void = () => undefined;
+  const promise = new Promise((...settle) => {
+    [resolve, reject] = settle;
+  });
+  return { promise, resolve, reject };
+}
