@@ -26,6 +26,8 @@ const comparable = z.object({
   aggregates: z.array(z.unknown()).catch([]),
 });
 
+const namesUpstream = z.object({ upstream: z.string() });
+
 /** What does not fit together in a table: names of nothing, and two answers to one request. */
 export function findConflicts(content: unknown): TableFinding[] {
   const { upstreams, routes, aggregates } = comparable
@@ -65,11 +67,12 @@ export function findConflicts(content: unknown): TableFinding[] {
 
   const taken = new Set<string>();
   for (const [index, entry] of routes.entries()) {
+    const at = ['routes', index];
+    const { data: named } = namesUpstream.safeParse(entry);
+    if (named !== undefined) checkUpstream(named.upstream, at);
     const { data: route } = tableRoute.safeParse(entry);
     if (route === undefined) continue;
-    const { path, methods, upstream } = route;
-    const at = ['routes', index];
-    checkUpstream(upstream, at);
+    const { path, methods } = route;
     const owner = owners.get(shape(path));
     if (owner !== undefined) refuse([...at, 'path'], `is answered by ${owner}`);
     for (const method of methods) {
