@@ -154,11 +154,15 @@ describe('circuit breaker', () => {
       outgoing.destroy();
     }
     await until(() => gateway.upstreams.users.breaker.state === 'open', 'the open circuit');
-    const askedAt = performance.now();
-    const answer = await ask(`${gateway.url}/api/users/1`);
-    assert.equal(answer.headers['x-problem'], 'upstream-unavailable');
-    assert.ok(Number(answer.headers['retry-after']) >= 1);
-    assert.ok(performance.now() - askedAt < 50);
+    let fastest = Number.POSITIVE_INFINITY;
+    for (let call = 0; call < 10; call += 1) {
+      const askedAt = performance.now();
+      const answer = await ask(`${gateway.url}/api/users/1`);
+      fastest = Math.min(fastest, performance.now() - askedAt);
+      assert.equal(answer.headers['x-problem'], 'upstream-unavailable');
+      assert.ok(Number(answer.headers['retry-after']) >= 1);
+    }
+    assert.ok(fastest < 5, `${fastest} ms`);
   });
 
   it('sees a probe to its end although its client has gone, and closes by it', async (context) => {

@@ -11,7 +11,8 @@ import { runInContext } from '../request-context.ts';
 import { silentLogger } from '../testing.ts';
 import { CallerGoneError, reasonOf, UpstreamTimeoutError } from './call-outcome.ts';
 import { CircuitOpenError } from './circuit-breaker.ts';
-import { createUpstream } from './upstream.ts';
+import { startServers } from './testing-servers.ts';
+import { createUpstream, type UpstreamOptions } from './upstream.ts';
 
 async function startStub(context: TestContext, behaviour: RequestListener) {
   const requests: IncomingMessage[] = [];
@@ -29,7 +30,7 @@ async function startStub(context: TestContext, behaviour: RequestListener) {
   return { url: `http://127.0.0.1:${port}`, requests, stop, server };
 }
 
-function open(context: TestContext, baseUrl: string, timeoutMs = 2000) {
+function open(context: TestContext, baseUrl: string, timeoutMs = 2000, more: Partial<UpstreamOptions> = {}) {
   const logger = silentLogger();
   const metrics = createMetrics({ service: 'test', version: '0' });
   const lifecycle = createLifecycle({ logger });
@@ -42,6 +43,7 @@ function open(context: TestContext, baseUrl: string, timeoutMs = 2000) {
     metrics,
     logger,
     lifecycle,
+    ...more,
   });
   context.after(() => lifecycle.shutdown());
   return { upstream, metrics, lifecycle };
@@ -195,6 +197,49 @@ describe('upstream', () => {
     assert.match(body, /circuit_breaker_events_total\{circuit="user-service",event="ignored"\} 1/);
     assert.match(body, /circuit_breaker_state\{circuit="user-service"\} 0/);
     assert.match(body, /pool_connections\{pool="user-service",state="idle"\} 1/);
+  });
+
+  it('tries a call again on another address when one is busy or breaks connections', async (context) => {
+    const { servers, addresses, port } = await startServers(context, 2, (_request, response) => {
+      response.setHeader('content-type', 'application/json').end('{"fine":true}');
+    });
+    const { upstream } = open(context, `http://users.test:${port}`, 2000, {
+      circuit: { errorPercent: 50, volume: 1000, windowMs: 10_000, resetMs: 10_000 },
+      balancing: { lookups: { lookup: async () => addresses } },
+    });
+    for (let call = 0; call < 100; call += 1) await upstream.get('/');
+    const [bad, good] = servers;
+    assert.ok(bad && good);
+    for (const behaviour of [
+      ((_request, response) => response.writeHead(503).end()) satisfies RequestListener,
+      ((request) => request.socket.destroy()) satisfies RequestListener,
+    ]) {
+      bad.behaviour = behaviour;
+      const before = bad.requests.length;
+      for (let call = 0; call < 4; call += 1)
+        assert.deepEqual((await upstream.get('/')).data, { fine: true });
+      assert.ok(bad.requests.length > before, 'the bad address was asked');
+    }
+  });
+
+  it('refuses calls above those in flight, and says so without blaming the service', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream, metrics } = open(context, stub.url, 2000, { maxInFlight: 2 });
+    const ends: (() => void)[] = [];
+    const hold = () =>
+      upstream.call(async (attempt) => {
+        ends.push(attempt.hold());
+        return { status: 200, problem: undefined };
+      });
+    await hold();
+    await hold();
+    assert.equal(reasonOf(await thrownBy(upstream.get('/'))), 'overloaded');
+    assert.match((await metrics.render()).body, /http_client_active_requests\{upstream="user-service"\} 2/);
+    assert.equal(upstream.breaker.history.failures, 0);
+    ends[0]?.();
+    assert.equal((await upstream.get('/')).status, 200);
+    ends[1]?.();
+    assert.equal(upstream.inFlight, 0);
   });
 
   it('closes its connections at shutdown', async (context) => {

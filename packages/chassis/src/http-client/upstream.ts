@@ -207,7 +207,11 @@ export function createUpstream(options: UpstreamOptions): Upstream {
                 },
                 hold() {
                   holders += 1;
-                  return release;
+                  let held = true;
+                  return () => {
+                    if (held) release();
+                    held = false;
+                  };
                 },
               }),
             slowMs,

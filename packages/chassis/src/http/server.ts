@@ -29,6 +29,8 @@ const keepAliveMs = 130_000;
 /** Time to send the head of a request, then the whole of it: bounds what slow senders can hold. */
 const headersMs = 10_000;
 const requestMs = 60_000;
+/** How often the two are looked after; Node's own 30 s would be most of the time they allow. */
+const checkMs = 2000;
 
 /**
  * Serves HTTP until shutdown. While the service drains, answers carry `Connection: close`, so that clients leave by
@@ -44,7 +46,12 @@ export async function listen(
     application(request, response);
   };
   const server = createServer(
-    { keepAliveTimeout: keepAliveMs, headersTimeout: headersMs, requestTimeout: requestMs },
+    {
+      keepAliveTimeout: keepAliveMs,
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: checkMs,
+    },
     serve,
   );
   if (asksForBodies) server.on('checkContinue', serve);

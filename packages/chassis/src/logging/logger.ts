@@ -43,10 +43,25 @@ export function createLogger(options: LoggerOptions): Logger {
   );
 }
 
-/** Written synchronously, so that the last line before an exit is there. */
 function standardOutput(format: 'json' | 'pretty'): DestinationStream {
-  if (format === 'json') return pino.destination({ dest: 1, sync: true });
-  return prettyOutput() ?? pino.destination({ dest: 1, sync: true });
+  return (format === 'pretty' ? prettyOutput() : undefined) ?? jsonOutput();
+}
+
+/** Bytes of lines that are written together: under load a line costs no system call of its own. */
+const bufferedBytes = 4096;
+/** Milliseconds that a line waits for others at most. */
+const bufferedMs = 50;
+
+/** Written synchronously, and before the process ends in whatever way it can notice, so that the last lines are there. */
+function jsonOutput(): DestinationStream {
+  const output = pino.destination({
+    dest: 1,
+    sync: true,
+    minLength: bufferedBytes,
+    periodicFlush: bufferedMs,
+  });
+  process.on('exit', () => output.flushSync());
+  return output;
 }
 
 /** pino-pretty is a development tool that images do not have: its absence means JSON. */
