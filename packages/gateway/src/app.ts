@@ -1,16 +1,16 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { BlockList } from 'node:net';
 import { Failure } from '@zerda/chassis/failure';
+import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
-import { notFound, problemHandler, sendProblem } from '@zerda/chassis/http/problem-response';
+import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
-import { createSecurityHeaders } from '@zerda/chassis/http/security-headers';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { documents } from '@zerda/contracts/openapi/documents';
-import express from 'express';
+import express, { type RequestHandler } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
@@ -45,13 +45,14 @@ export function createApp({
   upstreamTimeoutMs,
   trustedProxies,
 }: AppDependencies): RequestListener {
-  const setSecurityHeaders = createSecurityHeaders();
+  const answerHeaders = createAnswerHeaders();
   const observe = createRequestObserver({ logger, metrics, requestTimeoutMs });
   const frontDoor = createFrontDoor({
     match: createMatch(createRoutes(resolveRoutes(table, upstreamTimeoutMs), upstreams), [
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
+    answerHeaders,
     forwardedHeaders: createForwardedHeaders(trustedProxies),
     logger,
   });
@@ -61,6 +62,7 @@ export function createApp({
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
+  app.use(refuseUpgrade);
   app.use(createAggregateRouter(table.aggregates, upstreams));
   app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
   app.use(serveOpenApi(documents.gateway));
@@ -69,14 +71,17 @@ export function createApp({
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
-    setSecurityHeaders(request, response, () =>
-      observe(request, response, () => {
-        if (asksForUpgrade(request)) sendProblem(request, response, new Failure('upgrade-unsupported'));
-        else if (!frontDoor(request, response)) app(request, response);
-      }),
-    );
+    observe(request, response, () => {
+      if (!asksForUpgrade(request) && frontDoor(request, response)) return;
+      answerHeaders.set(request, response, () => app(request, response));
+    });
   };
 }
+
+const refuseUpgrade: RequestHandler = (request, _response, next) => {
+  if (asksForUpgrade(request)) throw new Failure('upgrade-unsupported');
+  next();
+};
 
 /** HTTP/2 is offered by clients that go on with HTTP/1.1 when nobody takes it up (RFC 9113, section 3.1). */
 function asksForUpgrade({ headers: { upgrade } }: IncomingMessage): boolean {

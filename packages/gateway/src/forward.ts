@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import {
   CallerGoneError,
   type UpstreamAnswer,
@@ -21,6 +22,7 @@ export interface Forwarding {
   /** Path and query to ask the upstream for, unchanged. */
   readonly url: string;
   readonly route: Route;
+  readonly answerHeaders: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
@@ -91,6 +93,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #givenUp: Error | undefined;
   /** The head of the answer is the client's; from here on the connection can only be cut. */
   #answered = false;
+  /** The head of the answer has left, with the first bytes of the body or alone. */
+  #headSent = false;
   /** The answer is left unread, since the request is made again. */
   #discarded = false;
   #headTimer: NodeJS.Timeout | undefined;
@@ -173,7 +177,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     clearTimeout(this.#headTimer);
-    const { request, response } = this.#forwarding;
+    const { request, response, answerHeaders } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
@@ -185,17 +189,16 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#answered = true;
     this.#release = this.#attempt.hold();
-    const own = new Set(response.getHeaderNames());
-    response.statusCode = status;
-    for (const [name, value] of passedAnswerHeaders(raw, own)) response.appendHeader(name, value);
     // The rest of a body that nobody waits for would be taken for the next request.
-    if (!request.complete) response.setHeader('Connection', 'close');
-    sendHeadSoon(response);
+    if (!request.complete) response.shouldKeepAlive = false;
+    response.writeHead(status, [...answerHeaders.list(), ...passedAnswerHeaders(raw, answerHeaders.names)]);
+    setImmediate(this.#sendHead);
     this.#settle.resolve(answer);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const { response, route } = this.#forwarding;
+    this.#headSent = true;
     if (this.#discarded || response.write(chunk) || this.#clientTimer !== undefined) return;
     controller.pause();
     this.#clientTimer = setTimeout(() => this.giveUp(new CallerGoneError()), route.idleTimeoutMs);
@@ -205,6 +208,15 @@ class Exchange implements Dispatcher.DispatchHandler {
       controller.resume();
     });
   }
+
+  /**
+   * The head leaves with the first bytes of the body when those are already there, else alone: a client must see that an
+   * answer has begun although the rest of it takes time.
+   */
+  readonly #sendHead = (): void => {
+    const { response } = this.#forwarding;
+    if (!this.#headSent && !response.writableEnded && !response.destroyed) response.flushHeaders();
+  };
 
   onResponseEnd(): void {
     const { request, response } = this.#forwarding;
@@ -254,11 +266,17 @@ class Exchange implements Dispatcher.DispatchHandler {
 const none: ReadonlySet<string> = new Set();
 
 /** Node takes hints only with links, and only links of a form it knows; others are hints that nobody gets. */
-function writeEarlyHints(response: ServerResponse, headers: readonly [string, string][]): boolean {
-  const link = headers.filter(([name]) => name === 'link').flatMap(([, value]) => value.split(/,\s*(?=<)/));
+function writeEarlyHints(response: ServerResponse, headers: readonly string[]): boolean {
+  const hints: Record<string, string> = {};
+  const link: string[] = [];
+  for (let index = 0; index < headers.length; index += 2) {
+    const [name = '', value = ''] = headers.slice(index, index + 2);
+    if (name.toLowerCase() === 'link') link.push(...value.split(/,\s*(?=<)/));
+    else hints[name] = value;
+  }
   if (link.length === 0) return false;
   try {
-    response.writeEarlyHints({ ...Object.fromEntries(headers), link });
+    response.writeEarlyHints({ ...hints, link });
     return true;
   } catch {
     return false;
@@ -272,14 +290,4 @@ function headerOf(raw: readonly Buffer[], name: string): string | undefined {
       return raw[index + 1]?.toString('latin1');
   }
   return undefined;
-}
-
-/**
- * The head leaves with the first bytes of the body when those are already there, else alone: a client must see that
- * an answer has begun although the rest of it takes time.
- */
-function sendHeadSoon(response: ServerResponse): void {
-  setImmediate(() => {
-    if (!response.headersSent && !response.destroyed) response.flushHeaders();
-  });
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
+import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { logFailure, writeProblem } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
 import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
@@ -12,6 +13,7 @@ import { toFailure } from './upstream-failure.ts';
 
 export interface FrontDoorDependencies {
   readonly match: Match;
+  readonly answerHeaders: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
@@ -19,7 +21,12 @@ export interface FrontDoorDependencies {
 /** Forwards the request when its path is in the table of routes; false when it is somebody else's to answer. */
 export type FrontDoor = (request: IncomingMessage, response: ServerResponse) => boolean;
 
-export function createFrontDoor({ match, forwardedHeaders, logger }: FrontDoorDependencies): FrontDoor {
+export function createFrontDoor({
+  match,
+  answerHeaders,
+  forwardedHeaders,
+  logger,
+}: FrontDoorDependencies): FrontDoor {
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
@@ -29,12 +36,12 @@ export function createFrontDoor({ match, forwardedHeaders, logger }: FrontDoorDe
     try {
       const route = routes.get(request.method ?? '');
       if (route === undefined) throw new Failure('method-not-allowed', { headers: { Allow: allow } });
-      await forward({ request, response, url, route, forwardedHeaders, logger });
+      await forward({ request, response, url, route, answerHeaders, forwardedHeaders, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
       logFailure(logger, failure);
-      refuse(request, response, failure);
+      answerHeaders.set(request, response, () => refuse(request, response, failure));
     }
   }
 
@@ -51,7 +58,7 @@ export function createFrontDoor({ match, forwardedHeaders, logger }: FrontDoorDe
 /** A client that sends too much, or does not get on with it, is not waited for: the connection closes with the answer. */
 function refuse(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
   const givesUp = failure.code === 'payload-too-large' || failure.code === 'request-timeout';
-  if (givesUp && !request.complete) response.setHeader('Connection', 'close');
+  if (givesUp && !request.complete) response.shouldKeepAlive = false;
   if (writeProblem(request, response, failure)) endWhileReceiving(request, response);
 }
 

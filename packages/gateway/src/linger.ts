@@ -21,5 +21,5 @@ export function endWhileReceiving(request: IncomingMessage, response: ServerResp
   }
   request.once('end', end);
   request.once('close', end);
-  if (!response.headersSent) response.flushHeaders();
+  response.flushHeaders();
 }

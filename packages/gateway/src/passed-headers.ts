@@ -60,19 +60,24 @@ export function passedRequestHeaders(
 }
 
 /**
- * Headers that an answer goes back with. Bytes are read as Latin-1, which Node writes back unchanged.
- * @param own names of those that the gateway has set, which stay
+ * Headers that an answer goes back with: name, value, name, value. Bytes are read as Latin-1, which Node writes back
+ * unchanged.
+ * @param own names of those that the gateway sets itself
  */
-export function passedAnswerHeaders(raw: readonly Buffer[], own: ReadonlySet<string>): [string, string][] {
-  const pairs: [string, string][] = [];
+export function passedAnswerHeaders(raw: readonly Buffer[], own: ReadonlySet<string>): string[] {
+  const passed: string[] = [];
   let named = none;
   for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index]?.toString('latin1').toLowerCase() ?? '';
-    const value = raw[index + 1]?.toString('latin1') ?? '';
-    if (name === 'connection') named = connectionOptions(value);
-    if (!hopByHop.has(name) && !own.has(name)) pairs.push([name, value]);
+    const name = raw[index]?.toString('latin1') ?? '';
+    const key = name.toLowerCase();
+    if (key === 'connection') named = connectionOptions(raw[index + 1]?.toString('latin1'));
+    if (!hopByHop.has(key) && !own.has(key)) passed.push(name, raw[index + 1]?.toString('latin1') ?? '');
   }
-  return named === none ? pairs : pairs.filter(([name]) => !named.has(name));
+  return named === none ? passed : without(passed, named);
+}
+
+function without(pairs: readonly string[], names: ReadonlySet<string>): string[] {
+  return pairs.filter((_text, index) => !names.has((pairs[index - (index % 2)] ?? '').toLowerCase()));
 }
 
 /** Names of headers that the sender's `Connection` header makes hop-by-hop too. */

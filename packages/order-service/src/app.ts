@@ -1,8 +1,8 @@
+import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
-import { createSecurityHeaders } from '@zerda/chassis/http/security-headers';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { documents } from '@zerda/contracts/openapi/documents';
@@ -27,7 +27,7 @@ export function createApp({ orders, users, logger, metrics, requestTimeoutMs }: 
   const app = express();
   app.disable('x-powered-by');
   app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }));
-  app.use(createSecurityHeaders());
+  app.use(createAnswerHeaders().set);
   app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder })));
   app.use(serveOpenApi(documents['order-service']));
   app.use(notFound);

@@ -6,14 +6,18 @@ import { describe, it } from 'node:test';
 import request from 'supertest';
 import { currentContext, type RequestContext } from '../request-context.ts';
 import { recordingLogger, testMetrics } from '../testing.ts';
+import { createAnswerHeaders } from './answer-headers.ts';
 import { createRequestObserver, setRoute } from './request-observer.ts';
 
 function observed(answer: RequestListener) {
   const { logger, lines } = recordingLogger();
   const metrics = testMetrics();
+  const answerHeaders = createAnswerHeaders();
   const observe = createRequestObserver({ logger, metrics, requestTimeoutMs: 10_000 });
   const app: RequestListener = (incoming, response) =>
-    observe(incoming, response, () => answer(incoming, response));
+    observe(incoming, response, () =>
+      answerHeaders.set(incoming, response, () => answer(incoming, response)),
+    );
   return { app, lines, metrics };
 }
 

@@ -45,7 +45,6 @@ export function createRequestObserver({
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
       traceparent: traceparentOf(request),
     };
-    response.setHeader(headerNames.correlationId, context.correlationId);
     response.once('close', () => {
       const method = request.method ?? '';
       const route = routes.get(response) ?? 'unmatched';

@@ -42,7 +42,8 @@ export async function listen(
   { name, host, port, lifecycle, logger, asksForBodies = false }: ListenOptions,
 ): Promise<{ port: number; server: Server }> {
   const serve: RequestListener = (request, response) => {
-    if (lifecycle.draining) response.setHeader('Connection', 'close');
+    // Node then writes `Connection: close`.
+    if (lifecycle.draining) response.shouldKeepAlive = false;
     application(request, response);
   };
   const server = createServer(

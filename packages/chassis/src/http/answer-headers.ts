@@ -1,0 +1,45 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { headerNames } from '@zerda/contracts/protocol/headers';
+import helmet from 'helmet';
+import { currentContext } from '../request-context.ts';
+
+/** Headers that every answer carries: helmet's, and the correlation id of the request in hand. */
+export interface AnswerHeaders {
+  /** Their names, in lower case. */
+  readonly names: ReadonlySet<string>;
+  /** Name, value, name, value: as `writeHead` takes them at the least cost. */
+  list(): string[];
+  /** Sets them: a middleware for Express and for plain Node alike. */
+  readonly set: (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
+}
+
+/** Helmet's values never change, so they are computed once. */
+export function createAnswerHeaders(): AnswerHeaders {
+  const security: string[] = [];
+  const recorder = {
+    setHeader: (name: string, value: string) => void security.push(name, value),
+    removeHeader: () => undefined,
+  };
+  helmet()({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
+    if (error !== undefined) throw error;
+  });
+
+  function list(): string[] {
+    const id = currentContext()?.correlationId;
+    return id === undefined ? security : [...security, headerNames.correlationId, id];
+  }
+  return {
+    names: new Set([
+      ...security.filter((_text, index) => index % 2 === 0).map((name) => name.toLowerCase()),
+      headerNames.correlationId,
+    ]),
+    list,
+    set(_request, response, next) {
+      const headers = list();
+      for (let index = 0; index < headers.length; index += 2) {
+        response.setHeader(headers[index] ?? '', headers[index + 1] ?? '');
+      }
+      next();
+    },
+  };
+}
