@@ -24,7 +24,10 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/chassis/' },
       to: {
-        path: ['^packages/(?!chassis/|contracts/)', '^packages/contracts/src/(users|orders|gateway)\\.ts$'],
+        path: [
+          '^packages/(?!chassis/|contracts/)',
+          '^packages/contracts/src/(events/)?(users|orders|gateway|catalogue)\\.ts$',
+        ],
       },
     },
     {
@@ -62,7 +65,8 @@ module.exports = {
     tsPreCompilationDeps: true,
     combinedDependencies: false,
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '(^|/)(\\.tsbuild|dist|coverage)/' },
+    // The competitors of the bench are a package of their own, which only the bench installs.
+    exclude: { path: '(^|/)(\\.tsbuild|dist|coverage|competitors)/' },
     enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
   },
 };

@@ -1,0 +1,4 @@
+import { answerParent } from './helper.ts';
+import { runLoad } from './load.ts';
+
+answerParent(runLoad);

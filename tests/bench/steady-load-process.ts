@@ -1,0 +1,4 @@
+import { answerParent } from './helper.ts';
+import { runSteadyLoad } from './steady-load.ts';
+
+answerParent(runSteadyLoad);
