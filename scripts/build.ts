@@ -1,10 +1,16 @@
+import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { bundle } from './lib/bundler.ts';
 import { runCommand } from './lib/command.ts';
 import { services } from './lib/services.ts';
 
+/** `npm run build -- [service…]` bundles these services, or all. */
 await runCommand(async () => {
   const begun = performance.now();
-  const bundles = await Promise.all(services.map(({ name }) => bundle(name)));
+  const wanted = process.argv.slice(2);
+  const unknown = wanted.find((name) => !services.some((service) => service.name === name));
+  if (unknown !== undefined) throw new StartupError(`There is no service ${unknown} to build.`, 78);
+  const chosen = services.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+  const bundles = await Promise.all(chosen.map(({ name }) => bundle(name)));
   for (const { name, bytes } of bundles) {
     console.log(`dist/${name}/bin/main.mjs`.padEnd(34), `${(bytes / 1024).toFixed(0).padStart(6)} KiB`);
   }

@@ -1,20 +1,33 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { findDrift, generatedFiles } from './checks/generated.ts';
+import { findBreakingChanges, findDrift, generatedFiles } from './checks/generated.ts';
+import { findHelm, renderedFiles } from './lib/chart.ts';
 import { runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
 
 /** `npm run generate` writes the files that are made from code; with `--check` it only says which ones have drifted. */
 await runCommand(async () => {
+  const breaking = await findBreakingChanges();
+  for (const line of breaking) console.error(line);
+  if (breaking.length > 0) return 1;
   const drift = await findDrift();
   if (process.argv.includes('--check')) {
     for (const line of drift) console.error(line);
     return drift.length === 0 ? 0 : 1;
   }
-  for (const [path, content] of generatedFiles()) {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), content);
-  }
+  const helm = await findHelm();
+  // After the schemas: Helm reads them.
+  await write(generatedFiles());
+  if (helm === undefined)
+    console.log('helm is not on the PATH: what it renders of the chart is left as it is');
+  else await write(await renderedFiles(helm));
   console.log(drift.length === 0 ? 'nothing has changed' : `${drift.length} files written`);
   return 0;
 });
+
+async function write(files: Iterable<[path: string, content: string]>): Promise<void> {
+  for (const [path, content] of files) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), content);
+  }
+}

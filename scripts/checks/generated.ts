@@ -1,14 +1,26 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   describeVariables,
   type VariableDescription,
 } from '../../packages/chassis/src/config/load-config.ts';
+import { asyncApiDocument } from '../../packages/contracts/src/events/async-api.ts';
+import { allEvents } from '../../packages/contracts/src/events/catalogue.ts';
+import { breakingChanges } from '../../packages/contracts/src/events/compatibility.ts';
+import { publishedSchema } from '../../packages/contracts/src/events/schema.ts';
 import { documents } from '../../packages/contracts/src/openapi/documents.ts';
 import { problemCodes, problemType, problemTypes } from '../../packages/contracts/src/problems.ts';
-import { gatewayVariables } from '../../packages/gateway/src/config.ts';
+import {
+  gatewayVariables,
+  standardRoutesFile,
+  upstreamUrlVariables,
+} from '../../packages/gateway/src/config.ts';
+import { parseTable } from '../../packages/gateway/src/routes/read-table.ts';
+import { routeTableSchema } from '../../packages/gateway/src/routes/table.ts';
 import { orderServiceVariables } from '../../packages/order-service/src/config.ts';
 import { userServiceVariables } from '../../packages/user-service/src/config.ts';
+import { chartFiles } from '../lib/chart.ts';
 import { root, type ServiceName } from '../lib/services.ts';
 
 /** Files that are made from code, by their path: everything in them has one source elsewhere. */
@@ -16,8 +28,12 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   return new Map([
     ...Object.entries(documents).map(([service, document]): [string, string] => [
       `packages/contracts/openapi/${service}.json`,
-      `${JSON.stringify(document, undefined, 2)}\n`,
+      json(document),
     ]),
+    ['packages/contracts/asyncapi.json', json(asyncApiDocument())],
+    ...allEvents.map((event): [string, string] => [schemaFile(event.type), json(publishedSchema(event))]),
+    ['packages/gateway/routes.schema.json', json(routeTableSchema())],
+    ...chartFiles(),
     ['docs/configuration.md', configurationPage()],
     ['docs/problems.md', problemsPage()],
   ]);
@@ -36,11 +52,43 @@ export async function findDrift(directory = root): Promise<string[]> {
   return findings.flat();
 }
 
+/**
+ * Changes of events that were published below `directory` (default: the repository), which need a new version of their
+ * type. Generating would hide them, so it is not done while there are any.
+ */
+export async function findBreakingChanges(directory = root): Promise<string[]> {
+  const findings = await Promise.all(
+    allEvents.map(async (event) => {
+      const published = await readFile(join(directory, schemaFile(event.type)), 'utf8').catch(
+        () => undefined,
+      );
+      if (published === undefined) return [];
+      return breakingChanges(JSON.parse(published), publishedSchema(event)).map(
+        (change) => `${event.type} was published: ${change}; make a new version of the type`,
+      );
+    }),
+  );
+  return findings.flat();
+}
+
+function schemaFile(type: string): string {
+  return `packages/contracts/events/${type}.json`;
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
 /** The variables of every service, as their schemas have them. */
 export const serviceVariables: Readonly<Record<ServiceName, readonly VariableDescription[]>> = {
   'user-service': describeVariables(userServiceVariables),
   'order-service': describeVariables(orderServiceVariables),
-  gateway: describeVariables(gatewayVariables),
+  gateway: [
+    ...describeVariables(gatewayVariables),
+    ...describeVariables(
+      upstreamUrlVariables(parseTable(readFileSync(standardRoutesFile, 'utf8'), 'routes.yaml')),
+    ),
+  ],
 };
 
 const generatedNotice = '<!-- Made by `npm run generate`; change the code it is made from instead. -->';

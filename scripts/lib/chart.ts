@@ -109,18 +109,19 @@ export async function render(helm: string, options: RenderOptions = {}): Promise
 
 /** Profiles whose whole render is kept, so that a review sees what a change of a template does. */
 const profiles: Readonly<Record<string, readonly string[]>> = {
-  default: fixedPasswords(),
-  dev: ['--values', `${umbrella}/values-dev.yaml`, ...fixedPasswords()],
+  default: fixedSecrets(),
+  dev: ['--values', `${umbrella}/values-dev.yaml`, ...fixedSecrets()],
   prod: ['--values', `${umbrella}/values-prod.yaml`],
   full: ['--values', 'tests/chart/golden/full.values.yaml'],
 };
 
-/** A password made up would be another one each time. */
-function fixedPasswords(): string[] {
-  return ['user-service', 'order-service'].flatMap((service) => [
+/** A secret made up would be another one each time. */
+function fixedSecrets(): string[] {
+  const passwords = ['user-service', 'order-service'].flatMap((service) => [
     '--set',
     `${service}.database.bundled.password=golden`,
   ]);
+  return ['--set', 'global.eventsSecret=golden', ...passwords];
 }
 
 /** Files that Helm makes of the charts: the kept renders, and the manifests of k8s/ for those without Helm. */

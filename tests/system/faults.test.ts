@@ -17,9 +17,9 @@ async function circuitState(service: Service, circuit: string): Promise<number> 
   return Number(line.split(' ').at(-1));
 }
 
-const order = (product = 'Desk'): Call => ({
+const order = (product = 'Desk', userId = 2): Call => ({
   method: 'POST',
-  json: { user_id: 2, product, quantity: 1, total: 10 },
+  json: { user_id: userId, product, quantity: 1, total: 10 },
 });
 
 describe('order-service is killed', () => {
@@ -88,14 +88,20 @@ describe('user-service is killed', () => {
 
   before(async () => {
     system = await startSystem(quickCircuits);
+    await eventually(async () => {
+      const { text } = await call(`${system.orders.managementUrl}/metrics`);
+      assert.match(text, /type="zerda.user.created.v1",outcome="applied"} 3$/m);
+    });
     await system.users.kill();
   });
   after(() => system.close());
 
+  /** An order of somebody whom no event has told of. */
+  const strangersOrder = () => order('Desk', 4711);
   const ordersStored = async () => (await call(`${system.orders.url}/api/orders/stats`)).body.data.orders;
 
   it('makes order-service refuse an order whose user it cannot check, and store nothing', async () => {
-    const answer = await call(`${system.orders.url}/api/orders`, order());
+    const answer = await call(`${system.orders.url}/api/orders`, strangersOrder());
     assert.deepEqual([answer.status, answer.body.type], [503, '/problems/dependency-unavailable']);
     assert.ok(Number(answer.headers.get('retry-after')) >= 1);
     assert.equal(await ordersStored(), 5);
@@ -103,7 +109,7 @@ describe('user-service is killed', () => {
 
   it("does not open the gateway's circuit of order-service, which is well", async () => {
     for (let count = 0; count < 12; count += 1) {
-      const answer = await call(`${system.gateway.url}/api/orders`, order());
+      const answer = await call(`${system.gateway.url}/api/orders`, strangersOrder());
       assert.deepEqual([answer.status, answer.body.type], [503, '/problems/dependency-unavailable']);
     }
     assert.equal(await circuitState(system.gateway, 'order-service'), closed);
@@ -111,11 +117,16 @@ describe('user-service is killed', () => {
     assert.equal(await ordersStored(), 5);
   });
 
-  it('has orders accepted again by itself once the service is back', async () => {
+  it('leaves orders of users whom events have told of', async () => {
+    const answer = await call(`${system.gateway.url}/api/orders`, order());
+    assert.equal(answer.status, 201, answer.text);
+  });
+
+  it('knows again by itself who exists once the service is back', async () => {
     await system.users.start();
     await eventually(async () => {
-      const answer = await call(`${system.gateway.url}/api/orders`, order());
-      assert.equal(answer.status, 201, answer.text);
+      const answer = await call(`${system.gateway.url}/api/orders`, strangersOrder());
+      assert.deepEqual([answer.status, answer.body.type], [422, '/problems/unknown-user'], answer.text);
     });
   });
 });

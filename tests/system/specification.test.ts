@@ -2,26 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { shell } from './lib/command.ts';
 import { call } from './lib/http.ts';
+import { lines } from './lib/specification-lines.ts';
 import { type System, startSystem } from './lib/system.ts';
-
-/** The command lines of the specification, as written there. */
-const lines = {
-  createUser: `curl -X POST http://localhost:8000/api/users \\
-  -H "Content-Type: application/json" \\
-  -d '{"name": "John Doe", "email": "john@example.com"}'`,
-  listUsers: 'curl http://localhost:8000/api/users',
-  placeOrder: `curl -X POST http://localhost:8000/api/orders \\
-  -H "Content-Type: application/json" \\
-  -d '{
-    "user_id": 1,
-    "product": "Laptop",
-    "quantity": 1,
-    "total": 999.99
-  }'`,
-  profile: 'curl http://localhost:8000/api/users/1/profile',
-  dashboard: 'curl http://localhost:8000/api/dashboard',
-  health: 'curl http://localhost:8000/api/health',
-};
 
 let system: System;
 

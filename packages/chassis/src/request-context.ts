@@ -7,6 +7,8 @@ export interface RequestContext {
   readonly correlationId: string;
   /** Until when the caller waits. */
   readonly deadline: Deadline;
+  /** Trace that it belongs to (W3C Trace Context), as the caller or the event has it. */
+  readonly traceparent?: string | undefined;
 }
 
 const storage = new AsyncLocalStorage<RequestContext | undefined>();

@@ -1,8 +1,10 @@
 import { commonVariables, databaseVariables } from '@zerda/chassis/config/common-variables';
+import { eventVariables } from '@zerda/chassis/config/event-variables';
 import { z } from 'zod';
 
 /** The user service's environment variables. */
 export const userServiceVariables = z.object({
   ...commonVariables({ port: 8001, managementPort: 9091 }),
   ...databaseVariables(),
+  ...eventVariables(),
 });

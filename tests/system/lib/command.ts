@@ -14,8 +14,13 @@ export function shell(line: string): Promise<Outcome> {
 }
 
 /** Runs a script of scripts/ to its end. */
-export function runScript(name: string, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-  return outcome(process.execPath, ['--import', 'tsx', `scripts/${name}.ts`], { ...process.env, ...env });
+export function runScript(
+  name: string,
+  env: NodeJS.ProcessEnv = {},
+  words: readonly string[] = [],
+): Promise<Outcome> {
+  const args = ['--import', 'tsx', `scripts/${name}.ts`, ...words];
+  return outcome(process.execPath, args, { ...process.env, ...env });
 }
 
 /** Runs a script of scripts/ that goes on until it is stopped. */

@@ -1,5 +1,5 @@
 import { Failure } from '@zerda/chassis/failure';
-import type { OrderStatus } from '@zerda/contracts/orders';
+import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
 
 /** Which statuses an order may take from the one it has: the whole life of an order. */
 const followers: Readonly<Record<OrderStatus, readonly OrderStatus[]>> = {
@@ -9,6 +9,11 @@ const followers: Readonly<Record<OrderStatus, readonly OrderStatus[]>> = {
   completed: [],
   cancelled: [],
 };
+
+/** Statuses that an order can be cancelled from, in the order in which it takes them. */
+export const cancellable: readonly OrderStatus[] = orderStatuses.filter((status) =>
+  followers[status].includes('cancelled'),
+);
 
 /** The status that every order begins with. */
 export const firstStatus: OrderStatus = 'pending';

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Failure } from '@zerda/chassis/failure';
+import type { UserState } from '../store/known-users.ts';
 import { createPlaceOrder, type PlaceOrderDependencies } from './place-order.ts';
 
 const order = { user_id: 7, product: 'Desk', quantity: 1, total: 80 };
 const answer = () => ({ body: 'answer' });
 
-function dependencies(users: PlaceOrderDependencies['users']) {
+function dependencies(users: PlaceOrderDependencies['users'], state?: UserState) {
   const calls: string[] = [];
   const orders = {
     findPlaced: async () => undefined,
+    findUser: async () => state,
     place: async () => {
       calls.push('placed');
       return { body: 'answer', replayed: false };
@@ -30,6 +32,17 @@ describe('placeOrder', () => {
     const away = new Failure('dependency-unavailable');
     const { calls, ...rest } = dependencies({ exists: () => Promise.reject(away) });
     await assert.rejects(createPlaceOrder(rest)({ order, keyed: undefined, answer }), away);
+    assert.deepEqual(calls, []);
+  });
+
+  it('asks nobody for a user of whom events have told', async () => {
+    const asked = { exists: () => Promise.reject(new Error('asked')) };
+    const known = dependencies(asked, 'known');
+    await createPlaceOrder(known)({ order, keyed: undefined, answer });
+    assert.deepEqual(known.calls, ['placed']);
+    const { calls, ...deleted } = dependencies(asked, 'deleted');
+    const placing = createPlaceOrder(deleted)({ order, keyed: undefined, answer });
+    await assert.rejects(placing, (error) => error instanceof Failure && error.code === 'unknown-user');
     assert.deepEqual(calls, []);
   });
 

@@ -1,17 +1,17 @@
-import { Failure } from '@zerda/chassis/failure';
 import type { Answered, KeptAnswer, KeyedRequest } from '@zerda/chassis/idempotency/idempotency';
 import type { NewOrder } from '@zerda/contracts/orders';
 import type { OrderStore } from '../store/order-store.ts';
 import type { StoredOrder } from '../store/tables.ts';
+import { unknownUser } from './unknown-user.ts';
 
-/** What placing an order must know of users. */
+/** Answers who exists, for users of whom no event has told. */
 export interface UserDirectory {
   /** @throws Failure `dependency-unavailable` when it cannot be known */
   exists(userId: number): Promise<boolean>;
 }
 
 export interface PlaceOrderDependencies {
-  readonly orders: Pick<OrderStore, 'findPlaced' | 'place'>;
+  readonly orders: Pick<OrderStore, 'findPlaced' | 'findUser' | 'place'>;
   readonly users: UserDirectory;
 }
 
@@ -25,7 +25,8 @@ export interface OrderRequest<Body> {
 export type PlaceOrder = <Body>(request: OrderRequest<Body>) => Promise<Answered<Body>>;
 
 /**
- * Places an order for a user who exists. Users are asked before the transaction, which holds no lock meanwhile.
+ * Places an order for a user who exists: events have told of them, or else user-service is asked, before the transaction and
+ * without a lock. That they are not deleted meanwhile is for the transaction to see.
  * @throws Failure `unknown-user`, `dependency-unavailable`, and those of `OrderStore.place`
  */
 export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): PlaceOrder {
@@ -33,11 +34,9 @@ export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): Pla
     // A repeat is answered also when its user has gone, or cannot be asked for.
     const placed = await orders.findPlaced<Body>(keyed);
     if (placed !== undefined) return placed;
-    if (!(await users.exists(order.user_id))) {
-      throw new Failure('unknown-user', {
-        errors: [{ path: 'user_id', message: 'is not the id of a user' }],
-      });
-    }
+    const state = await orders.findUser(order.user_id);
+    const exists = state === undefined ? await users.exists(order.user_id) : state === 'known';
+    if (!exists) throw unknownUser();
     return orders.place(order, keyed, answer);
   };
 }

@@ -74,7 +74,9 @@ describe('POST /api/orders', () => {
   it('answers 503 when it cannot be known whether the user exists, says when to come back, and stores nothing', async () => {
     const counted = await countOrders();
     asked = 'is away';
-    const post = () => request(app).post('/api/orders').set('idempotency-key', 'patient').send(desk);
+    // Somebody of whom no event and no earlier order has told.
+    const stranger = { ...desk, user_id: 77 };
+    const post = () => request(app).post('/api/orders').set('idempotency-key', 'patient').send(stranger);
     const { body, headers } = await post().expect(503);
     assert.deepEqual(
       [body.type, headers['x-problem']],

@@ -14,7 +14,7 @@ export interface StatusCount {
 
 /** Counts a new order, in the transaction that stores it. */
 export async function countPlaced(tx: Queries, order: StoredOrder): Promise<void> {
-  await count(tx, order, { [order.status]: 1 });
+  await count(tx, [{ order, status: order.status, sign: 1 }]);
   await tx
     .insert(userOrderCounters)
     .values({ userId: order.userId, orders: 1 })
@@ -24,25 +24,43 @@ export async function countPlaced(tx: Queries, order: StoredOrder): Promise<void
     });
 }
 
-/** Counts an order from one status to another, in the transaction that changes it. */
-export async function countMoved(tx: Queries, order: StoredOrder, from: OrderStatus): Promise<void> {
-  await count(tx, order, { [from]: -1, [order.status]: 1 });
+/** An order that has another status now. */
+export interface Move {
+  readonly order: StoredOrder;
+  /** The status it had. */
+  readonly from: OrderStatus;
 }
 
-/** Locks rows in the order of their key, so that writers never wait for one another in a circle. */
-async function count(
-  tx: Queries,
-  { id, totalCents }: StoredOrder,
-  changes: Partial<Record<OrderStatus, 1 | -1>>,
-): Promise<void> {
-  const rows = Object.entries(changes)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([status, orders]) => ({
-      slot: id % slots,
-      status: status as OrderStatus,
-      orders,
-      totalCents: orders * totalCents,
-    }));
+/** Counts orders from the statuses they had to those they have, in the transaction that changes them. */
+export async function countMoved(tx: Queries, moves: readonly Move[]): Promise<void> {
+  await count(
+    tx,
+    moves.flatMap(({ order, from }) => [
+      { order, status: from, sign: -1 },
+      { order, status: order.status, sign: 1 },
+    ]),
+  );
+}
+
+/** An order counted in (1) or out (-1) of a status. */
+interface Change {
+  readonly order: StoredOrder;
+  readonly status: OrderStatus;
+  readonly sign: 1 | -1;
+}
+
+/** Makes all changes in one statement that locks rows in the order of their key: writers never wait in a circle. */
+async function count(tx: Queries, changes: readonly Change[]): Promise<void> {
+  if (changes.length === 0) return;
+  const sums = new Map<string, typeof orderCounters.$inferInsert>();
+  for (const { order, status, sign } of changes) {
+    const slot = order.id % slots;
+    const key = `${String(slot).padStart(2, '0')} ${status}`;
+    const { orders, totalCents } = sums.get(key) ?? { orders: 0, totalCents: 0 };
+    const added = { orders: orders + sign, totalCents: totalCents + sign * order.totalCents };
+    sums.set(key, { slot, status, ...added });
+  }
+  const rows = [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
   await tx
     .insert(orderCounters)
     .values(rows)

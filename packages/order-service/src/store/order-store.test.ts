@@ -4,12 +4,14 @@ import type { Database } from '@zerda/chassis/database/database';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { parseIfMatch } from '@zerda/chassis/http/entity-tag';
+import { orderEvents } from '@zerda/contracts/events/orders';
 import { type NewOrder, type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
 import { eq, sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { toCents } from '../domain/money.ts';
 import { moveStatus } from '../domain/order-status.ts';
 import { migrations } from '../testing.ts';
+import { eventsIn } from '../testing-events.ts';
 import type { StatusCount } from './order-counters.ts';
 import { createOrderStore, type OrderStore } from './order-store.ts';
 import { orders, type StoredOrder } from './tables.ts';
@@ -125,6 +127,28 @@ describeOnEachEngine('order store', { migrations }, (open) => {
     assert.deepEqual(await ids({ userId, status: 'cancelled', limit: 10 }), [first]);
     assert.deepEqual(await ids({ userId, status: 'pending', limit: 10 }), placed.slice(1));
     assert.deepEqual(await ids({ userId: 4713, limit: 10 }), []);
+  });
+
+  it('tells of each version of an order in one event: placed, moved on, cancelled', async () => {
+    const { id } = await place({ total: 12.5 });
+    await store.changeStatus(id, to('processing'));
+    await assert.rejects(store.changeStatus(id, to('completed')));
+    await store.changeStatus(id, to('cancelled'));
+    const told = (await eventsIn(database)).filter(({ subject }) => subject === `orders/${id}`);
+    assert.deepEqual(
+      told.map(({ type, source, sequence }) => [type, source, sequence]),
+      [
+        ['zerda.order.created.v1', '/order-service', '0000000001'],
+        ['zerda.order.status_changed.v1', '/order-service', '0000000002'],
+        ['zerda.order.cancelled.v1', '/order-service', '0000000003'],
+      ],
+    );
+    const [created, moved, cancelled] = told.map(({ data }) => data);
+    assert.equal(orderEvents.orderCreated.data.parse(created).total, 12.5);
+    const { from, to: reached } = orderEvents.orderStatusChanged.data.parse(moved);
+    assert.deepEqual([from, reached], ['pending', 'processing']);
+    const { reason } = orderEvents.orderCancelled.data.parse(cancelled);
+    assert.equal(reason, 'requested');
   });
 
   it('counts as a recount does after any history of 32 writers at the same time, and no deadlock reaches one', async () => {

@@ -1,4 +1,5 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
+import { append } from '@zerda/chassis/events/outbox';
 import { Failure } from '@zerda/chassis/failure';
 import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
 import {
@@ -12,6 +13,7 @@ import type { NewOrder, OrderStatus } from '@zerda/contracts/orders';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import { toCents } from '../domain/money.ts';
 import { firstStatus } from '../domain/order-status.ts';
+import { holdUser, readUserState, type UserState } from './known-users.ts';
 import {
   countMoved,
   countPlaced,
@@ -19,6 +21,7 @@ import {
   readStatusCounts,
   type StatusCount,
 } from './order-counters.ts';
+import { announceChange, announceOrder } from './order-events.ts';
 import { orders, type StoredOrder } from './tables.ts';
 
 /** Which orders a list has. */
@@ -31,7 +34,7 @@ export interface OrderSelection {
   readonly status?: OrderStatus | undefined;
 }
 
-/** The orders, each write in a transaction of its own. */
+/** The orders, each write in a transaction of its own, with the event that tells of it. */
 export interface OrderStore {
   /** Orders in the order of their ids. */
   list(selection: OrderSelection): Promise<StoredOrder[]>;
@@ -43,9 +46,11 @@ export interface OrderStore {
   countOf(userId: number): Promise<number>;
   /** What an earlier request with this key was answered; undefined when there was none. @throws as `findKept` */
   findPlaced<Body>(request: KeyedRequest | undefined): Promise<Answered<Body> | undefined>;
+  /** What events have told of a user; undefined when they have told nothing. */
+  findUser(userId: number): Promise<UserState | undefined>;
   /**
-   * Stores an order, and with it what a repeat of the request is answered with.
-   * @throws Failure as `once`
+   * Stores an order, and with it what a repeat of the request is answered with. The caller has made sure that the user exists.
+   * @throws Failure `unknown-user` when events have told that they are gone, and as `once`
    */
   place<Body>(
     order: NewOrder,
@@ -73,8 +78,12 @@ export function createOrderStore(database: Database): OrderStore {
     countByStatus: () => database.read(readStatusCounts),
     countOf: (userId) => database.read((db) => readOrderCountOf(db, userId)),
     findPlaced: (request) => findKept(database, request),
+    findUser: (userId) => database.read((db) => readUserState(db, userId)),
     place: (order, request, answer) =>
-      once(database, request, async (tx) => answer(await insertOrder(tx, order))),
+      once(database, request, async (tx) => {
+        await holdUser(tx, order.user_id);
+        return answer(await insertOrder(tx, order));
+      }),
     changeStatus: (id, next, ifMatch) =>
       database.write(async (tx) => {
         const [row] = await tx.select().from(orders).where(eq(orders.id, id)).for('update');
@@ -86,7 +95,8 @@ export function createOrderStore(database: Database): OrderStore {
           .where(eq(orders.id, id))
           .returning();
         const order = found(changed);
-        await countMoved(tx, order, status);
+        await countMoved(tx, [{ order, from: status }]);
+        await append(tx, [announceChange(order, status)]);
         return order;
       }),
   };
@@ -120,6 +130,7 @@ export async function insertOrder(
     .returning();
   const order = found(row);
   await countPlaced(tx, order);
+  await append(tx, [announceOrder(order)]);
   return order;
 }
 

@@ -1,5 +1,14 @@
 import { orderStatuses } from '@zerda/contracts/orders';
-import { bigint, integer, pgTable, primaryKey, smallint, text, timestamp } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  integer,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core';
 
 const instant = { withTimezone: true, precision: 3 } as const;
 
@@ -37,4 +46,11 @@ export const orderCounters = pgTable(
 export const userOrderCounters = pgTable('user_order_counters', {
   userId: integer('user_id').primaryKey(),
   orders: integer().notNull(),
+});
+
+/** As `migrations/` makes it. */
+export const knownUsers = pgTable('known_users', {
+  userId: integer('user_id').primaryKey(),
+  /** Their row stays, so that nothing makes them known again. */
+  deleted: boolean().notNull().default(false),
 });

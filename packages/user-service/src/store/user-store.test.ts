@@ -4,6 +4,8 @@ import type { Database } from '@zerda/chassis/database/database';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { parseIfMatch } from '@zerda/chassis/http/entity-tag';
+import { eventEnvelope } from '@zerda/contracts/events/envelope';
+import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser } from '@zerda/contracts/users';
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
@@ -123,6 +125,30 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     const admins = await store.list({ limit: 1000, role: 'admin' });
     assert.ok(admins.some((user) => user.id === id));
     assert.ok(admins.every(({ role }) => role === 'admin'));
+  });
+
+  it('tells of each version of a user in one event, and of nothing that did not happen', async () => {
+    const { id } = await create({ role: 'admin' });
+    await store.update(id, { role: 'user' });
+    await assert.rejects(store.update(id, { name: 'x' }, parseIfMatch('"9"')));
+    await store.remove(id);
+    await assert.rejects(store.remove(id));
+    const { rows } = (await database.read((db) =>
+      db.execute(sql`select event from outbox where subject = ${`users/${id}`} order by position`),
+    )) as unknown as { rows: { event: unknown }[] };
+    const told = rows.map(({ event }) => eventEnvelope.parse(event));
+    assert.deepEqual(
+      told.map(({ type, source, sequence }) => [type, source, sequence]),
+      [
+        ['zerda.user.created.v1', '/user-service', '0000000001'],
+        ['zerda.user.updated.v1', '/user-service', '0000000002'],
+        ['zerda.user.deleted.v1', '/user-service', '0000000003'],
+      ],
+    );
+    const [created, updated, deleted] = told.map(({ data }) => data);
+    assert.equal(userEvents.userCreated.data.parse(created).role, 'admin');
+    assert.equal(userEvents.userUpdated.data.parse(updated).role, 'user');
+    assert.equal(userEvents.userDeleted.data.parse(deleted).id, id);
   });
 
   it('counts as a recount does after any history, also of writers at the same time', async () => {

@@ -1,5 +1,6 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
+import { announce, append } from '@zerda/chassis/events/outbox';
 import { Failure } from '@zerda/chassis/failure';
 import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
 import {
@@ -8,6 +9,7 @@ import {
   type KeyedRequest,
   once,
 } from '@zerda/chassis/idempotency/idempotency';
+import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser, UserChange, UserRole } from '@zerda/contracts/users';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import { type StoredUser, users } from './tables.ts';
@@ -22,7 +24,7 @@ export interface UserSelection {
   readonly role?: UserRole | undefined;
 }
 
-/** The users, each write in a transaction of its own. */
+/** The users, each write in a transaction of its own, with the event that tells of it. */
 export interface UserStore {
   /** Users in the order of their ids. */
   list(selection: UserSelection): Promise<StoredUser[]>;
@@ -65,13 +67,17 @@ export function createUserStore(database: Database): UserStore {
             .where(eq(users.id, id))
             .returning(),
         );
-        return found(changed);
+        const user = found(changed);
+        await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+        return user;
       }),
     remove: (id, ifMatch) =>
       database.write(async (tx) => {
-        await lockUser(tx, id, ifMatch);
+        const { version } = await lockUser(tx, id, ifMatch);
         await tx.delete(users).where(eq(users.id, id));
         await countUser(tx, id, -1);
+        const data = { id, deleted_at: new Date().toISOString() };
+        await append(tx, [announce(userEvents.userDeleted, { id, version: version + 1, data })]);
       }),
   };
 }
@@ -91,7 +97,14 @@ export async function insertUser(tx: Queries, user: NewUser): Promise<StoredUser
   const [stored] = await uniqueEmail(() => tx.insert(users).values(user).returning());
   const inserted = found(stored);
   await countUser(tx, inserted.id, 1);
+  await append(tx, [announce(userEvents.userCreated, stateOf(inserted))]);
   return inserted;
+}
+
+/** What events tell of a user as they are now. */
+function stateOf({ id, role, version, createdAt, updatedAt }: StoredUser) {
+  const data = { id, role, created_at: createdAt.toISOString(), updated_at: updatedAt.toISOString() };
+  return { id, version, data };
 }
 
 /** Keeps every other writer of this user waiting until the transaction ends. */

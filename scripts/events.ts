@@ -1,0 +1,51 @@
+import { execFile } from 'node:child_process';
+import { StartupError } from '../packages/chassis/src/startup-error.ts';
+import { bundle } from './lib/bundler.ts';
+import { runCommand } from './lib/command.ts';
+import { planSystem, type ServicePlan, services } from './lib/services.ts';
+
+/** How a command ended at one service. */
+interface Run {
+  readonly code: number;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/**
+ * `npm run events -- [service] …` does at one service what `node main.mjs events …` does, or at all of them: then each says what it
+ * has to say, and those that do not know the letter or the command are passed over, unless none does.
+ */
+await runCommand(async () => {
+  const words = process.argv.slice(2);
+  const namesWithDatabase = services.filter(({ hasDatabase }) => hasDatabase).map(({ name }) => name);
+  const withDatabase = planSystem(process.env).services.filter(({ name }) =>
+    namesWithDatabase.includes(name),
+  );
+  const named = withDatabase.filter(({ name }) => name === words[0]);
+  const chosen = named.length > 0 ? named : withDatabase;
+  const rest = named.length > 0 ? words.slice(1) : words;
+
+  await Promise.all(chosen.map(({ name }) => bundle(name)));
+  const runs = await Promise.all(chosen.map((service) => run(service, rest)));
+  const done = runs.filter(({ code }) => code === 0);
+  for (const { output } of done) process.stdout.write(output);
+  // A list that is not whole must not look like one.
+  const failed = done.length === 0 || rest[1] === 'list' ? runs.filter(({ code }) => code !== 0) : [];
+  for (const { errors } of failed) process.stderr.write(errors);
+  return failed[0]?.code ?? 0;
+});
+
+function run({ file, env }: ServicePlan, words: readonly string[]): Promise<Run> {
+  return new Promise((resolve, reject) => {
+    execFile(
+      process.execPath,
+      ['--enable-source-maps', file, 'events', ...words],
+      { env, maxBuffer: 256 * 1024 * 1024 },
+      (error, output, errors) => {
+        const code = error === null ? 0 : error.code;
+        if (typeof code === 'number') resolve({ code, output, errors });
+        else reject(new StartupError(`the command could not be run: ${error?.message}`));
+      },
+    );
+  });
+}
