@@ -78,7 +78,8 @@ export async function brownOut(mode: keyof typeof grids): Promise<number> {
     table,
     '',
     `${perSecond} requests a second for ${cellMs / 1000} s in each row. Gateway with ${settings.join(', ')}.`,
-    `Machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, load before ${loadBefore.toFixed(1)}.`,
+    `Machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}.`,
+    `Load average before the run: ${loadBefore.toFixed(1)}; well above 0, others were at work too, and the longest times are theirs.`,
   ].join('\n');
   const file = await saveResult(`brownout-${mode}`, { gatewaySettings, perSecond, rows, faults });
 

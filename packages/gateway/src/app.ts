@@ -8,6 +8,7 @@ import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
+import { runInContext } from '@zerda/chassis/request-context';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { documents } from '@zerda/contracts/openapi/documents';
 import express, { type RequestHandler } from 'express';
@@ -46,7 +47,7 @@ export function createApp({
   trustedProxies,
 }: AppDependencies): RequestListener {
   const answerHeaders = createAnswerHeaders();
-  const observe = createRequestObserver({ logger, metrics, requestTimeoutMs });
+  const observer = createRequestObserver({ logger, metrics, requestTimeoutMs });
   const frontDoor = createFrontDoor({
     match: createMatch(createRoutes(resolveRoutes(table, upstreamTimeoutMs), upstreams), [
       ...ownPaths,
@@ -71,11 +72,25 @@ export function createApp({
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
-    observe(request, response, () => {
-      if (!asksForUpgrade(request) && frontDoor(request, response)) return;
-      answerHeaders.set(request, response, () => app(request, response));
-    });
+    takeOriginForm(request);
+    const context = observer.begin(request, response);
+    if (!asksForUpgrade(request) && frontDoor(request, response, context)) return;
+    answerHeaders.setOn(response, context);
+    runInContext(context, () => app(request, response));
   };
+}
+
+/**
+ * A client may send the whole URL as if to a proxy: what counts is its path, and its authority instead of the `Host`
+ * header (RFC 9112, section 3.2.2).
+ */
+function takeOriginForm(request: IncomingMessage): void {
+  const { url = '' } = request;
+  if (url.startsWith('/')) return;
+  const [, authority, path = ''] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
+  if (authority === undefined) return;
+  request.url = path.startsWith('/') ? path : `/${path}`;
+  request.headers.host = authority.replace(/^.*@/, '');
 }
 
 const refuseUpgrade: RequestHandler = (request, _response, next) => {

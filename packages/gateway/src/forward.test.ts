@@ -75,10 +75,50 @@ describe('forwarding', () => {
     const gateway = await startGateway(context);
     const { text } = await exchangeBytes(
       gateway.port,
-      'GET http://example.test/api/users/1?a=b HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n',
+      'GET http://me:secret@example.test/api/users/1?a=b HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n',
     );
     assert.match(text, /^HTTP\/1\.1 200 /);
     assert.equal(gateway.users.requests[0]?.url, '/api/users/1?a=b');
+    assert.equal(gateway.users.requests[0]?.headers['x-forwarded-host'], 'example.test');
+    const refused = await exchangeBytes(
+      gateway.port,
+      'GET http://me:secret@example.test/nothing HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n',
+    );
+    assert.match(refused.text, /^HTTP\/1\.1 404 [\s\S]*"instance":"\/nothing"/);
+  });
+
+  it('refuses bytes that two readers could take for different requests, and asks nobody', async (context) => {
+    const gateway = await startGateway(context);
+    const head = 'POST /api/users HTTP/1.1\r\nHost: a\r\nConnection: close\r\n';
+    for (const rest of [
+      'Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+      'Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd',
+      'Transfer-Encoding: chunked, gzip\r\n\r\nabc',
+      'Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+      'X-Folded: one\r\n two\r\n\r\n',
+      'X-Bare: line feed\nContent-Length: 3\r\n\r\nabc',
+      'X-Spaced : colon\r\n\r\n',
+    ]) {
+      const { text } = await exchangeBytes(gateway.port, head + rest);
+      assert.match(text, /^HTTP\/1\.1 400 /, rest);
+    }
+    assert.equal(gateway.users.requests.length, 0);
+  });
+
+  it('speaks to a client of HTTP/1.0 as it understands: no interim answers, no chunks', async (context) => {
+    const gateway = await startGateway(context, {
+      users: async (incoming, response) => {
+        response.writeEarlyHints({ link: '</a.css>; rel=preload' });
+        response.write('got ');
+        response.end(await readAll(incoming));
+      },
+    });
+    const { text } = await exchangeBytes(
+      gateway.port,
+      'POST /api/users HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nall',
+    );
+    assert.match(text, /^HTTP\/1\.1 200 [\s\S]*\r\n\r\ngot all$/);
+    assert.doesNotMatch(text, /transfer-encoding/i);
   });
 
   it('keeps a given length', async (context) => {
@@ -171,6 +211,15 @@ describe('forwarding', () => {
     assert.ok(longMs !== undefined && longMs <= 2000, String(longMs));
   });
 
+  it('gives each answer the correlation id of its own request, on one connection to the service', async (context) => {
+    const gateway = await startGateway(context);
+    for (const id of ['first', 'second', 'third']) {
+      const answer = await ask(`${gateway.url}/api/users/1`, { headers: { 'x-correlation-id': id } });
+      assert.equal(answer.headers['x-correlation-id'], id);
+    }
+    assert.equal(new Set(gateway.users.requests.map(({ socket }) => socket)).size, 1);
+  });
+
   it("replaces the service's security headers and ids by its own instead of doubling them", async (context) => {
     const gateway = await startGateway(context, {
       users: (_incoming, response) =>
@@ -214,6 +263,21 @@ describe('forwarding', () => {
       const answer = await ask(`${gateway.url}/api/users/1`);
       assert.deepEqual([answer.status, answer.headers.etag, answer.text], [status, '"1"', '']);
     }
+  });
+
+  it('takes a 304 that tells the length of what it does not send for whole', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await startGateway(context, { logger });
+    gateway.users.behaviour = (_incoming, response) =>
+      response.writeHead(304, { etag: '"1"', 'content-length': '17' }).end();
+    const one = 'GET /api/users/1 HTTP/1.1\r\nHost: a\r\n';
+    const { text, error } = await exchangeBytes(gateway.port, `${one}\r\n${one}Connection: close\r\n\r\n`);
+    assert.equal(error, undefined);
+    assert.equal(text.match(/HTTP\/1\.1 304 /g)?.length, 2);
+    assert.deepEqual(
+      lines.filter(({ msg }) => msg !== 'request'),
+      [],
+    );
   });
 
   it('passes interim answers on before the final one', async (context) => {
@@ -452,6 +516,58 @@ describe('forwarding', () => {
     const second = 'GET /api/orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
     const { text } = await exchangeBytes(gateway.port, first + second);
     assert.match(text, /^HTTP\/1\.1 502 [\s\S]*HTTP\/1\.1 200 /);
+  });
+
+  it('gives an early answer whole although bodies must go on faster than connections are closed', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ idle_timeout_ms: 100 }),
+      users: (_incoming, response) => sendJson(response, 200, { early: true }),
+    });
+    const { text, error } = await exchangeBytes(
+      gateway.port,
+      'POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc',
+    );
+    assert.equal(error, undefined);
+    assert.match(text, /\r\nConnection: close\r\n[\s\S]*\{"early":true\}\r\n0\r\n\r\n$/);
+  });
+
+  it('ends every call of a client that goes away with several requests under way on one connection', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await startGateway(context, { logger, users: () => undefined });
+    const socket = connect(gateway.port, '127.0.0.1');
+    socket.write('GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(12));
+    await until(() => gateway.users.requests.length === 12, 'the calls');
+    socket.destroy();
+    await until(() => gateway.users.requests.every((request) => request.socket.destroyed), 'their end');
+    await until(() => gateway.upstreams.users.inFlight === 0, 'room for more');
+    await until(() => lines.filter(({ status }) => status === 499).length === 12, 'a line for each');
+    assert.match((await gateway.metrics.render()).body, /http_server_active_requests 0/);
+  });
+
+  it('cuts the connection when a service breaks off whose answer waits behind an earlier one', async (context) => {
+    const gateway = await startGateway(context);
+    let first: (() => void) | undefined;
+    let broken = false;
+    gateway.users.behaviour = (incoming, response) => {
+      if (incoming.url === '/api/users/1') first = () => sendJson(response, 200, { first: true });
+      else {
+        response.writeHead(200, { 'content-length': '100' }).write('half');
+        setImmediate(() => response.destroy());
+        incoming.socket.once('close', () => {
+          broken = true;
+        });
+      }
+    };
+    const both = exchangeBytes(
+      gateway.port,
+      'GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\nGET /api/users/2 HTTP/1.1\r\nHost: a\r\n\r\n',
+    );
+    await until(() => first !== undefined && broken, 'the end of the second');
+    await until(() => gateway.upstreams.users.inFlight === 1, 'the gateway to see it');
+    first?.();
+    const { text } = await both;
+    assert.match(text, /\{"first":true\}/);
+    assert.doesNotMatch(text, /half/);
   });
 
   it('keeps the connection of the client for its next request', async (context) => {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Failure } from '@zerda/chassis/failure';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import {
   CallerGoneError,
@@ -7,7 +8,7 @@ import {
 } from '@zerda/chassis/http-client/call-outcome';
 import type { Attempt } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
-import { currentContext, runInContext } from '@zerda/chassis/request-context';
+import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
@@ -17,10 +18,9 @@ import { createRequestBody, hasBody, type RequestBody } from './request-body.ts'
 import type { Route } from './routes/route.ts';
 
 export interface Forwarding {
+  readonly context: RequestContext;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Path and query to ask the upstream for, unchanged. */
-  readonly url: string;
   readonly route: Route;
   readonly answerHeaders: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
@@ -35,8 +35,7 @@ export interface Forwarding {
 export async function forward(forwarding: Forwarding): Promise<void> {
   const { request, response, route } = forwarding;
   const retries = isIdempotent(request) ? route.retries : 0;
-  /** What ends the attempt in hand for a reason of the client's. */
-  let giveUp: (error: Error) => void = () => undefined;
+  let exchange: Exchange | undefined;
   const body = hasBody(request)
     ? createRequestBody({
         request,
@@ -44,24 +43,25 @@ export async function forward(forwarding: Forwarding): Promise<void> {
         limitBytes: route.bodyLimitBytes,
         idleTimeoutMs: route.idleTimeoutMs,
         keep: retries > 0,
-        onFailure: (failure) => giveUp(failure),
+        onFailure: (failure) => exchange?.giveUp(failure),
+        onStall: () => exchange?.onStall(),
       })
     : undefined;
   let interim = false;
   await route.upstream.call(
     (attempt) =>
       new Promise<UpstreamAnswer>((resolve, reject) => {
-        const exchange = new Exchange(forwarding, attempt, body, {
+        exchange = new Exchange(forwarding, attempt, body, {
           resolve,
           reject,
           onInterim: () => {
             interim = true;
           },
         });
-        giveUp = (error) => exchange.giveUp(error);
         exchange.start();
       }),
     {
+      context: forwarding.context,
       timeoutMs: route.timeoutMs,
       slowMs: route.slowMs,
       retries,
@@ -88,11 +88,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #attempt: Attempt;
   readonly #body: RequestBody | undefined;
   readonly #settle: Settle;
-  readonly #context = currentContext();
   #controller: Dispatcher.DispatchController | undefined;
   #givenUp: Error | undefined;
   /** The head of the answer is the client's; from here on the connection can only be cut. */
   #answered = false;
+  /** That head is the whole answer (RFC 9112, section 6.3), whatever the upstream sends after it. */
+  #bodiless = false;
+  /** Nothing more becomes of it: all of the answer is the client's, or the upstream has failed. */
+  #ended = false;
   /** The head of the answer has left, with the first bytes of the body or alone. */
   #headSent = false;
   /** The answer is left unread, since the request is made again. */
@@ -111,19 +114,24 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { request, response, url, route, forwardedHeaders } = this.#forwarding;
+    const { context, request, response, route, forwardedHeaders } = this.#forwarding;
     const { upstream, idleTimeoutMs, totalTimeoutMs, keepHost } = route;
     const { ms, tried } = this.#attempt;
+    const body = this.#body?.open() ?? null;
+    if (response.destroyed) {
+      this.giveUp(new CallerGoneError(0));
+      return;
+    }
     this.#headTimer = setTimeout(this.#onHeadTimeout, ms);
     if (totalTimeoutMs !== undefined) this.#totalTimer = setTimeout(this.#onTotalTimeout, totalTimeoutMs);
     response.once('close', this.#onClientGone);
     upstream.dispatcher.dispatch(
       {
         origin: upstream.origin,
-        path: upstream.basePath + url,
+        path: upstream.basePath + (request.url ?? ''),
         method: request.method ?? 'GET',
-        headers: passedRequestHeaders(request, { ms, forwardedHeaders, keepHost }),
-        body: this.#body?.open() ?? null,
+        headers: passedRequestHeaders(request, { context, ms, forwardedHeaders, keepHost }),
+        body,
         bodyTimeout: idleTimeoutMs,
         tried,
       },
@@ -133,7 +141,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   /** Ends the exchange for a reason that is not the upstream's answer. */
   giveUp(error: Error): void {
-    if (this.#givenUp !== undefined) return;
+    if (this.#givenUp !== undefined || this.#ended) return;
     this.#givenUp = error;
     this.#stopTimers();
     this.#controller?.abort(error);
@@ -148,22 +156,39 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (request.complete) this.giveUp(new UpstreamTimeoutError(route.upstream.name, ms));
     else
       request.once('end', () => {
-        if (!this.#answered && this.#givenUp === undefined)
+        if (!this.#answered && this.#givenUp === undefined && !this.#ended)
           this.#headTimer = setTimeout(this.#onHeadTimeout, ms);
       });
   };
 
   readonly #onTotalTimeout = (): void => {
     const { route } = this.#forwarding;
-    this.giveUp(new UpstreamTimeoutError(route.upstream.name, route.totalTimeoutMs ?? 0));
+    this.giveUp(
+      this.#body !== undefined && this.#body.hereSince === undefined
+        ? new Failure('request-timeout', { detail: 'The body of the request took too long.' })
+        : new UpstreamTimeoutError(route.upstream.name, route.totalTimeoutMs ?? 0),
+    );
   };
+
+  /** An upstream that takes no more of the body may do so once it has answered. */
+  onStall(): void {
+    const { route } = this.#forwarding;
+    if (!this.#answered) this.giveUp(new UpstreamTimeoutError(route.upstream.name, route.idleTimeoutMs));
+  }
 
   /** Unless the circuit waits for this very answer, nobody does any more. */
   readonly #onClientGone = (): void => {
     const { request, response } = this.#forwarding;
     if (response.writableFinished) return;
-    if (!this.#attempt.probe || this.#answered || !request.complete) this.giveUp(new CallerGoneError());
+    if (!this.#attempt.probe || this.#answered || !request.complete) this.giveUp(this.#callerGone());
   };
+
+  /** While it was sending the client did not wait. */
+  #callerGone(): CallerGoneError {
+    if (this.#body === undefined) return new CallerGoneError();
+    const { hereSince } = this.#body;
+    return new CallerGoneError(hereSince === undefined ? 0 : performance.now() - hereSince);
+  }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
@@ -177,7 +202,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     clearTimeout(this.#headTimer);
-    const { request, response, answerHeaders } = this.#forwarding;
+    const { context, request, response, answerHeaders } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
@@ -188,11 +213,15 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#answered = true;
+    this.#bodiless = status === 204 || status === 304;
     this.#release = this.#attempt.hold();
     // The rest of a body that nobody waits for would be taken for the next request.
     if (!request.complete) response.shouldKeepAlive = false;
-    response.writeHead(status, [...answerHeaders.list(), ...passedAnswerHeaders(raw, answerHeaders.names)]);
-    setImmediate(this.#sendHead);
+    response.writeHead(status, [
+      ...answerHeaders.list(context),
+      ...passedAnswerHeaders(raw, answerHeaders.names),
+    ]);
+    process.nextTick(this.#sendHead);
     this.#settle.resolve(answer);
   }
 
@@ -222,12 +251,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     const { request, response } = this.#forwarding;
     this.#stopTimers();
     this.#release();
-    if (this.#discarded) return;
-    endWhileReceiving(request, response);
+    this.#ended = true;
+    if (!this.#discarded) endWhileReceiving(request, response);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    const { route, response, logger } = this.#forwarding;
+    const { context, request, route, response, logger } = this.#forwarding;
+    this.#ended = true;
     this.#stopTimers();
     response.off('close', this.#onClientGone);
     this.#release();
@@ -236,8 +266,13 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#settle.reject(error);
       return;
     }
-    runInContext(this.#context, () =>
-      logger.warn({ err: error, upstream: route.upstream.name }, 'answer broke off'),
+    if (this.#bodiless) {
+      endWhileReceiving(request, response);
+      return;
+    }
+    logger.warn(
+      { correlation_id: context.correlationId, err: error, upstream: route.upstream.name },
+      'answer broke off',
     );
     this.#cut();
   }
@@ -246,6 +281,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #passInterim(status: number, raw: readonly Buffer[]): void {
     const { request, response } = this.#forwarding;
     if (request.httpVersionMinor === 0 || response.headersSent || response.destroyed) return;
+    // They cannot be held back as bodies are, and must not pile up for a client that does not read.
+    if (response.writableLength > response.writableHighWaterMark) return;
     if (status === 102) response.writeProcessing();
     else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw, none))) return;
     this.#settle.onInterim();
@@ -253,7 +290,10 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   /** A reset, since to a client of HTTP/1.0 a plain close would be the end of a whole answer. */
   #cut(): void {
-    this.#forwarding.response.socket?.resetAndDestroy();
+    const { response } = this.#forwarding;
+    // Behind the answer to an earlier request there is no connection yet; it ends when its turn comes.
+    if (response.socket === null) response.destroy();
+    else response.socket.resetAndDestroy();
   }
 
   #stopTimers(): void {
@@ -271,8 +311,9 @@ function writeEarlyHints(response: ServerResponse, headers: readonly string[]): 
   const link: string[] = [];
   for (let index = 0; index < headers.length; index += 2) {
     const [name = '', value = ''] = headers.slice(index, index + 2);
-    if (name.toLowerCase() === 'link') link.push(...value.split(/,\s*(?=<)/));
-    else hints[name] = value;
+    const key = name.toLowerCase();
+    if (key === 'link') link.push(...value.split(/,\s*(?=<)/));
+    else if (key !== 'content-length') hints[name] = value;
   }
   if (link.length === 0) return false;
   try {

@@ -22,6 +22,7 @@ const lies = {
   'x-forwarded-for': '10.1.2.3',
   'x-forwarded-host': 'evil.test',
   'x-forwarded-proto': 'https',
+  'x-forwarded-port': '443',
   forwarded: 'for=10.1.2.3;proto=https',
 };
 
@@ -43,6 +44,7 @@ describe('forwarded headers', () => {
       'x-forwarded-for': '10.1.2.3, 192.0.2.7',
       'x-forwarded-host': 'evil.test',
       'x-forwarded-proto': 'https',
+      'x-forwarded-port': '443',
       forwarded: 'for=10.1.2.3;proto=https, for=192.0.2.7;host="shop.test:8000";proto=http',
     });
     assert.equal(asObject(headers(from('198.51.100.1', lies)))['x-forwarded-for'], '198.51.100.1');

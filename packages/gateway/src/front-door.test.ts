@@ -192,6 +192,22 @@ describe('front door', () => {
     assert.equal(gateway.upstreams.users.breaker.state, 'closed');
   });
 
+  it('does not open a circuit by clients that go away while they send, however long they took', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (incoming) => void incoming.resume(),
+      table: tableWith({ slow_ms: 20 }),
+    });
+    for (let call = 1; call <= 5; call += 1) {
+      const outgoing = request(`${gateway.url}/api/users`, { method: 'POST', agent: false });
+      outgoing.on('error', () => undefined).write('{');
+      await until(() => gateway.users.requests.length === call, 'the call');
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      outgoing.destroy();
+      await until(() => gateway.upstreams.users.inFlight === 0, 'its end');
+    }
+    assert.equal(gateway.upstreams.users.breaker.state, 'closed');
+  });
+
   it('does not open a circuit by clients that go away', async (context) => {
     const gateway = await startGateway(context, { users: () => undefined });
     for (let call = 1; call <= 10; call += 1) {

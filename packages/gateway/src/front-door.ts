@@ -5,6 +5,7 @@ import { logFailure, writeProblem } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
 import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
 import type { Logger } from '@zerda/chassis/logging/logger';
+import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
@@ -19,7 +20,11 @@ export interface FrontDoorDependencies {
 }
 
 /** Forwards the request when its path is in the table of routes; false when it is somebody else's to answer. */
-export type FrontDoor = (request: IncomingMessage, response: ServerResponse) => boolean;
+export type FrontDoor = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: RequestContext,
+) => boolean;
 
 export function createFrontDoor({
   match,
@@ -30,41 +35,40 @@ export function createFrontDoor({
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
+    context: RequestContext,
     { routes, allow }: MatchedPath,
-    url: string,
   ): Promise<void> {
     try {
       const route = routes.get(request.method ?? '');
       if (route === undefined) throw new Failure('method-not-allowed', { headers: { Allow: allow } });
-      await forward({ request, response, url, route, answerHeaders, forwardedHeaders, logger });
+      await forward({ context, request, response, route, answerHeaders, forwardedHeaders, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
-      logFailure(logger, failure);
-      answerHeaders.set(request, response, () => refuse(request, response, failure));
+      logFailure(logger, failure, context);
+      answerHeaders.setOn(response, context);
+      refuse(request, response, context, failure);
     }
   }
 
-  return (request, response) => {
-    const url = originForm(request.url ?? '');
+  return (request, response, context) => {
+    const { url = '' } = request;
     const matched = match(url.split('?', 1)[0] ?? '');
     if (matched === undefined) return false;
     setRoute(response, matched.path);
-    void answer(request, response, matched, url);
+    void answer(request, response, context, matched);
     return true;
   };
 }
 
 /** A client that sends too much, or does not get on with it, is not waited for: the connection closes with the answer. */
-function refuse(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: RequestContext,
+  failure: Failure,
+): void {
   const givesUp = failure.code === 'payload-too-large' || failure.code === 'request-timeout';
   if (givesUp && !request.complete) response.shouldKeepAlive = false;
-  if (writeProblem(request, response, failure)) endWhileReceiving(request, response);
-}
-
-/** A client may send the whole URL as if to a proxy (RFC 9112, section 3.2.2); the path of it is what counts. */
-function originForm(url: string): string {
-  const [, path] = /^https?:\/\/[^/?#]*(.*)$/i.exec(url) ?? [];
-  if (path === undefined) return url;
-  return path.startsWith('/') ? path : `/${path}`;
+  if (writeProblem(request, response, failure, context)) endWhileReceiving(request, response);
 }

@@ -137,6 +137,30 @@ describe('Upgrade', () => {
   });
 });
 
+describe('interim answers', () => {
+  it('do not pile up for a client that does not read them', async (context) => {
+    const hint = { link: '</a.css>; rel=preload', 'x-filler': 'x'.repeat(4000) };
+    const hints = 10_000;
+    const gateway = await startGateway(context, {
+      users: async (_incoming, response) => {
+        for (let sent = 0; sent < hints; sent += 1) {
+          response.writeEarlyHints(hint);
+          if (response.socket?.writableNeedDrain) await once(response.socket, 'drain');
+        }
+        sendJson(response, 200, { final: true });
+      },
+    });
+    const socket = connect(gateway.port, '127.0.0.1');
+    socket.write('GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    await until(() => gateway.upstreams.users.breaker.history.successes === 1, 'the final answer');
+    let text = '';
+    for await (const chunk of socket.setEncoding('latin1')) text += chunk;
+    assert.match(text, /\{"final":true\}/);
+    const passed = text.split('HTTP/1.1 103 ').length - 1;
+    assert.ok(passed > 0 && passed < hints / 2, `${passed} of ${hints} hints`);
+  });
+});
+
 describe('times', () => {
   /** The outcome of an answer that has begun: all of it, or that it was cut. */
   async function endOf(context: TestContext, url: string): Promise<string> {
@@ -165,6 +189,33 @@ describe('times', () => {
       users: (_incoming, response) => void response.write('some, '),
     });
     assert.equal(await endOf(context, `${gateway.url}/api/users/1`), 'cut: ECONNRESET');
+  });
+
+  it('gives up on a service that takes no more of a body', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ body_limit_bytes: 2 ** 31, timeout_ms: 100, idle_timeout_ms: 100 }),
+      users: () => undefined,
+    });
+    const answer = await answerWhileSending(post(gateway.url, { 'content-length': String(2 ** 30) }));
+    assert.deepEqual([answer.status, answer.code], [504, '/problems/upstream-timeout']);
+    await until(() => gateway.upstreams.users.inFlight === 0, 'the end of the call');
+  });
+
+  it('tells a body that takes longer than the whole may from a service that does', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ total_timeout_ms: 150 }),
+      users: (incoming) => void incoming.resume(),
+    });
+    const outgoing = post(gateway.url, { 'transfer-encoding': 'chunked' });
+    const dripping = setInterval(() => outgoing.write('x'), 10);
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    clearInterval(dripping);
+    outgoing.on('error', () => undefined);
+    assert.equal(incoming.statusCode, 408);
+    await textOf(incoming);
+    outgoing.destroy();
+    assert.equal(gateway.upstreams.users.breaker.history.failures, 0);
+    assert.equal((await ask(`${gateway.url}/api/users/1`)).status, 504);
   });
 
   it('lets an upload take longer than the answer may, as long as it goes on', async (context) => {

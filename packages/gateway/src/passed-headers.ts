@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { contextHeaders } from '@zerda/chassis/http-client/upstream';
+import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
-import { type ForwardedHeaders, forwardedHeaderNames } from './forwarded-headers.ts';
+import { type ForwardedHeaders, isForwardedHeader } from './forwarded-headers.ts';
 
 /** What concerns one connection only (RFC 9110, section 7.6.1), with the trailers that are not passed on. */
 const hopByHop = new Set([
@@ -21,7 +22,6 @@ const replaced = new Set<string>([
   'expect',
   'host',
   'via',
-  ...forwardedHeaderNames,
   headerNames.correlationId,
   headerNames.requestTimeout,
 ]);
@@ -30,6 +30,7 @@ const replaced = new Set<string>([
 const pseudonym = 'zerda';
 
 export interface PassedRequestOptions {
+  readonly context: RequestContext;
   /** Milliseconds that the upstream has. */
   readonly ms: number;
   readonly forwardedHeaders: ForwardedHeaders;
@@ -40,7 +41,7 @@ export interface PassedRequestOptions {
 /** Headers that a request goes on with: name, value, name, value. */
 export function passedRequestHeaders(
   request: IncomingMessage,
-  { ms, forwardedHeaders, keepHost }: PassedRequestOptions,
+  { context, ms, forwardedHeaders, keepHost }: PassedRequestOptions,
 ): string[] {
   const { rawHeaders, headers } = request;
   const named = connectionOptions(headers.connection);
@@ -48,10 +49,10 @@ export function passedRequestHeaders(
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
     const key = name.toLowerCase();
-    if (!hopByHop.has(key) && !replaced.has(key) && !named.has(key))
+    if (!hopByHop.has(key) && !replaced.has(key) && !named.has(key) && !isForwardedHeader(key))
       passed.push(name, rawHeaders[index + 1] ?? '');
   }
-  for (const [name, value] of Object.entries(contextHeaders(ms))) passed.push(name, value);
+  for (const [name, value] of Object.entries(contextHeaders(ms, context))) passed.push(name, value);
   passed.push(...forwardedHeaders(request));
   const via = headers.via === undefined ? '' : `${headers.via}, `;
   passed.push('via', `${via}${request.httpVersion} ${pseudonym}`);
@@ -70,7 +71,7 @@ export function passedAnswerHeaders(raw: readonly Buffer[], own: ReadonlySet<str
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]?.toString('latin1') ?? '';
     const key = name.toLowerCase();
-    if (key === 'connection') named = connectionOptions(raw[index + 1]?.toString('latin1'));
+    if (key === 'connection') named = joined(named, connectionOptions(raw[index + 1]?.toString('latin1')));
     if (!hopByHop.has(key) && !own.has(key)) passed.push(name, raw[index + 1]?.toString('latin1') ?? '');
   }
   return named === none ? passed : without(passed, named);
@@ -84,6 +85,11 @@ function without(pairs: readonly string[], names: ReadonlySet<string>): string[]
 function connectionOptions(header: string | undefined): ReadonlySet<string> {
   if (header === undefined || header === 'keep-alive' || header === 'close') return none;
   return new Set(header.split(',').map((option) => option.trim().toLowerCase()));
+}
+
+/** A header may come more than once, which is one list. */
+function joined(names: ReadonlySet<string>, more: ReadonlySet<string>): ReadonlySet<string> {
+  return names === none ? more : new Set([...names, ...more]);
 }
 
 const none: ReadonlySet<string> = new Set();

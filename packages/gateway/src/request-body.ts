@@ -7,19 +7,29 @@ export interface RequestBodyOptions {
   readonly response: ServerResponse;
   /** Bytes at most, however they are framed. */
   readonly limitBytes: number;
-  /** Milliseconds between two pieces while the upstream is ready to take one. */
+  /** Milliseconds that the client may take to send the next piece, and the upstream to take it. */
   readonly idleTimeoutMs: number;
   /** Keeps the first bytes, so that the body can be sent a second time as long as there are no more. */
   readonly keep: boolean;
   /** Told once when the body is more than it may be, or does not come. */
   readonly onFailure: (failure: Failure) => void;
+  /** Told when the upstream takes no more of it. */
+  readonly onStall: () => void;
 }
 
 /** The body of a request on its way through, which may be sent more than once. */
 export interface RequestBody {
   /** Whether it can be sent now: for the first time, or again from its begin. */
   readonly repeatable: boolean;
-  /** A stream of the whole body, read from the client as it is read; the stream before it gets no more. */
+  /**
+   * Since when it is the upstream's turn, on the clock of `performance.now()`: all of it is here, or what is here has
+   * not been taken. Undefined while it is the client's.
+   */
+  readonly hereSince: number | undefined;
+  /**
+   * A stream of the whole body, read from the client as it is read; the stream before it gets no more.
+   * @throws Failure when the body has failed
+   */
   open(): Readable;
 }
 
@@ -31,30 +41,44 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-/** @throws Failure `payload-too-large` when the request says itself that it is */
+/** @throws Failure when the request says itself that its body is larger than it may be, or coded in an unknown way */
 export function createRequestBody(options: RequestBodyOptions): RequestBody {
   const { request, response, limitBytes, idleTimeoutMs } = options;
+  // RFC 9112, section 6.1: the other codings are not understood here, and would be lost on the way.
+  if (!/^(chunked)?$/i.test(request.headers['transfer-encoding'] ?? ''))
+    throw new Failure('invalid-request', { detail: 'The body has another transfer coding than chunked.' });
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge(limitBytes);
   let kept: Buffer[] | undefined = options.keep ? [] : undefined;
   let received = 0;
   let target: PassThrough | undefined;
+  let hereSince: number | undefined;
   /** All of it is here, or nothing more will come. */
   let ended = false;
+  let failure: Failure | undefined;
 
   function end(): void {
     ended = true;
+    hereSince ??= performance.now();
     idle.stop();
   }
 
-  function fail(failure: Failure): void {
+  function fail(reason: Failure): void {
     if (ended) return;
+    failure = reason;
     end();
-    options.onFailure(failure);
+    options.onFailure(reason);
   }
 
-  const idle = createIdleTimer(idleTimeoutMs, () =>
-    fail(new Failure('request-timeout', { detail: 'The body of the request stopped coming.' })),
-  );
+  const idle = createIdleTimer(idleTimeoutMs, () => {
+    if (hereSince !== undefined) options.onStall();
+    else fail(new Failure('request-timeout', { detail: 'The body of the request stopped coming.' }));
+  });
+
+  function proceed(): void {
+    hereSince = undefined;
+    idle.restart();
+    request.resume();
+  }
 
   function take(chunk: Buffer): void {
     received += chunk.length;
@@ -64,14 +88,17 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
     }
     if (received > keptBytes) kept = undefined;
     kept?.push(chunk);
+    idle.restart();
     if (target === undefined || target.destroyed || !target.write(chunk)) {
       request.pause();
-      idle.stop();
-    } else idle.restart();
+      hereSince = performance.now();
+    }
   }
 
   function begin(): void {
-    if (/^100-continue$/i.test(request.headers.expect ?? '')) response.writeContinue();
+    // RFC 9110, section 10.1.1: a client of HTTP/1.0 does not know of interim answers.
+    if (request.httpVersionMinor > 0 && /^100-continue$/i.test(request.headers.expect ?? ''))
+      response.writeContinue();
     idle.restart();
     request.on('data', take);
     request.once('end', () => {
@@ -89,23 +116,25 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
     get repeatable() {
       return target === undefined || kept !== undefined;
     },
+    get hereSince() {
+      return hereSince;
+    },
     open() {
+      if (failure !== undefined) throw failure;
       const first = target === undefined;
       // A stream of its own: undici destroys what it reads, and a destroyed request would take the answer with it.
       const stream = new PassThrough();
       // Its errors reach the caller through the call; without a listener they would end the process.
       stream.on('error', () => undefined);
       stream.on('drain', () => {
-        if (stream !== target || ended) return;
-        idle.restart();
-        request.resume();
+        if (stream === target && !ended) proceed();
       });
       target?.destroy();
       target = stream;
       for (const chunk of kept ?? []) stream.write(chunk);
       if (first) begin();
       else if (request.complete && request.readableEnded) stream.end();
-      else request.resume();
+      else proceed();
       return stream;
     },
   };

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
+import { once } from 'node:events';
+import { type RequestListener, request } from 'node:http';
+import { connect } from 'node:net';
 import { describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import fc from 'fast-check';
 import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
 
 const patientCircuit = { volume: 1000 };
@@ -73,6 +77,74 @@ describe('retries', () => {
     await once('/api/users/2', { method: 'GET' });
     await once('/api/users/1', { method: 'PUT', body: Buffer.alloc(65 * 1024) });
     assert.equal(await retriesOf(gateway), 0);
+  });
+
+  it('send a body whole although it came in pieces before and after the connection broke', async (context) => {
+    const gateway = await startGateway(context, { circuit: patientCircuit });
+    await earnRetries(gateway.url, 6);
+    for (const size of [1, 2, 1000, 16 * 1024, 64 * 1024 - 1, 64 * 1024]) {
+      const body = Buffer.alloc(size, 'abc');
+      let calls = 0;
+      let broken = false;
+      gateway.users.behaviour = async (incoming, response) => {
+        calls += 1;
+        const chunks: Buffer[] = [];
+        incoming.on('error', () => undefined);
+        incoming.on('data', (chunk: Buffer) => {
+          chunks.push(chunk);
+          if (calls > 1) return;
+          incoming.socket.destroy();
+          broken = true;
+        });
+        incoming.on('end', () => response.end(Buffer.concat(chunks)));
+      };
+      const outgoing = request(`${gateway.url}/api/users/1`, {
+        method: 'PUT',
+        agent: false,
+        headers: { 'transfer-encoding': 'chunked' },
+      });
+      const answered = once(outgoing, 'response');
+      for (let sent = 0; sent < size; sent += 1 + size / 5) {
+        outgoing.write(body.subarray(sent, sent + 1 + size / 5));
+        await until(() => broken, 'the first piece to break the connection');
+      }
+      outgoing.end();
+      const [incoming] = await answered;
+      const received: Buffer[] = [];
+      for await (const chunk of incoming) received.push(chunk);
+      assert.equal(incoming.statusCode, 200, `${size} bytes`);
+      assert.ok(Buffer.concat(received).equals(body), `${size} bytes`);
+    }
+    assert.equal(await retriesOf(gateway), 6);
+  });
+
+  it('send no part of a body that turns out too large in between', async (context) => {
+    const gateway = await startGateway(context, {
+      circuit: patientCircuit,
+      table: tableWith({ body_limit_bytes: 100 }),
+    });
+    await earnRetries(gateway.url, 1);
+    // The longest pause there is before a second call.
+    context.mock.method(Math, 'random', () => 1);
+    const outgoing = request(`${gateway.url}/api/users/1`, {
+      method: 'PUT',
+      agent: false,
+      headers: { 'transfer-encoding': 'chunked' },
+    });
+    const ended: string[] = [];
+    gateway.users.behaviour = (incoming) => {
+      incoming.on('error', () => undefined).on('end', () => ended.push('whole'));
+      incoming.once('data', () => {
+        incoming.socket.destroy();
+        outgoing.end('x'.repeat(101));
+      });
+    };
+    const answered = once(outgoing, 'response');
+    outgoing.write('some');
+    const [incoming] = await answered;
+    incoming.resume();
+    assert.equal(incoming.statusCode, 413);
+    assert.deepEqual(ended, []);
   });
 
   it('stay a tenth of the traffic when everything fails', async (context) => {
@@ -186,4 +258,96 @@ describe('circuit breaker', () => {
     answer?.();
     await until(() => gateway.upstreams.users.breaker.state === 'closed', 'closed');
   });
+});
+
+describe('clients that go away', () => {
+  for (const [circuit, volume] of [
+    ['never opens', 1_000_000],
+    ['opens and is tried', 20],
+  ] as const)
+    it(`leave nothing behind, at whatever stage of their request they go, where the circuit ${circuit}`, async (context) => {
+      const warnings: Error[] = [];
+      const onWarning = (warning: Error): void => void warnings.push(warning);
+      process.on('warning', onWarning);
+      context.after(() => process.off('warning', onWarning));
+      const behaviours: Readonly<Record<string, RequestListener>> = {
+        answer: (incoming, response) => void incoming.resume().on('end', () => sendJson(response, 200, {})),
+        early: (_incoming, response) => sendJson(response, 200, {}),
+        hang: () => undefined,
+        busy: (_incoming, response) => sendJson(response, 503, {}),
+        close: (incoming) => void incoming.socket.destroy(),
+        cut: (incoming, response) => void response.write('half', () => incoming.socket.destroy()),
+        drip: (_incoming, response) => {
+          const timer = setInterval(() => response.write(Buffer.alloc(20_000)), 2);
+          response.on('close', () => clearInterval(timer));
+          setTimeout(() => response.end(), 30);
+        },
+      };
+      const gateway = await startGateway(context, {
+        table: tableWith({
+          timeout_ms: 60,
+          slow_ms: 20,
+          idle_timeout_ms: 50,
+          body_limit_bytes: 5000,
+          retries: 2,
+        }),
+        circuit: { volume, resetMs: 100, windowMs: 100 },
+        maxInFlight: 40,
+        users: (incoming, response) => {
+          incoming.on('error', () => undefined);
+          behaviours[String(incoming.headers['x-do'])]?.(incoming, response);
+        },
+      });
+      const timers = (): number =>
+        process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+      const timersBefore = timers();
+      const client = fc.record({
+        does: fc.constantFrom(...Object.keys(behaviours)),
+        pieces: fc.array(fc.integer({ min: 1, max: 3000 }), { maxLength: 3 }),
+        pipelined: fc.integer({ min: 1, max: 3 }),
+        goesAfterMs: fc.integer({ min: 0, max: 90 }),
+        resets: fc.boolean(),
+        reads: fc.boolean(),
+      });
+
+      type Client = typeof client extends fc.Arbitrary<infer Value> ? Value : never;
+
+      async function live({ does, pieces, pipelined, goesAfterMs, resets, reads }: Client) {
+        const socket = connect(gateway.port, '127.0.0.1').on('error', () => undefined);
+        const head = pieces.length === 0 ? 'GET /api/users/1' : 'PUT /api/users/1';
+        const framing = pieces.length === 0 ? '' : 'Transfer-Encoding: chunked\r\n';
+        if (reads) socket.resume();
+        const gone = wait(goesAfterMs).then(() => (resets ? socket.resetAndDestroy() : socket.destroy()));
+        for (let count = 0; count < pipelined; count += 1) {
+          socket.write(`${head} HTTP/1.1\r\nHost: a\r\nX-Do: ${does}\r\n${framing}\r\n`);
+          for (const size of pieces) {
+            await wait(1);
+            socket.write(`${size.toString(16)}\r\n${'x'.repeat(size)}\r\n`);
+          }
+          if (pieces.length > 0 && count + 1 < pipelined) socket.write('0\r\n\r\n');
+        }
+        await gone;
+      }
+      await fc.assert(
+        fc.asyncProperty(fc.array(client, { minLength: 20, maxLength: 60 }), async (clients) => {
+          await Promise.all(clients.map(live));
+          const { users } = gateway.upstreams;
+          await until(() => users.inFlight === 0, 'the end of all calls');
+          await until(() => {
+            const { running, queued, addresses } = users.dispatcher.stats;
+            return running === 0 && queued === 0 && addresses.every(({ inFlight }) => inFlight === 0);
+          }, 'the end of all requests to the service');
+        }),
+        { numRuns: 15 },
+      );
+      let text = '';
+      const read = async (): Promise<boolean> => {
+        text = (await gateway.metrics.render()).body;
+        return /^http_server_active_requests 0$/m.test(text);
+      };
+      for (let tries = 0; !(await read()) && tries < 1000; tries += 1) await wait(2);
+      assert.match(text, /^http_server_active_requests 0$/m);
+      await until(() => timers() <= timersBefore, 'the end of all timers');
+      assert.deepEqual(warnings, []);
+    });
 });

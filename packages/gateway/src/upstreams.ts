@@ -21,7 +21,7 @@ export function createUpstreams(
         ...upstreamSettings(config),
         name,
         baseUrl: urls[upstreamVariable(name)] ?? '',
-        maxInFlight: max_in_flight,
+        ...(max_in_flight !== undefined && { maxInFlight: max_in_flight }),
       }),
     ]),
   );

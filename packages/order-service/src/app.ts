@@ -26,7 +26,7 @@ export function createApp({ orders, users, logger, metrics, requestTimeoutMs }: 
   const placeOrder = createPlaceOrder({ orders, users });
   const app = express();
   app.disable('x-powered-by');
-  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }));
+  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
   app.use(createAnswerHeaders().set);
   app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder })));
   app.use(serveOpenApi(documents['order-service']));

@@ -23,7 +23,7 @@ export interface AppDependencies {
 export function createApp({ users, logger, metrics, requestTimeoutMs }: AppDependencies): Express {
   const app = express();
   app.disable('x-powered-by');
-  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }));
+  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
   app.use(createAnswerHeaders().set);
   app.use(createApiRouter(userOperations, createUserHandlers(users)));
   app.use(serveOpenApi(documents['user-service']));

@@ -13,19 +13,39 @@ const run = promisify(execFile);
 export interface TestPostgres {
   /** Connects as its superuser. */
   readonly url: string;
+  /** SIGKILL to its first process; the others of it end by themselves, and what was committed stays. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port. */
+  start(): Promise<void>;
   /** Ends it, and removes its folder. */
   stop(): Promise<void>;
 }
 
+/** Settings of a server that is thrown away: quick, and nothing survives a crash of the machine. */
+const quick = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=200'];
+
+/** Milliseconds that a server has until it takes connections. */
+const startMs = 30_000;
+
+export interface TestPostgresOptions {
+  /** Settings beside the quick ones, or in place of them: `name=value`. */
+  readonly settings?: readonly string[];
+  /** Port to listen on; a free one by default. */
+  readonly port?: number;
+}
+
 /** Starts a PostgreSQL; undefined where none is installed. */
-export async function startPostgres(): Promise<TestPostgres | undefined> {
+export async function startPostgres({
+  settings = [],
+  port: wanted,
+}: TestPostgresOptions = {}): Promise<TestPostgres | undefined> {
   const binaries = await findBinaries();
   if (binaries === undefined) return undefined;
   const folder = await mkdtemp(join(tmpdir(), 'zerda-postgres-'));
   const owner = await unprivileged();
   if (owner !== undefined) await chown(folder, owner.uid, owner.gid);
   const data = join(folder, 'data');
-  const port = await freePort();
+  const port = wanted ?? (await freePort());
   await run(
     join(binaries, 'initdb'),
     ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', '-E', 'UTF8'],
@@ -34,37 +54,74 @@ export async function startPostgres(): Promise<TestPostgres | undefined> {
       cwd: folder,
     },
   );
-  const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=200'];
-  const server = spawn(
-    join(binaries, 'postgres'),
-    [
-      '-D',
-      data,
-      '-k',
-      folder,
-      '-h',
-      '127.0.0.1',
-      '-p',
-      String(port),
-      ...settings.flatMap((setting) => ['-c', setting]),
-    ],
-    { ...owner, cwd: folder, stdio: 'ignore' },
-  );
-  const ended = once(server, 'exit');
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  let server: ReturnType<typeof spawn> | undefined;
+
+  async function start(): Promise<void> {
+    const giveUpAt = performance.now() + startMs;
+    const given = [...quick, ...settings].flatMap((setting) => ['-c', setting]);
+    for (;;) {
+      const args = ['-D', data, '-k', folder, '-h', '127.0.0.1', '-p', String(port), ...given];
+      const started = spawn(join(binaries as string, 'postgres'), args, {
+        ...owner,
+        cwd: folder,
+        stdio: 'ignore',
+      });
+      server = started;
+      const ended = once(started, 'exit').then(() => 'ended' as const);
+      if ((await Promise.race([accepting(url), ended])) !== 'ended') return;
+      // After a kill it does not start before the last process of the one before has ended.
+      if (performance.now() > giveUpAt) throw new Error('PostgreSQL does not start');
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    const ending = server;
+    server = undefined;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
+    const ended = once(ending, 'exit');
+    ending.kill(signal);
+    await ended;
+  }
   async function stop(): Promise<void> {
     // Fast shutdown: open connections do not hold it up.
-    server.kill('SIGINT');
-    await ended;
+    await end('SIGINT');
     await rm(folder, { recursive: true, force: true });
   }
   try {
-    await accepting(url);
+    await start();
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url, stop };
+  return { url, start, kill: () => end('SIGKILL'), stop };
+}
+
+/** A connection for questions that a test asks beside the code under test. */
+export interface TestConnection {
+  /** Rows of one statement, or of none when there are several. */
+  rows<Row>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  close(): Promise<void>;
+}
+
+/** Connects to a PostgreSQL; numbers of eight bytes come as numbers. */
+export async function connectPostgres(url: string): Promise<TestConnection> {
+  const client = new pg.Client({
+    connectionString: url,
+    types: {
+      getTypeParser: ((type: number, format?: 'text') =>
+        type === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(type, format)) as never,
+    },
+  });
+  // What breaks while nobody asks shows at the next question.
+  client.on('error', () => undefined);
+  await client.connect();
+  return {
+    async rows<Row>(text: string, values?: readonly unknown[]) {
+      return (await client.query(text, values && [...values])).rows as Row[];
+    },
+    close: () => client.end(),
+  };
 }
 
 /** The folder of initdb and postgres: on the PATH, or where Debian, Homebrew and their installers put them. */
@@ -117,7 +174,7 @@ async function freePort(): Promise<number> {
 }
 
 async function accepting(url: string): Promise<void> {
-  const giveUpAt = performance.now() + 30_000;
+  const giveUpAt = performance.now() + startMs;
   for (;;) {
     const client = new pg.Client({ connectionString: url });
     try {

@@ -5,24 +5,34 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, it } from 'node:test';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect as connectNats } from '@nats-io/transport-node';
 
 /** A nats-server of its own with JetStream, in a temporary folder, for one run of tests. */
 export interface TestNats {
   readonly url: string;
   /** SIGKILL; what was stored stays. */
   kill(): Promise<void>;
+  /** Sends it a signal that it survives, such as SIGSTOP. */
+  signal(name: NodeJS.Signals): void;
   /** Starts it again on the same port. */
   start(): Promise<void>;
   /** Ends it, and removes its folder. */
   stop(): Promise<void>;
 }
 
-/** Starts a nats-server with more arguments; undefined where none is installed. */
-export async function startNats(more: readonly string[] = []): Promise<TestNats | undefined> {
+/**
+ * Starts a nats-server with more arguments; undefined where none is installed.
+ * @param wanted port to listen on; a free one by default
+ */
+export async function startNats(
+  more: readonly string[] = [],
+  wanted?: number,
+): Promise<TestNats | undefined> {
   const binary = await findBinary();
   if (binary === undefined) return undefined;
   const folder = await mkdtemp(join(tmpdir(), 'zerda-nats-'));
-  const port = await freePort();
+  const port = wanted ?? (await freePort());
   let server: ReturnType<typeof spawn> | undefined;
 
   async function start(): Promise<void> {
@@ -47,7 +57,59 @@ export async function startNats(more: readonly string[] = []): Promise<TestNats 
     await stop();
     throw error;
   }
-  return { url: `nats://127.0.0.1:${port}`, start, kill: () => end('SIGKILL'), stop };
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    start,
+    kill: () => end('SIGKILL'),
+    signal: (name) => void server?.kill(name),
+    stop,
+  };
+}
+
+/** What a server has, for tests that look behind the transport. */
+export interface StreamView {
+  /** Number of the last message that was stored. */
+  last(): Promise<number>;
+  /** Messages after that number, in their order. */
+  after(sequence: number): Promise<string[]>;
+  /** How far a consumer is. */
+  consumer(name: string): Promise<ConsumerView>;
+  close(): Promise<void>;
+}
+
+export interface ConsumerView {
+  /** Messages that it has not handed out yet. */
+  readonly pending: number;
+  /** Messages that it has handed out and that were not acknowledged yet. */
+  readonly inHand: number;
+  /** Times that it has handed out a message, repeats included. */
+  readonly deliveries: number;
+}
+
+/** Looks into a stream of a running server. */
+export async function viewStream(url: string, stream: string): Promise<StreamView> {
+  const connection = await connectNats({ servers: url, maxReconnectAttempts: -1 });
+  const { streams, consumers } = await jetstreamManager(connection, { checkAPI: false });
+
+  async function last(): Promise<number> {
+    return (await streams.info(stream)).state.last_seq;
+  }
+  return {
+    last,
+    async after(sequence) {
+      const texts: string[] = [];
+      for (let seq = sequence + 1, end = await last(); seq <= end; seq += 1) {
+        const message = await streams.getMessage(stream, { seq });
+        if (message !== null) texts.push(message.string());
+      }
+      return texts;
+    },
+    async consumer(name) {
+      const { num_pending, num_ack_pending, delivered } = await consumers.info(stream, name);
+      return { pending: num_pending, inHand: num_ack_pending, deliveries: delivered.consumer_seq };
+    },
+    close: () => connection.close(),
+  };
 }
 
 /**

@@ -43,6 +43,18 @@ describe('address book', () => {
     assert.deepEqual(names.asked, ['orders']);
   });
 
+  it('asks every two seconds unless it is told otherwise', async (context) => {
+    context.mock.timers.enable({ apis: ['setInterval'] });
+    const names = nameServer('10.0.0.1');
+    const book = createAddressBook({ host: 'orders', logger: silentLogger(), lookup: names.lookup });
+    context.after(() => book.close());
+    await book.ready();
+    context.mock.timers.tick(1999);
+    assert.equal(names.asked.length, 1);
+    context.mock.timers.tick(1);
+    assert.equal(names.asked.length, 2);
+  });
+
   it('asks again and again, one question at a time, and tells what has changed', async (context) => {
     const names = nameServer('10.0.0.1', '10.0.0.2', '10.0.0.1');
     const { book, changes } = open(context, { lookup: names.lookup });

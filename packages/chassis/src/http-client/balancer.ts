@@ -53,6 +53,8 @@ export interface AddressStats {
 export interface Balancer extends Dispatcher {
   /** The addresses in use, and the connections to all of them together. */
   readonly stats: BalancerStats;
+  /** How many addresses there are; 0 before the first look-up has answered. */
+  readonly addressCount: number;
   dispatch(
     options: Dispatcher.DispatchOptions & BalancedOptions,
     handler: Dispatcher.DispatchHandler,
@@ -118,6 +120,10 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
     this.#ownsBook = addressBook === undefined;
     this.#ignoreChanges = this.#book.onChange((change) => this.#change(change));
     this.#change({ added: this.#book.addresses, removed: [] });
+  }
+
+  get addressCount(): number {
+    return this.#endpoints.length;
   }
 
   get stats(): BalancerStats {

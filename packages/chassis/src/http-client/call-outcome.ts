@@ -18,9 +18,14 @@ export class UpstreamTimeoutError extends Error {
 
 /** Whoever asked has gone; there is nobody to answer. */
 export class CallerGoneError extends Error {
-  constructor() {
+  /** Milliseconds it waited for the upstream, as against those in which it was still asking. */
+  readonly waitedMs: number;
+
+  /** @param waitedMs for as long as the call took, by default */
+  constructor(waitedMs = Number.POSITIVE_INFINITY) {
     super('the caller went away');
     this.name = 'CallerGoneError';
+    this.waitedMs = waitedMs;
   }
 }
 
@@ -69,7 +74,8 @@ function codeOf(error: unknown): string | undefined {
  */
 export function judgeFromNow(slowMs: number): Judge<UpstreamAnswer> {
   const startedAt = performance.now();
-  const unlessQuick = (): Outcome => (performance.now() - startedAt >= slowMs ? 'failure' : 'ignored');
+  const unlessQuick = (waitedMs = Number.POSITIVE_INFINITY): Outcome =>
+    Math.min(waitedMs, performance.now() - startedAt) >= slowMs ? 'failure' : 'ignored';
   return {
     onResult({ status, problem }) {
       if (status < 500 || problem === 'dependency-unavailable') return 'success';
@@ -77,7 +83,8 @@ export function judgeFromNow(slowMs: number): Judge<UpstreamAnswer> {
       return status === 504 ? unlessQuick() : 'failure';
     },
     onError(error) {
-      if (error instanceof UpstreamTimeoutError || error instanceof CallerGoneError) return unlessQuick();
+      if (error instanceof UpstreamTimeoutError) return unlessQuick();
+      if (error instanceof CallerGoneError) return unlessQuick(error.waitedMs);
       if (error instanceof Failure) return 'ignored';
       // Refused by the client library before anything was sent.
       return codeOf(error) === 'UND_ERR_INVALID_ARG' ? 'ignored' : 'failure';

@@ -152,6 +152,17 @@ describe('circuit breaker', () => {
     assert.ok(!(await isRejected(breaker)));
   });
 
+  it('judges by no failure that is older than its rest, however long its window', async (context) => {
+    context.mock.timers.enable({ apis: ['setInterval'] });
+    const { breaker, fails } = setUp(context, { volume: 2, resetMs: 50 });
+    await fails();
+    context.mock.timers.tick(50);
+    await fails();
+    assert.equal(breaker.state, 'closed');
+    await fails();
+    assert.equal(breaker.state, 'open');
+  });
+
   it('opens again when the probe fails', async (context) => {
     const { breaker, fails, events } = setUp(context, { resetMs: 20 });
     await fails();

@@ -118,8 +118,9 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     // The type of `on` has one overload an event; they all fit a listener without parameters.
     circuit.on(event as 'open', () => {
       counts[event] += 1;
-      if (event === 'open' || event === 'halfOpen' || event === 'close') since = new Date();
       metrics.circuitEvent(name, event);
+      if (event !== 'open' && event !== 'halfOpen' && event !== 'close') return;
+      since = new Date();
       metrics.circuitState(name, stateNumbers[stateOf(circuit)]);
     });
   }

@@ -120,7 +120,7 @@ export class Endpoint {
  * A pool of connections to one address. Its origin is that of the service, so `Host` and the server name of TLS stay
  * what they are; only the address connected to is another.
  *
- * Idle connections are kept as undici keeps them: 2 s less than the server promises in `Keep-Alive` (76 s for our
+ * Idle connections are kept as undici keeps them: 2 s less than the server promises in `Keep-Alive` (128 s for our
  * services), and 4 s when it promises nothing (Node's servers then close after 5 s). So it is this side that closes
  * first, and a request seldom meets a connection that is just being closed. A server that shuts down does close
  * earlier; a request that meets that fails, and counts against an address that is about to go in any case.

@@ -6,7 +6,7 @@ import { Failure } from '../failure.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import { currentContext } from '../request-context.ts';
+import { currentContext, type RequestContext } from '../request-context.ts';
 import { type Balancer, type BalancerOptions, createBalancer } from './balancer.ts';
 import {
   BulkheadFullError,
@@ -31,7 +31,10 @@ export interface UpstreamOptions {
   readonly timeoutMs: number;
   /** Connections to each of its addresses at most; calls above wait for one. */
   readonly maxConnections: number;
-  /** Calls in flight at most, counted to the end of their answers; 1024 by default. */
+  /**
+   * Calls in flight at most, counted to the end of their answers; by default as many as there can be connections, for
+   * a call that waits for one spends its time on that.
+   */
   readonly maxInFlight?: number;
   readonly circuit: CircuitBreakerSettings;
   /** How its addresses are looked up and left; see the balancer. */
@@ -45,6 +48,8 @@ export interface UpstreamOptions {
 }
 
 export interface CallOptions {
+  /** Of the request that the call is made for; the one in hand by default. */
+  readonly context?: RequestContext | undefined;
   /** Milliseconds this call may take instead of the upstream's own time. */
   readonly timeoutMs?: number | undefined;
   /**
@@ -103,8 +108,6 @@ export interface Upstream {
   ): Promise<Answer>;
 }
 
-const standardMaxInFlight = 1024;
-
 /** A connection that takes longer will hardly come; another attempt might. */
 const longestConnectMs = 2000;
 
@@ -112,7 +115,7 @@ const longestConnectMs = 2000;
 const retryJitterMs = 25;
 
 export function createUpstream(options: UpstreamOptions): Upstream {
-  const { name, metrics, logger, maxInFlight = standardMaxInFlight } = options;
+  const { name, metrics, logger } = options;
   const base = new URL(options.baseUrl);
   const dispatcher = createBalancer({
     ...options.balancing,
@@ -169,16 +172,16 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   async function call<Answer extends UpstreamAnswer>(
     work: (attempt: Attempt) => Promise<Answer>,
     {
+      context = currentContext(),
       timeoutMs = options.timeoutMs,
       slowMs = timeoutMs / 2,
       retries = 0,
       repeatable = always,
     }: CallOptions = {},
   ): Promise<Answer> {
-    const deadline = Deadline.after(
-      Math.min(timeoutMs, currentContext()?.deadline.remainingMs() ?? timeoutMs),
-    );
-    if (inFlight >= maxInFlight) throw new BulkheadFullError(name, inFlight);
+    const deadline = Deadline.after(Math.min(timeoutMs, context?.deadline.remainingMs() ?? timeoutMs));
+    const most = options.maxInFlight ?? options.maxConnections * Math.max(1, dispatcher.addressCount);
+    if (inFlight >= most) throw new BulkheadFullError(name, inFlight);
     inFlight += 1;
     let holders = 1;
     const release = (): void => {
@@ -271,11 +274,14 @@ const always = (): boolean => true;
 const reserve = 0.02;
 
 /**
- * Headers that carry the context of the request in hand to the next service.
+ * Headers that carry the context of a request, the one in hand by default, to the next service.
  * @param ms milliseconds that the call may take
  */
-export function contextHeaders(ms: number): Record<string, string> {
-  const correlationId = currentContext()?.correlationId;
+export function contextHeaders(
+  ms: number,
+  context: RequestContext | undefined = currentContext(),
+): Record<string, string> {
+  const correlationId = context?.correlationId;
   return {
     [headerNames.requestTimeout]: String(Math.max(1, Math.floor(ms * (1 - reserve)))),
     ...(correlationId !== undefined && { [headerNames.correlationId]: correlationId }),

@@ -4,7 +4,7 @@ import { it } from 'node:test';
 import express from 'express';
 import request from 'supertest';
 import { Deadline } from '../deadline.ts';
-import { runInContext } from '../request-context.ts';
+import { currentContext, runInContext } from '../request-context.ts';
 import { createAnswerHeaders } from './answer-headers.ts';
 
 it('answer headers are on every answer, of Express and of plain Node, errors included', async () => {
@@ -18,7 +18,9 @@ it('answer headers are on every answer, of Express and of plain Node, errors inc
   const setting = inContext((incoming, response) =>
     answerHeaders.set(incoming, response, () => response.writeHead(404).end()),
   );
-  const listing = inContext((_incoming, response) => response.writeHead(404, answerHeaders.list()).end());
+  const listing = inContext((_incoming, response) =>
+    response.writeHead(404, answerHeaders.list(currentContext())).end(),
+  );
   const app = express().disable('x-powered-by').use(answerHeaders.set);
   app.use((_request, response) => void response.status(404).end());
 

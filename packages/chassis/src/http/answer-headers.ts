@@ -1,15 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import helmet from 'helmet';
-import { currentContext } from '../request-context.ts';
+import { currentContext, type RequestContext } from '../request-context.ts';
 
 /** Headers that every answer carries: helmet's, and the correlation id of the request in hand. */
 export interface AnswerHeaders {
   /** Their names, in lower case. */
   readonly names: ReadonlySet<string>;
   /** Name, value, name, value: as `writeHead` takes them at the least cost. */
-  list(): string[];
-  /** Sets them: a middleware for Express and for plain Node alike. */
+  list(context: RequestContext | undefined): string[];
+  /** Sets them on an answer. */
+  setOn(response: ServerResponse, context: RequestContext | undefined): void;
+  /** Sets them, for the request in hand: a middleware for Express and for plain Node alike. */
   readonly set: (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 }
 
@@ -24,9 +26,14 @@ export function createAnswerHeaders(): AnswerHeaders {
     if (error !== undefined) throw error;
   });
 
-  function list(): string[] {
-    const id = currentContext()?.correlationId;
-    return id === undefined ? security : [...security, headerNames.correlationId, id];
+  function list(context: RequestContext | undefined): string[] {
+    return context === undefined ? security : [...security, headerNames.correlationId, context.correlationId];
+  }
+  function setOn(response: ServerResponse, context: RequestContext | undefined): void {
+    const headers = list(context);
+    for (let index = 0; index < headers.length; index += 2) {
+      response.setHeader(headers[index] ?? '', headers[index + 1] ?? '');
+    }
   }
   return {
     names: new Set([
@@ -34,11 +41,9 @@ export function createAnswerHeaders(): AnswerHeaders {
       headerNames.correlationId,
     ]),
     list,
+    setOn,
     set(_request, response, next) {
-      const headers = list();
-      for (let index = 0; index < headers.length; index += 2) {
-        response.setHeader(headers[index] ?? '', headers[index + 1] ?? '');
-      }
+      setOn(response, currentContext());
       next();
     },
   };

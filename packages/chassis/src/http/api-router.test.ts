@@ -74,7 +74,7 @@ function application(overrides: Partial<Handlers<typeof operations>> = {}) {
     ...overrides,
   };
   const app = express();
-  app.use(createRequestObserver({ logger, metrics: testMetrics(), requestTimeoutMs: 1000 }));
+  app.use(createRequestObserver({ logger, metrics: testMetrics(), requestTimeoutMs: 1000 }).middleware);
   app.use(createApiRouter(operations, handlers));
   app.use(notFound);
   app.use(problemHandler({ logger }));

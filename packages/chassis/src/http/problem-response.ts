@@ -4,7 +4,7 @@ import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { Failure } from '../failure.ts';
 import type { Logger } from '../logging/logger.ts';
-import { currentContext } from '../request-context.ts';
+import { currentContext, type RequestContext } from '../request-context.ts';
 
 /** Answers every path that no route before it took. */
 export const notFound: RequestHandler = () => {
@@ -28,9 +28,15 @@ export function problemHandler({ logger }: { logger: Logger }): ErrorRequestHand
 }
 
 /** Logs what the caller is not told: the stack of a fault, the cause of a failure that has one. */
-export function logFailure(logger: Logger, failure: Failure): void {
-  if (failure.code === 'internal-error') logger.error({ err: failure.cause }, 'fault');
-  else if (failure.cause !== undefined) logger.warn({ err: failure.cause, problem: failure.code }, 'failed');
+export function logFailure(
+  logger: Logger,
+  failure: Failure,
+  context: RequestContext | undefined = currentContext(),
+): void {
+  if (failure.cause === undefined && failure.code !== 'internal-error') return;
+  const line = { err: failure.cause, ...(context && { correlation_id: context.correlationId }) };
+  if (failure.code === 'internal-error') logger.error(line, 'fault');
+  else logger.warn({ ...line, problem: failure.code }, 'failed');
 }
 
 /**
@@ -42,7 +48,12 @@ export function sendProblem(request: IncomingMessage, response: ServerResponse, 
 }
 
 /** As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead. */
-export function writeProblem(request: IncomingMessage, response: ServerResponse, failure: Failure): boolean {
+export function writeProblem(
+  request: IncomingMessage,
+  response: ServerResponse,
+  failure: Failure,
+  context: RequestContext | undefined = currentContext(),
+): boolean {
   if (response.headersSent) {
     response.destroy();
     return false;
@@ -54,7 +65,7 @@ export function writeProblem(request: IncomingMessage, response: ServerResponse,
     status,
     ...(failure.detail !== undefined && { detail: failure.detail }),
     instance: pathOf(request),
-    correlation_id: currentContext()?.correlationId ?? '',
+    correlation_id: context?.correlationId ?? '',
     ...(failure.errors !== undefined && { errors: [...failure.errors] }),
   };
   const text = JSON.stringify(details);

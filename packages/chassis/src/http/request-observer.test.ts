@@ -4,7 +4,7 @@ import { createServer, get, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import request from 'supertest';
-import { currentContext, type RequestContext } from '../request-context.ts';
+import { currentContext, type RequestContext, runInContext } from '../request-context.ts';
 import { recordingLogger, testMetrics } from '../testing.ts';
 import { createAnswerHeaders } from './answer-headers.ts';
 import { createRequestObserver, setRoute } from './request-observer.ts';
@@ -13,9 +13,9 @@ function observed(answer: RequestListener) {
   const { logger, lines } = recordingLogger();
   const metrics = testMetrics();
   const answerHeaders = createAnswerHeaders();
-  const observe = createRequestObserver({ logger, metrics, requestTimeoutMs: 10_000 });
+  const observer = createRequestObserver({ logger, metrics, requestTimeoutMs: 10_000 });
   const app: RequestListener = (incoming, response) =>
-    observe(incoming, response, () =>
+    runInContext(observer.begin(incoming, response), () =>
       answerHeaders.set(incoming, response, () => answer(incoming, response)),
     );
   return { app, lines, metrics };

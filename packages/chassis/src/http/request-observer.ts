@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { traceparent } from '@zerda/contracts/events/envelope';
 import { headerNames } from '@zerda/contracts/protocol/headers';
+import type { RequestHandler } from 'express';
 import { Deadline } from '../deadline.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { type RequestContext, runInContext } from '../request-context.ts';
+import { closeWithConnection } from './queued-answers.ts';
 
 export interface RequestObserverOptions {
   readonly logger: Logger;
@@ -14,8 +16,16 @@ export interface RequestObserverOptions {
   readonly requestTimeoutMs: number;
 }
 
-/** A middleware for Express and for plain Node alike. */
-export type RequestObserver = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
+/** Watches requests from their head to the end of their answer. */
+export interface RequestObserver {
+  /**
+   * Begins to watch a request. What it returns belongs to the request from here on, and is handed on where that
+   * matters: `runInContext` would make it known everywhere, at a cost that the fastest way through a gateway does without.
+   */
+  begin(request: IncomingMessage, response: ServerResponse): RequestContext;
+  /** The first layer of an Express application: the context is in hand in all that follows. */
+  readonly middleware: RequestHandler;
+}
 
 /** What a request whose caller went away before the answer was out is counted as, after nginx. */
 const clientClosedRequest = 499;
@@ -27,16 +37,15 @@ export function setRoute(response: ServerResponse, pattern: string): void {
   routes.set(response, pattern);
 }
 
-/**
- * The first layer of every service: gives the request its correlation id and deadline, and at its end counts it and
- * writes its one line of the log.
- */
+/** Gives a request its correlation id and deadline, and at its end counts it and writes its one line of the log. */
 export function createRequestObserver({
   logger,
   metrics,
   requestTimeoutMs,
 }: RequestObserverOptions): RequestObserver {
-  return (request, response, next) => {
+  // All there is on these lines is named below: there is nothing in them to be redacted.
+  const lines = logger.child({}, { redact: [] });
+  function begin(request: IncomingMessage, response: ServerResponse): RequestContext {
     const startedAt = performance.now();
     const writtenBefore = request.socket.bytesWritten;
     const finished = metrics.requestStarted();
@@ -45,23 +54,29 @@ export function createRequestObserver({
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
       traceparent: traceparentOf(request),
     };
+    closeWithConnection(request, response);
     response.once('close', () => {
       const method = request.method ?? '';
       const route = routes.get(response) ?? 'unmatched';
       const status = response.writableFinished ? response.statusCode : clientClosedRequest;
       finished({ method, route, status });
       const line = {
+        correlation_id: context.correlationId,
         method,
         route,
         status,
         duration_ms: Math.round((performance.now() - startedAt) * 10) / 10,
         bytes: request.socket.bytesWritten - writtenBefore,
       };
-      runInContext(context, () =>
-        status >= 500 ? logger.warn(line, 'request') : logger.info(line, 'request'),
-      );
+      if (status >= 500) lines.warn(line, 'request');
+      else lines.info(line, 'request');
     });
-    runInContext(context, next);
+    return context;
+  }
+
+  return {
+    begin,
+    middleware: (request, response, next) => runInContext(begin(request, response), next),
   };
 }
 

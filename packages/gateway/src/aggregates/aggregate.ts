@@ -34,11 +34,15 @@ export function createAggregateRouter(aggregates: readonly TableAggregate[], ups
 
 type Answer = (params: Readonly<Record<string, string>>) => Promise<object>;
 
-function createAggregate({ params: forms, parts, answer }: TableAggregate, upstreams: Upstreams): Answer {
-  const expected = Object.entries(forms).map(([name, form]) => ({
-    name,
-    form: new RegExp(`^(?:${form})$`, 'u'),
-  }));
+/** Segments that a URL does not hold but resolves, encoded or not: a part would be asked for another path. */
+const strayingSegment = /^\.{1,2}$/;
+
+function createAggregate({ params: given, parts, answer }: TableAggregate, upstreams: Upstreams): Answer {
+  const forms = new Map(
+    Object.entries(given).map(([name, form]) => [name, new RegExp(`^(?:${form})$`, 'u')] as const),
+  );
+  const fits = (name: string, value: string): boolean =>
+    !strayingSegment.test(value) && (forms.get(name)?.test(value) ?? true);
   const asked = Object.entries(parts).map(([name, part]) => ({
     ...part,
     name,
@@ -49,10 +53,10 @@ function createAggregate({ params: forms, parts, answer }: TableAggregate, upstr
       .map(({ from }) => from.slice(name.length + 1)),
   }));
   return async (params) => {
-    const unfit = expected.filter(({ name, form }) => !form.test(params[name] ?? ''));
+    const unfit = Object.entries(params).filter(([name, value]) => !fits(name, value));
     if (unfit.length > 0) {
       throw new Failure('invalid-request', {
-        errors: unfit.map(({ name }) => ({ path: name, message: 'is not of the form that this path takes' })),
+        errors: unfit.map(([name]) => ({ path: name, message: 'is not of the form that this path takes' })),
       });
     }
     if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');

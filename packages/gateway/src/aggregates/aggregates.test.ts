@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
 import { gatewayOperations } from '@zerda/contracts/gateway';
-import { ask, jsonByPath, sendJson, startGateway } from '../testing.ts';
+import { parseTable } from '../routes/read-table.ts';
+import { ask, jsonByPath, sendJson, startGateway, until } from '../testing.ts';
 
 const at = '2026-01-31T12:00:00.000Z';
 const user = {
@@ -52,6 +55,14 @@ const orderBodies = {
     data: { service: 'order-service', status: 'healthy', orders_count: 5 },
   },
 };
+
+/** For paths that a URL would not hold as they are. */
+async function statusOf(port: number, path: string): Promise<number | undefined> {
+  const [incoming] = (await once(get({ host: '127.0.0.1', port, path, agent: false }), 'response')) as [
+    IncomingMessage,
+  ];
+  return incoming.resume().statusCode;
+}
 
 const whole = { users: jsonByPath(userBodies), orders: jsonByPath(orderBodies) };
 
@@ -206,6 +217,82 @@ describe('GET /api/dashboard', () => {
     assert.equal(answer.status, 503);
     assert.equal(answer.headers['retry-after'], '1');
     assert.match(JSON.parse(answer.text).detail, /users: unreachable, orders: unreachable/);
+  });
+});
+
+describe('an aggregate of any table', () => {
+  const table = parseTable(
+    `
+upstreams: { user-service: {}, order-service: {} }
+routes: []
+aggregates:
+  - path: /view/{constructor}
+    parts:
+      constructor: { upstream: user-service, path: '/things/{constructor}' }
+      other: { upstream: order-service, path: /other }
+    answer:
+      whole: { from: constructor }
+      inner: { from: constructor.__proto__.x, omit_null: true }
+      prototype: { from: constructor.constructor, omit_null: true }
+      other: { from: other.ok }
+`,
+    'table',
+  );
+  const orders = jsonByPath({ '/other': { ok: true } });
+
+  it('shows members of any name, and takes nothing from prototypes', async (context) => {
+    const gateway = await startGateway(context, { table, orders });
+    const body = '{"__proto__":{"x":1},"list":[1]}';
+    gateway.users.behaviour = (_incoming, response) => response.end(body);
+    const { text } = await ask(`${gateway.url}/view/1`);
+    assert.equal(text, `{"status":"success","data":{"whole":${body},"inner":1,"other":true}}`);
+    for (const json of ['[]', 'null', '7', 'false']) {
+      gateway.users.behaviour = (_incoming, response) => response.end(json);
+      const { data } = JSON.parse((await ask(`${gateway.url}/view/1`)).text);
+      assert.deepEqual(data, { whole: JSON.parse(json), other: true });
+    }
+    assert.equal(Object.hasOwn(Object.prototype, 'x'), false);
+  });
+
+  it('does not take for an answer what is no JSON, or more than 10 MiB of it', async (context) => {
+    const gateway = await startGateway(context, { table, orders, circuit: { volume: 1000 } });
+    for (const body of [
+      '',
+      'not json',
+      '{"half":',
+      '<html></html>',
+      Buffer.from([0xff, 0xfe, 0x7b]),
+      JSON.stringify(Buffer.alloc(10 * 1024 * 1024, 'x').toString()),
+      `[${'[],'.repeat(4 * 1024 * 1024)}1]`,
+    ]) {
+      gateway.users.behaviour = (_incoming, response) => response.end(body);
+      const { status, text } = await ask(`${gateway.url}/view/1`);
+      assert.equal(status, 200, text);
+      assert.deepEqual(JSON.parse(text).data, {
+        whole: null,
+        other: true,
+        degraded: [{ part: 'constructor', reason: 'error' }],
+      });
+    }
+    await until(() => gateway.upstreams.users.inFlight === 0, 'the end of the calls');
+  });
+
+  it('asks for no other path than the table says, whatever stands for a placeholder', async (context) => {
+    const gateway = await startGateway(context, { table, orders, users: jsonByPath({}) });
+    for (const [sent, asked] of [
+      ['a%2Fb', 'a%2Fb'],
+      ['%3Fx=1', '%3Fx%3D1'],
+      ['%5C..%5C', '%5C..%5C'],
+      ['...', '...'],
+    ]) {
+      assert.equal(await statusOf(gateway.port, `/view/${sent}`), 200);
+      assert.equal(gateway.users.requests.at(-1)?.url, `/things/${asked}`);
+    }
+    const before = gateway.users.requests.length;
+    for (const sent of ['..', '%2e%2E', '.', '%2e', '%ff', '%']) {
+      assert.equal(await statusOf(gateway.port, `/view/${sent}`), 400, sent);
+    }
+    assert.equal(gateway.users.requests.length, before);
   });
 });
 

@@ -10,7 +10,7 @@ export interface ReadOptions {
 }
 
 /**
- * Reads JSON from an upstream.
+ * Reads JSON from an upstream: an object, a list, a number, true, false or null.
  * @throws what `Upstream.get` throws, and Failure `upstream-failed` for an answer that is not what it should be
  */
 export async function read(
@@ -19,6 +19,10 @@ export async function read(
   { timeoutMs, members }: ReadOptions,
 ): Promise<unknown> {
   const { data } = await upstream.get(path, { timeoutMs });
+  // axios leaves what it cannot parse as text.
+  if (typeof data === 'string') {
+    throw new Failure('upstream-failed', { detail: `${upstream.name} answered something else than JSON.` });
+  }
   const absent = members.find((member) => valueAt(data, member.split('.')) === undefined);
   if (absent === undefined) return data;
   throw new Failure('upstream-failed', {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { upstreamVariable } from '../config.ts';
 import { tableAggregate, tableRoute } from './table.ts';
 
 /** Something wrong in a table, and where. */
@@ -28,7 +29,7 @@ const comparable = z.object({
 
 const namesUpstream = z.object({ upstream: z.string() });
 
-/** What does not fit together in a table: names of nothing, and two answers to one request. */
+/** What does not fit together in a table: names of nothing, two answers to one request, one address for two upstreams. */
 export function findConflicts(content: unknown): TableFinding[] {
   const { upstreams, routes, aggregates } = comparable
     .catch({ upstreams: {}, routes: [], aggregates: [] })
@@ -39,6 +40,14 @@ export function findConflicts(content: unknown): TableFinding[] {
   const checkUpstream = (name: string, at: readonly PropertyKey[]) => {
     if (!Object.hasOwn(upstreams, name)) refuse([...at, 'upstream'], `names no upstream: ${name}`);
   };
+
+  const variables = new Map<string, string>();
+  for (const name of Object.keys(upstreams)) {
+    const variable = upstreamVariable(name);
+    const owner = variables.get(variable);
+    if (owner !== undefined) refuse(['upstreams', name], `has its address in ${variable}, as ${owner} has`);
+    variables.set(variable, name);
+  }
 
   for (const [index, entry] of aggregates.entries()) {
     const { data: aggregate } = tableAggregate.safeParse(entry);
@@ -86,7 +95,7 @@ export function findConflicts(content: unknown): TableFinding[] {
 }
 
 /** Two patterns of one shape take the same requests. */
-function shape(path: string): string {
+export function shape(path: string): string {
   return path.replaceAll(/\{[^}]*\}/g, '{}');
 }
 

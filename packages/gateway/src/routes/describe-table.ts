@@ -14,7 +14,7 @@ export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTa
   const upstreams = Object.entries(table.upstreams).map(([name, { max_in_flight, health }]) => [
     name,
     urls[upstreamVariable(name)] ?? '',
-    `at most ${max_in_flight} in flight`,
+    max_in_flight === undefined ? '' : `at most ${max_in_flight} in flight`,
     health === undefined ? '' : `health ${health}`,
   ]);
   const routes = resolveRoutes(table, timeoutMs).map((route) => [

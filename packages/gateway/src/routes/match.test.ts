@@ -95,6 +95,20 @@ describe('match', () => {
     }
   });
 
+  it('keeps methods of one path apart that name its placeholder differently', () => {
+    const found = createMatch(
+      [
+        { ...routes[0], path: '/y/{id}', methods: ['GET'] } as Route,
+        { ...routes[0], path: '/y/{name}', methods: ['PUT'] } as Route,
+      ],
+      [],
+    )('/y/1');
+    assert.deepEqual(
+      [found?.path, found?.allow, found?.routes.get('PUT')?.path],
+      ['/y/{id}', 'GET, PUT', '/y/{name}'],
+    );
+  });
+
   it('finds what a comparison segment by segment finds, for any table and any path', () => {
     const word = fc.constantFrom('a', 'b', 'users', 'a.b', 'x-y', '~');
     const segment = fc.oneof(word, fc.constantFrom('{id}', '{other}'));

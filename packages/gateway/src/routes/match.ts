@@ -1,9 +1,10 @@
 import createRouter from 'find-my-way';
+import { shape } from './conflicts.ts';
 import type { Route } from './route.ts';
 
 /** What the table has for a path. */
 export interface MatchedPath {
-  /** The pattern, as metrics and logs name it. */
+  /** The pattern, as metrics and logs name it; the first one of the table where methods name placeholders differently. */
   readonly path: string;
   readonly routes: ReadonlyMap<string, Route>;
   /** Methods as `Allow` lists them. */
@@ -29,10 +30,11 @@ export function createMatch(routes: readonly Route[], ownPaths: readonly string[
   const add = (path: string, found: MatchedPath | undefined) =>
     router.on('GET', routerPath(path), () => undefined, found);
   for (const path of ownPaths) add(path, undefined);
-  for (const [path, ofPath] of groupByPath(routes)) {
+  for (const ofShape of groupByShape(routes)) {
     const byMethod = new Map(
-      ofPath.flatMap((route) => route.methods.map((method) => [method, route] as const)),
+      ofShape.flatMap((route) => route.methods.map((method) => [method, route] as const)),
     );
+    const { path = '' } = ofShape[0] ?? {};
     add(path, { path, routes: byMethod, allow: [...byMethod.keys()].join(', ') });
   }
   return (path) => {
@@ -46,10 +48,13 @@ export function createMatch(routes: readonly Route[], ownPaths: readonly string[
   };
 }
 
-function groupByPath(routes: readonly Route[]): Map<string, Route[]> {
-  const paths = new Map<string, Route[]>();
-  for (const route of routes) paths.set(route.path, [...(paths.get(route.path) ?? []), route]);
-  return paths;
+function groupByShape(routes: readonly Route[]): Iterable<readonly Route[]> {
+  const shapes = new Map<string, Route[]>();
+  for (const route of routes) {
+    const key = shape(route.path);
+    shapes.set(key, [...(shapes.get(key) ?? []), route]);
+  }
+  return shapes.values();
 }
 
 function routerPath(path: string): string {

@@ -81,6 +81,12 @@ aggregates:
     ]);
   });
 
+  it('refuses two upstreams that one variable would give their address', () => {
+    assert.deepEqual(errorsOf('upstreams:\n  billing: {}\n  billing-service: {}\nroutes: []\n'), [
+      'routes.yaml:3 upstreams.billing-service has its address in BILLING_SERVICE_URL, as billing has',
+    ]);
+  });
+
   it('names what is no YAML with its line, and what is nothing at all', () => {
     assert.match(errorsOf('upstreams: {}\nroutes: [\n a: b: c')[0] ?? '', /^routes\.yaml:3 /);
     assert.deepEqual(errorsOf(''), [

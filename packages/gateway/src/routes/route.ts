@@ -10,7 +10,7 @@ export interface RouteSettings {
   readonly methods: readonly string[];
   /** Name of the upstream. */
   readonly upstream: string;
-  /** Milliseconds until the head of the answer must be there. */
+  /** Milliseconds from the end of a request to the head of its answer. */
   readonly timeoutMs: number;
   /** Milliseconds after which a caller who gives up counts as a failure of the upstream. */
   readonly slowMs: number;

@@ -45,15 +45,19 @@ const upstream = z
       .int()
       .min(1)
       .max(1_000_000)
-      .default(1024)
-      .describe('Calls at a time at most, counted to the end of the answer; the next one gets 503 at once.'),
+      .optional()
+      .describe(
+        'Calls at a time at most, counted to the end of the answer; the next one gets 503 at once. By default UPSTREAM_CONNECTIONS for each address: a call that had to wait for a connection would spend its time on that.',
+      ),
   })
   .describe('A service behind the gateway.');
 
 const limits = {
   timeout_ms: milliseconds
     .optional()
-    .describe('Milliseconds until the head of the answer must be there; UPSTREAM_TIMEOUT_MS by default.'),
+    .describe(
+      'Milliseconds from the end of a request to the head of its answer; UPSTREAM_TIMEOUT_MS by default.',
+    ),
   slow_ms: milliseconds
     .optional()
     .describe(

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { describeTable } from './describe-table.ts';
+import { parseTable } from './read-table.ts';
+
+it('a table is described with every limit that holds, whoever set it', () => {
+  const table = parseTable(
+    `
+upstreams:
+  billing: { health: /healthz, max_in_flight: 7 }
+  user-service: {}
+defaults: { retries: 0, total_timeout_ms: 900 }
+routes:
+  - { path: /bills, methods: [GET, POST], upstream: billing, timeout_ms: 300, body_limit_bytes: 10 }
+  - { path: '/bills/{id}', methods: [GET], upstream: billing, retries: 2 }
+aggregates:
+  - path: /overview/{id}
+    parts:
+      user: { upstream: user-service, path: '/api/users/{id}', required: true }
+      bills: { upstream: billing, path: /bills, timeout_ms: 50 }
+    answer: { user: { from: user.data } }
+`,
+    'table',
+  );
+  const urls = { BILLING_SERVICE_URL: 'http://billing:80', USER_SERVICE_URL: 'http://users:80' };
+  assert.equal(
+    describeTable(table, { urls, timeoutMs: 5000 }),
+    `
+Upstreams
+  billing       http://billing:80  at most 7 in flight     health /healthz
+  user-service  http://users:80
+
+Routes
+  GET POST  /bills       -> billing  300 ms (slow 150)    idle 30000 ms  total 900 ms  body 10 B       0 retries
+  GET       /bills/{id}  -> billing  5000 ms (slow 2500)  idle 30000 ms  total 900 ms  body 1048576 B  2 retries
+
+Aggregates
+  GET  /overview/{id}  required user   <- user-service /api/users/{id}  5000 ms
+                       optional bills  <- billing /bills                50 ms`.trimStart(),
+  );
+});
