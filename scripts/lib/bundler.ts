@@ -26,10 +26,15 @@ const assets = ['migrations', 'routes.yaml'];
 
 /**
  * Bundles one service into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets.
+ * @param plugins plugins of esbuild, for bundles that are to differ from the sources; none by default
  * @throws StartupError when it does not build; esbuild has printed why.
  */
-export async function bundle(name: ServiceName, folders = standardFolders): Promise<Bundle> {
-  const result = await build(options(name, folders)).catch(() => {
+export async function bundle(
+  name: ServiceName,
+  folders = standardFolders,
+  plugins: Plugin[] = [],
+): Promise<Bundle> {
+  const result = await build({ ...options(name, folders), plugins }).catch(() => {
     throw new StartupError(`${name} could not be bundled, see above.`);
   });
   return save(name, folders, result.outputFiles);

@@ -9,8 +9,8 @@ import { root } from './services.ts';
 
 const run = promisify(execFile);
 
-export const umbrella = 'charts/zerda';
-export const serviceChart = 'charts/zerda/charts/service';
+const umbrella = 'charts/zerda';
+const serviceChart = 'charts/zerda/charts/service';
 
 /** Versions of Kubernetes that the chart is for, the oldest and the newest. */
 export const kubernetesVersions = { oldest: '1.30.0', newest: '1.35.0' } as const;

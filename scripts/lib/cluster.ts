@@ -64,7 +64,7 @@ export async function requireCommands(...names: readonly string[]): Promise<void
  * What builds images: BUILDER, or Docker where its daemon answers, or Buildah.
  * @throws StartupError when there is none
  */
-export async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
+async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
   if (env.BUILDER === 'docker' || env.BUILDER === 'buildah') return env.BUILDER;
   if ((await findCommand('docker')) !== undefined) {
     const answers = await runQuietly(['docker', 'version', '--format', '{{.Server.Version}}']).then(

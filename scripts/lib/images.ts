@@ -8,7 +8,7 @@ export type Builder = 'docker' | 'buildah';
 export type Command = readonly [file: string, ...args: string[]];
 
 /** Image of a service, without registry and tag. */
-export function imageName(service: ServiceName): string {
+function imageName(service: ServiceName): string {
   return `zerda/${service}`;
 }
 

@@ -1,0 +1,22 @@
+// Writes the JSON schemas that kubeconform reads, from the OpenAPI document of a version of Kubernetes, which its Go module
+// holds: node .ci/kubernetes-schemas.mjs swagger.json folder. Strict: no member that a type does not have.
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const [source, folder] = process.argv.slice(2);
+const { definitions } = JSON.parse(await readFile(source, 'utf8'));
+
+for (const [name, definition] of Object.entries(definitions)) {
+  if (definition.properties) definition.additionalProperties = false;
+  if (definition.format === 'int-or-string') definitions[name] = { type: ['integer', 'string'] };
+}
+
+await mkdir(folder, { recursive: true });
+await writeFile(join(folder, '_definitions.json'), JSON.stringify({ definitions }));
+for (const [name, definition] of Object.entries(definitions)) {
+  for (const { group, version, kind } of definition['x-kubernetes-group-version-kind'] ?? []) {
+    const suffix = [group.split('.')[0], version].filter(Boolean).join('-');
+    const schema = { $ref: `_definitions.json#/definitions/${name}` };
+    await writeFile(join(folder, `${kind.toLowerCase()}-${suffix}.json`), JSON.stringify(schema));
+  }
+}

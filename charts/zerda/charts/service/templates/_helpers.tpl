@@ -1,0 +1,203 @@
+{{/* Name of the service: the alias, in the umbrella. */}}
+{{- define "service.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Full name of another service of the release, (list $ "user-service"), with room for what is put after it. */}}
+{{- define "service.fullnameOf" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $release := $root.Release.Name | trunc (int (sub 51 (len $name))) | trimSuffix "-" -}}
+{{- printf "%s-%s" $release $name -}}
+{{- end -}}
+
+{{- define "service.fullname" -}}
+{{- .Values.fullnameOverride | default (include "service.fullnameOf" (list . (include "service.name" .))) -}}
+{{- end -}}
+
+{{- define "service.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "service.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "service.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "service.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: service
+{{- end -}}
+
+{{- define "service.databaseSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "service.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: database
+{{- end -}}
+
+{{/* Labels of everything but pods: those that change with each version would replace pods that have not changed. */}}
+{{- define "service.commonLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: zerda
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "service.labels" -}}
+{{ include "service.selectorLabels" . }}
+{{ include "service.commonLabels" . }}
+{{- end -}}
+
+{{- define "service.databaseLabels" -}}
+{{ include "service.databaseSelectorLabels" . }}
+{{ include "service.commonLabels" . }}
+{{- end -}}
+
+{{/* Reference of an image: (dict "root" $ "image" … "repository" "default" "tag" "default"). */}}
+{{- define "service.imageReference" -}}
+{{- $registry := .image.registry | default .root.Values.global.imageRegistry -}}
+{{- $repository := .image.repository | default .repository -}}
+{{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{ $repository }}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .tag }}{{ end -}}
+{{- end -}}
+
+{{- define "service.image" -}}
+{{- $tag := .Values.global.imageTag | default .Chart.AppVersion -}}
+{{- include "service.imageReference" (dict "root" . "image" .Values.image "repository" (printf "zerda/%s" (include "service.name" .)) "tag" $tag) -}}
+{{- end -}}
+
+{{- define "service.databaseName" -}}
+{{- printf "%s-postgresql" (include "service.fullname" .) -}}
+{{- end -}}
+
+{{- define "service.databaseSecret" -}}
+{{- if eq .Values.database.type "external" -}}
+{{- .Values.database.external.existingSecret -}}
+{{- else -}}
+{{- .Values.database.bundled.existingSecret | default (include "service.databaseName" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "service.eventsSecret" -}}
+{{- .Values.global.eventsSecret | default (printf "%s-events" .Release.Name) -}}
+{{- end -}}
+
+{{/* Seconds until a pod is killed. */}}
+{{- define "service.gracePeriod" -}}
+{{- with .Values.shutdown -}}
+{{- if .gracePeriodSeconds -}}
+{{- int .gracePeriodSeconds -}}
+{{- else -}}
+{{- add .preStopSeconds .drainSeconds .deadlineSeconds 5 -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Megabytes of V8's heap; nothing when there is no limit it could be a share of. */}}
+{{- define "service.heapMegabytes" -}}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- if and .Values.heapPercent (regexMatch "^[0-9]+(Mi|Gi|M|G)$" $limit) -}}
+{{- $number := regexFind "^[0-9]+" $limit | int64 -}}
+{{- $factor := 1 -}}
+{{- if regexMatch "G" $limit }}{{ $factor = 1024 }}{{ end -}}
+{{- div (mul $number $factor .Values.heapPercent) 100 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* URL of a service that is called. */}}
+{{- define "service.peerUrl" -}}
+{{- $root := index . 0 -}}
+{{- $peer := index . 1 -}}
+{{- if $peer.url -}}
+{{- tpl $peer.url $root -}}
+{{- else -}}
+http://{{ include "service.fullnameOf" (list $root $peer.service) }}{{ if $peer.headless }}-headless{{ end }}:{{ int $peer.port }}
+{{- end -}}
+{{- end -}}
+
+{{/* Variables that are no secret: the ConfigMap's data. */}}
+{{- define "service.configuration" -}}
+NODE_ENV: production
+LOG_FORMAT: json
+PORT: {{ int .Values.ports.http | quote }}
+MANAGEMENT_PORT: {{ int .Values.ports.management | quote }}
+DRAIN_MS: {{ mul .Values.shutdown.drainSeconds 1000 | quote }}
+SHUTDOWN_DEADLINE_MS: {{ mul .Values.shutdown.deadlineSeconds 1000 | quote }}
+{{- range $name, $peer := .Values.peers }}
+{{ $name }}: {{ include "service.peerUrl" (list $ $peer) | quote }}
+{{- end }}
+{{- with .Values.events.sinks }}
+{{- /* Not by the headless name: asked for while nobody is ready, it would be unknown for as long as DNS keeps that answer. */}}
+{{- $urls := list }}
+{{- range . }}
+{{- $urls = append $urls (printf "http://%s:%d/events" (include "service.fullnameOf" (list $ .)) (int $.Values.ports.management)) }}
+{{- end }}
+EVENT_SINKS: {{ join "," $urls | quote }}
+{{- end }}
+{{- with .Values.database }}
+{{- if ne .type "none" }}
+DATABASE_POOL_SIZE: {{ int .poolSize | quote }}
+# The init container has applied them.
+MIGRATE_ON_START: "false"
+{{- end }}
+{{- if eq .type "bundled" }}
+DATABASE_HOST: {{ include "service.databaseName" $ }}
+DATABASE_NAME: {{ .bundled.name | quote }}
+DATABASE_USER: {{ .bundled.name | quote }}
+{{- end }}
+{{- if and (eq .type "external") .external.host }}
+DATABASE_HOST: {{ .external.host | quote }}
+DATABASE_PORT: {{ int .external.port | quote }}
+{{- with .external.name }}
+DATABASE_NAME: {{ . | quote }}
+{{- end }}
+{{- with .external.username }}
+DATABASE_USER: {{ . | quote }}
+{{- end }}
+{{- with .external.parameters }}
+DATABASE_PARAMETERS: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := .Values.env }}
+{{- if kindIs "string" $value }}
+{{ $name }}: {{ tpl $value $ | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Variables of a container: those from Secrets and the like; each name once. */}}
+{{- define "service.env" -}}
+{{- with include "service.heapMegabytes" . }}
+- name: NODE_OPTIONS
+  value: --max-old-space-size={{ . }}
+{{- end }}
+{{- if .Values.events.enabled }}
+- name: EVENT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ include "service.eventsSecret" . }}, key: secret}}
+{{- end }}
+{{- $secret := include "service.databaseSecret" . }}
+{{- with .Values.database }}
+{{- if eq .type "bundled" }}
+- name: DATABASE_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ .bundled.passwordKey }}}}
+{{- else if and (eq .type "external") .external.host }}
+{{- if not .external.username }}
+- name: DATABASE_USER
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ .external.usernameKey }}}}
+{{- end }}
+- name: DATABASE_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ .external.passwordKey }}}}
+{{- else if eq .type "external" }}
+- name: DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ .external.uriKey }}}}
+{{- end }}
+{{- end }}
+{{- range $name, $value := .Values.env }}
+{{- if not (kindIs "string" $value) }}
+- name: {{ $name }}
+  {{- toYaml $value | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}

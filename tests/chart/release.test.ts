@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { serviceVariables } from '../../scripts/checks/generated.ts';
+import { services } from '../../scripts/lib/services.ts';
+import { describeWithHelm, type Manifest, podSpecOf, type Rendered } from './testing-helm.ts';
+
+const profiles = {
+  default: [],
+  dev: ['--values', 'charts/zerda/values-dev.yaml'],
+  prod: ['--values', 'charts/zerda/values-prod.yaml'],
+} as const;
+
+/** Variables that Node reads, and no service. */
+const nodeVariables = new Set(['NODE_OPTIONS']);
+
+await describeWithHelm('the chart of the release', ({ render }) => {
+  const profile = (name: keyof typeof profiles) => render({}, { args: profiles[name] });
+  const policyOf = (rendered: Rendered, name: string) => rendered.get('NetworkPolicy', name).spec;
+
+  for (const name of Object.keys(profiles) as (keyof typeof profiles)[]) {
+    it(`keeps every container to PodSecurity's restricted and a read-only root (${name})`, async () => {
+      const { all } = await profile(name);
+      const pods = all.flatMap((object) => podSpecOf(object) ?? []);
+      assert.ok(pods.length >= 4);
+      for (const pod of pods) {
+        assert.equal(pod.automountServiceAccountToken, false);
+        assert.equal(pod.enableServiceLinks, false);
+        assert.equal(pod.securityContext.runAsNonRoot, true);
+        assert.ok(pod.securityContext.runAsUser > 0 && pod.securityContext.runAsGroup > 0);
+        assert.deepEqual(pod.securityContext.seccompProfile, { type: 'RuntimeDefault' });
+        for (const { resources, securityContext } of [...(pod.initContainers ?? []), ...pod.containers]) {
+          assert.deepEqual(securityContext, {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+          });
+          assert.ok(resources.requests.cpu && resources.requests.memory && resources.limits.memory);
+        }
+      }
+    });
+
+    it(`sets no variable that its service does not know, and none twice (${name})`, async () => {
+      const rendered = await profile(name);
+      for (const { name: service } of services) {
+        const known = new Set(serviceVariables[service].map((variable) => variable.name));
+        const { data } = rendered.get('ConfigMap', `zerda-${service}`);
+        const pod = rendered.get('Deployment', `zerda-${service}`).spec.template.spec;
+        for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
+          const set = [
+            ...Object.keys(data),
+            ...(container.env ?? []).map((variable: Manifest) => variable.name as string),
+          ];
+          assert.deepEqual(
+            set.filter((variable) => !known.has(variable) && !nodeVariables.has(variable)),
+            [],
+            service,
+          );
+          assert.equal(new Set(set).size, set.length, `${service}: ${set.join(' ')}`);
+        }
+      }
+    });
+  }
+
+  it('has labels that select the pods of one service each, and none of a version in pods', async () => {
+    const { all } = await profile('default');
+    const selectors = new Set<string>();
+    for (const { kind, spec, metadata } of all) {
+      if (kind !== 'Deployment' && kind !== 'StatefulSet') continue;
+      const { labels } = spec.template.metadata;
+      for (const [label, value] of Object.entries(spec.selector.matchLabels))
+        assert.equal(labels[label], value);
+      selectors.add(JSON.stringify(spec.selector.matchLabels));
+      assert.equal('app.kubernetes.io/version' in labels || 'helm.sh/chart' in labels, false);
+      for (const label of ['name', 'instance', 'version', 'component', 'part-of', 'managed-by'])
+        assert.ok(metadata.labels[`app.kubernetes.io/${label}`], `${metadata.name} ${label}`);
+      assert.ok(metadata.labels['helm.sh/chart']);
+    }
+    assert.equal(selectors.size, 5);
+  });
+
+  it('changes no pod of a service when another one is upgraded', async () => {
+    const [before, after] = await Promise.all([
+      profile('prod'),
+      render(
+        { 'gateway.image.tag': '9.9.9', 'gateway.env': { LOG_LEVEL: 'trace' } },
+        { args: profiles.prod },
+      ),
+    ]);
+    const template = (rendered: Rendered, service: string) =>
+      rendered.get('Deployment', `zerda-${service}`).spec.template;
+    assert.deepEqual(template(after, 'user-service'), template(before, 'user-service'));
+    assert.deepEqual(template(after, 'order-service'), template(before, 'order-service'));
+    assert.notDeepEqual(template(after, 'gateway'), template(before, 'gateway'));
+  });
+
+  it('lets nobody reach anything but what it needs', async () => {
+    const rendered = await profile('default');
+    assert.deepEqual(policyOf(rendered, 'zerda-default-deny'), {
+      podSelector: { matchLabels: { 'app.kubernetes.io/instance': 'zerda' } },
+      policyTypes: ['Ingress', 'Egress'],
+    });
+    for (const { kind, spec, metadata } of rendered.all) {
+      if (kind !== 'NetworkPolicy' || metadata.name === 'zerda-gateway-from-test') continue;
+      assert.deepEqual(spec.policyTypes, ['Ingress', 'Egress'], metadata.name);
+    }
+    const database = policyOf(rendered, 'zerda-order-service-postgresql');
+    assert.deepEqual(database.ingress[0].from, [
+      {
+        podSelector: {
+          matchLabels: rendered.get('Deployment', 'zerda-order-service').spec.selector.matchLabels,
+        },
+      },
+    ]);
+    assert.equal('egress' in database, false);
+    const ports = (service: string) =>
+      policyOf(rendered, `zerda-${service}`).egress.map(({ ports: [first] }: Manifest) => first.port);
+    assert.deepEqual(ports('gateway'), [53, 8002, 8001]);
+    assert.deepEqual(ports('order-service'), [53, 8001, 5432]);
+    assert.deepEqual(ports('user-service'), [53, 9090, 5432]);
+    const from = policyOf(rendered, 'zerda-user-service').ingress[0].from.map(
+      ({ podSelector }: Manifest) => podSelector.matchLabels['app.kubernetes.io/name'],
+    );
+    assert.deepEqual(from, ['gateway', 'order-service']);
+  });
+
+  it('lets in an ingress controller and a Prometheus by their namespaces, which values change', async () => {
+    const here = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'edge' } } };
+    const standard = policyOf(await profile('default'), 'zerda-gateway');
+    assert.ok(standard.ingress[0].from[0].namespaceSelector.matchExpressions[0].values.includes('traefik'));
+    assert.equal(standard.ingress[1].ports[0].port, 'management');
+    const changed = policyOf(
+      await render({
+        'gateway.networkPolicy.from': [here],
+        'gateway.networkPolicy.metricsFrom': [],
+        'gateway.networkPolicy.dns': [{ ipBlock: { cidr: '169.254.20.10/32' } }],
+        'gateway.networkPolicy.egress': [{ ports: [{ port: 4318 }] }],
+      }),
+      'zerda-gateway',
+    );
+    assert.deepEqual(changed.ingress.length, 1);
+    assert.deepEqual(changed.ingress[0].from, [here]);
+    assert.deepEqual(changed.egress[0].to, [{ ipBlock: { cidr: '169.254.20.10/32' } }]);
+    assert.deepEqual(changed.egress.at(-1), { ports: [{ port: 4318 }] });
+    assert.deepEqual((await render({ 'global.networkPolicies': false })).names('NetworkPolicy'), []);
+  });
+
+  it('lets a service out to its external database alone, at its port', async () => {
+    const policy = async (to: unknown[]) =>
+      policyOf(
+        await render({
+          'user-service.database.type': 'external',
+          'user-service.database.external': { existingSecret: 'users-app', port: 6432, to },
+        }),
+        'zerda-user-service',
+      ).egress.at(-1);
+    assert.deepEqual(await policy([]), { ports: [{ port: 6432, protocol: 'TCP' }] });
+    assert.deepEqual((await policy([{ ipBlock: { cidr: '10.0.0.0/8' } }])).to, [
+      { ipBlock: { cidr: '10.0.0.0/8' } },
+    ]);
+  });
+
+  it('carries events to the management port of who hears them, signed with one secret that is kept', async () => {
+    const rendered = await profile('default');
+    const secret = rendered.get('Secret', 'zerda-events');
+    assert.equal(secret.metadata.annotations['helm.sh/resource-policy'], 'keep');
+    assert.ok(Buffer.from(secret.data.secret, 'base64').length >= 32);
+    const configuration = (service: string) => rendered.get('ConfigMap', `zerda-${service}`).data;
+    assert.equal(configuration('user-service').EVENT_SINKS, 'http://zerda-order-service:9090/events');
+    assert.equal('EVENT_SINKS' in configuration('order-service'), false);
+    const secretOf = ({ get }: Rendered, service: string) =>
+      get('Deployment', `zerda-${service}`).spec.template.spec.containers[0].env.find(
+        ({ name }: Manifest) => name === 'EVENT_SECRET',
+      )?.valueFrom.secretKeyRef;
+    for (const service of ['user-service', 'order-service'])
+      assert.deepEqual(secretOf(rendered, service), { name: 'zerda-events', key: 'secret' });
+    assert.equal(secretOf(rendered, 'gateway'), undefined);
+    const [, events] = policyOf(rendered, 'zerda-order-service').ingress;
+    assert.deepEqual(events.ports, [{ port: 'management', protocol: 'TCP' }]);
+    assert.equal(events.from[0].podSelector.matchLabels['app.kubernetes.io/name'], 'user-service');
+
+    const own = await render({ 'global.eventsSecret': 'mine' });
+    assert.deepEqual(own.names('Secret').includes('zerda-events'), false);
+    assert.equal(secretOf(own, 'user-service').name, 'mine');
+    await assert.rejects(
+      render({ 'global.eventsSecret': '' }, { args: profiles.prod }),
+      /global\.production needs global\.eventsSecret/,
+    );
+  });
+
+  it('tests itself in the image of the gateway, as a pod that goes when it has passed', async () => {
+    const { metadata, spec } = (
+      await render({ 'global.imageRegistry': 'r.example', 'gateway.image.tag': '7' })
+    ).get('Pod', 'zerda-smoke-test');
+    assert.equal(metadata.annotations['helm.sh/hook'], 'test');
+    assert.match(metadata.annotations['helm.sh/hook-delete-policy'], /hook-succeeded/);
+    assert.equal(spec.containers[0].image, 'r.example/zerda/gateway:7');
+    assert.equal(spec.containers[0].env[0].value, 'http://zerda-gateway:8000');
+    assert.match(spec.containers[0].args.at(-1), /\/api\/orders/);
+  });
+
+  it('adds objects of one’s own, as text with templates or as they are', async () => {
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'b' } };
+    const text = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-a"}';
+    const rendered = await render({ extraObjects: [text, object] });
+    assert.deepEqual(
+      rendered
+        .names('ConfigMap')
+        .filter((name) => /^(zerda-a|b)$/.test(name))
+        .sort(),
+      ['b', 'zerda-a'],
+    );
+  });
+});

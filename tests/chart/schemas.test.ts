@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { Ajv } from 'ajv';
+import { parse } from 'yaml';
+import { root, services } from '../../scripts/lib/services.ts';
+
+/** Files of others' formats, and the JSON schema of each format below SCHEMAS, where those who check them keep them. */
+const files = {
+  'skaffold.yaml': 'skaffold-v4beta13.json',
+  'compose.yaml': 'compose-spec.json',
+} as const;
+
+// The tests look into files whose shape is what they check.
+// biome-ignore lint/suspicious/noExplicitAny: see above
+async function read(file: string): Promise<any> {
+  return parse(await readFile(join(root, file), 'utf8'), { merge: true });
+}
+
+describe('skaffold.yaml and compose.yaml', () => {
+  for (const [file, schemaFile] of Object.entries(files)) {
+    const folder = process.env.SCHEMAS;
+    if (folder === undefined) {
+      it(`${file} fits its schema: skipped, SCHEMAS is not set`, { skip: true }, () => undefined);
+      continue;
+    }
+    it(`${file} fits its schema`, async () => {
+      // The drafts they name are older than what Ajv brings, and ask for nothing that it does otherwise.
+      const { $schema: _, ...schema } = JSON.parse(await readFile(join(folder, schemaFile), 'utf8'));
+      const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
+      const validate = ajv.compile(schema);
+      assert.equal(validate(await read(file)), true, ajv.errorsText(validate.errors));
+      assert.equal(validate({ ...(await read(file)), bogus: true }), false, 'the schema refuses nothing');
+    });
+  }
+
+  it('build every service, each from its own folder', async () => {
+    const names = services.map(({ name }) => name).sort();
+    const { build, profiles } = await read('skaffold.yaml');
+    const hot = profiles.find(({ name }: { name: string }) => name === 'hot');
+    for (const { artifacts } of [build, hot.build]) {
+      const built = artifacts.map(
+        ({ image, docker }: { image: string; docker: { buildArgs: { SERVICE: string } } }) => {
+          assert.equal(image, `zerda/${docker.buildArgs.SERVICE}`);
+          return docker.buildArgs.SERVICE;
+        },
+      );
+      assert.deepEqual(built.sort(), names);
+    }
+    const compose = await read('compose.yaml');
+    const composed = Object.entries(
+      compose.services as Record<string, { build?: { args: { SERVICE: string } } }>,
+    )
+      .filter(([, service]) => service.build !== undefined)
+      .map(([name, service]) => {
+        assert.equal(service.build?.args.SERVICE, name);
+        return name;
+      });
+    assert.deepEqual(composed.sort(), names);
+  });
+});

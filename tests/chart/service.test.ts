@@ -1,0 +1,319 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { describeWithHelm, type Manifest } from './testing-helm.ts';
+
+await describeWithHelm('the chart of a service', ({ render }) => {
+  const gateway = async (values: Record<string, unknown>, kind = 'Deployment'): Promise<Manifest> => {
+    const under = Object.fromEntries(
+      Object.entries(values).map(([path, value]) => [`gateway.${path}`, value]),
+    );
+    return (await render(under)).get(kind, 'zerda-gateway');
+  };
+  const podOf = async (values: Record<string, unknown>) => (await gateway(values)).spec.template.spec;
+  const containerOf = async (values: Record<string, unknown>) => (await podOf(values)).containers[0];
+
+  it('is there for each of the three, and gone where it is not enabled', async () => {
+    assert.deepEqual((await render()).names('Deployment').sort(), [
+      'zerda-gateway',
+      'zerda-order-service',
+      'zerda-user-service',
+    ]);
+    const without = await render({ 'order-service.enabled': false });
+    assert.deepEqual(without.names('Deployment').sort(), ['zerda-gateway', 'zerda-user-service']);
+    assert.deepEqual(without.names('StatefulSet'), ['zerda-user-service-postgresql']);
+  });
+
+  it('stands alone as well, under a name of its own', async () => {
+    const { names } = await render(
+      { nameOverride: 'user-service', 'database.type': 'bundled', 'ports.http': 8001 },
+      { chart: 'charts/zerda/charts/service', release: 'users' },
+    );
+    assert.deepEqual(names('Deployment'), ['users-user-service']);
+    assert.deepEqual(names('StatefulSet'), ['users-user-service-postgresql']);
+    assert.deepEqual(names('Service').sort(), [
+      'users-user-service',
+      'users-user-service-headless',
+      'users-user-service-postgresql',
+    ]);
+  });
+
+  it('keeps names within 63 characters, the same in the URL of a peer as in its Service', async () => {
+    const release = 'a-release-with-a-name-as-long-as-helm-allows-them-53c';
+    const rendered = await render({}, { release });
+    // Names of pods and of what DNS knows have that bound, others may be longer.
+    for (const { kind, metadata } of rendered.all) {
+      if (/^(Service|Deployment|StatefulSet)$/.test(kind))
+        assert.ok(metadata.name.length <= 52 + '-postgresql'.length, metadata.name);
+    }
+    const gatewayName = rendered.names('ConfigMap').find((name) => !/-(user|order)-serv/.test(name)) ?? '';
+    const { data } = rendered.get('ConfigMap', gatewayName);
+    const hosts = ['USER_SERVICE_URL', 'ORDER_SERVICE_URL'].map(
+      (variable) => new URL(data[variable]).hostname,
+    );
+    for (const host of hosts) assert.ok(rendered.names('Service').includes(host), host);
+    assert.equal(new Set(hosts).size, 2);
+  });
+
+  it('takes its image from the registry of all or its own, by tag or by digest', async () => {
+    const image = async (values: Record<string, unknown>) =>
+      (await render(values)).get('Deployment', 'zerda-gateway').spec.template.spec.containers[0].image;
+    const digest = `sha256:${'a'.repeat(64)}`;
+    assert.equal(await image({}), 'zerda/gateway:0.1.0');
+    assert.equal(
+      await image({ 'global.imageRegistry': 'r.example/x/', 'global.imageTag': '2' }),
+      'r.example/x/zerda/gateway:2',
+    );
+    assert.equal(
+      await image({ 'global.imageRegistry': 'r', 'gateway.image.registry': 'own', 'gateway.image.tag': '3' }),
+      'own/zerda/gateway:3',
+    );
+    assert.equal(await image({ 'gateway.image.digest': digest }), `zerda/gateway@${digest}`);
+    assert.equal(
+      await image({ 'gateway.image.repository': 'local/x', 'gateway.image.digest': '' }),
+      'local/x:0.1.0',
+    );
+    await assert.rejects(image({ 'gateway.image.digest': 'sha256:short' }), /digest/);
+    await assert.rejects(image({ 'gateway.image.tag': 'latest' }), /image\.tag=latest/);
+  });
+
+  it('leaves the number of pods to an autoscaler that is on, and sets it otherwise', async () => {
+    assert.equal((await gateway({ replicas: 4 })).spec.replicas, 4);
+    const scaled = { 'autoscaling.enabled': true, 'autoscaling.memoryPercent': 75 };
+    assert.equal('replicas' in (await gateway(scaled)).spec, false);
+    const { spec } = await gateway(scaled, 'HorizontalPodAutoscaler');
+    assert.deepEqual([spec.minReplicas, spec.maxReplicas], [2, 6]);
+    assert.deepEqual(
+      spec.metrics.map(({ resource }: Manifest) => [resource.name, resource.target.averageUtilization]),
+      [
+        ['cpu', 70],
+        ['memory', 75],
+      ],
+    );
+    assert.equal(spec.behavior.scaleDown.stabilizationWindowSeconds, 300);
+    await assert.rejects(gateway({ ...scaled, 'autoscaling.minReplicas': 9 }), /minReplicas is above/);
+    await assert.rejects(
+      gateway({ 'autoscaling.enabled': true, 'autoscaling.cpuPercent': 0 }),
+      /needs a metric/,
+    );
+  });
+
+  it('has a disruption budget where there are two pods or more, whoever decides their number', async () => {
+    const { spec } = await gateway({}, 'PodDisruptionBudget');
+    assert.deepEqual([spec.maxUnavailable, spec.unhealthyPodEvictionPolicy], [1, 'AlwaysAllow']);
+    const scaled = { 'gateway.replicas': 1, 'gateway.autoscaling.enabled': true };
+    assert.ok((await render(scaled)).names('PodDisruptionBudget').includes('zerda-gateway'));
+    for (const off of [{ 'gateway.replicas': 1 }, { 'gateway.podDisruptionBudget.enabled': false }])
+      assert.ok(!(await render(off)).names('PodDisruptionBudget').includes('zerda-gateway'));
+    const least = await gateway(
+      { 'podDisruptionBudget.maxUnavailable': '', 'podDisruptionBudget.minAvailable': '50%' },
+      'PodDisruptionBudget',
+    );
+    assert.equal(least.spec.minAvailable, '50%');
+    assert.equal('maxUnavailable' in least.spec, false);
+    await assert.rejects(gateway({ 'podDisruptionBudget.minAvailable': 1 }), /takes one of/);
+    await assert.rejects(gateway({ 'podDisruptionBudget.maxUnavailable': '' }), /takes one of/);
+  });
+
+  it('goes on serving before it ends, and is not killed meanwhile', async () => {
+    const pod = await podOf({});
+    assert.deepEqual(pod.containers[0].lifecycle, { preStop: { sleep: { seconds: 5 } } });
+    assert.equal(pod.terminationGracePeriodSeconds, 5 + 35 + 10 + 5);
+    const { data } = await gateway(
+      { 'shutdown.drainSeconds': 7, 'shutdown.deadlineSeconds': 3 },
+      'ConfigMap',
+    );
+    assert.deepEqual([data.DRAIN_MS, data.SHUTDOWN_DEADLINE_MS], ['7000', '3000']);
+    assert.equal('lifecycle' in (await containerOf({ 'shutdown.preStopSeconds': 0 })), false);
+    assert.equal((await podOf({ 'shutdown.gracePeriodSeconds': 90 })).terminationGracePeriodSeconds, 90);
+    await assert.rejects(podOf({ 'shutdown.gracePeriodSeconds': 50 }), /must be above .* = 50/);
+  });
+
+  it('is probed on the management port, its life apart from its readiness', async () => {
+    const { startupProbe, livenessProbe, readinessProbe, ports } = await containerOf({
+      'probes.readiness.periodSeconds': 9,
+    });
+    assert.deepEqual(startupProbe.httpGet, { path: '/livez', port: 'management' });
+    assert.deepEqual(livenessProbe.httpGet, { path: '/livez', port: 'management' });
+    assert.deepEqual(readinessProbe.httpGet, { path: '/readyz', port: 'management' });
+    assert.equal(readinessProbe.periodSeconds, 9);
+    assert.deepEqual(
+      ports.map(({ name, containerPort }: Manifest) => [name, containerPort]),
+      [
+        ['http', 8000],
+        ['management', 9090],
+      ],
+    );
+  });
+
+  it('keeps the heap below the limit of memory', async () => {
+    const option = async (values: Record<string, unknown>) =>
+      (await containerOf(values)).env?.find(({ name }: Manifest) => name === 'NODE_OPTIONS')?.value;
+    assert.equal(await option({}), '--max-old-space-size=153');
+    assert.equal(await option({ 'resources.limits.memory': '1Gi' }), '--max-old-space-size=614');
+    assert.equal(await option({ heapPercent: 0 }), undefined);
+    assert.equal(await option({ 'resources.limits.memory': null }), undefined);
+    assert.equal('cpu' in (await containerOf({})).resources.limits, false);
+  });
+
+  it('gets each variable once: text by the ConfigMap, references in the pod, and pods follow a change', async () => {
+    const env = {
+      LOG_LEVEL: 'warn',
+      CALLBACK: 'https://{{ .Release.Name }}.example',
+      NODE_NAME: { valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
+    };
+    const { data } = await gateway({ env }, 'ConfigMap');
+    assert.deepEqual(
+      [data.LOG_LEVEL, data.CALLBACK, data.NODE_NAME],
+      ['warn', 'https://zerda.example', undefined],
+    );
+    const container = await containerOf({ env, envFrom: [{ secretRef: { name: 'more' } }] });
+    assert.deepEqual(container.envFrom, [
+      { configMapRef: { name: 'zerda-gateway' } },
+      { secretRef: { name: 'more' } },
+    ]);
+    assert.deepEqual(
+      container.env.find(({ name }: Manifest) => name === 'NODE_NAME').valueFrom,
+      env.NODE_NAME.valueFrom,
+    );
+    const checksum = async (values: Record<string, unknown>) =>
+      (await gateway(values)).spec.template.metadata.annotations['checksum/configuration'];
+    assert.notEqual(await checksum({ env }), await checksum({}));
+    assert.equal(await checksum({ env }), await checksum({ env }));
+    await assert.rejects(gateway({ env: { PORT: '1' } }), /env\.PORT is set by the chart/);
+    await assert.rejects(gateway({ env: { NUMBER: 1 } }), /NUMBER|env/);
+    await assert.rejects(gateway({ env: { 'no-name': 'x' } }), /no-name|env/);
+  });
+
+  it('is found by Prometheus in one way only', async () => {
+    const annotations = async (values: Record<string, unknown>) =>
+      Object.keys((await gateway(values)).spec.template.metadata.annotations).filter((name) =>
+        name.startsWith('prometheus.io/'),
+      );
+    assert.equal((await annotations({})).length, 3);
+    assert.equal((await annotations({ 'metrics.annotations': false })).length, 0);
+    const monitored = {
+      'metrics.serviceMonitor.enabled': true,
+      'metrics.serviceMonitor.labels': { release: 'kps' },
+    };
+    assert.equal((await annotations(monitored)).length, 0);
+    const rendered = await render({ 'gateway.metrics.serviceMonitor.enabled': true });
+    const { spec, metadata } = await gateway(monitored, 'ServiceMonitor');
+    assert.equal(metadata.labels.release, 'kps');
+    assert.equal(spec.endpoints[0].port, 'management');
+    const matching = rendered.all.filter(
+      ({ kind, metadata: { labels } }) =>
+        kind === 'Service' &&
+        Object.entries(spec.selector.matchLabels).every(([label, value]) => labels[label] === value),
+    );
+    assert.deepEqual(
+      matching.map(({ metadata: { name } }) => name),
+      ['zerda-gateway-headless'],
+    );
+    assert.ok(matching[0].spec.ports.some(({ name }: Manifest) => name === 'management'));
+  });
+
+  it('is led to from outside by Ingress or HTTPRoute, and never to its management port', async () => {
+    const { spec } = await gateway(
+      {
+        'ingress.className': 'traefik',
+        'ingress.hosts': ['a.example', ''],
+        'ingress.tls': [{ secretName: 't', hosts: ['a.example'] }],
+      },
+      'Ingress',
+    );
+    assert.equal(spec.ingressClassName, 'traefik');
+    assert.deepEqual(
+      spec.rules.map(({ host }: Manifest) => host),
+      ['a.example', undefined],
+    );
+    assert.equal(spec.tls[0].secretName, 't');
+    assert.equal('ingressClassName' in (await gateway({}, 'Ingress')).spec, false);
+    const on = {
+      'gateway.ingress.enabled': false,
+      'gateway.httpRoute.enabled': true,
+      'gateway.httpRoute.parentRefs': [{ name: 'edge', namespace: 'edge' }],
+      'gateway.httpRoute.hostnames': ['b.example'],
+      'gateway.httpRoute.timeouts': { request: '15s' },
+    };
+    const routed = await render(on);
+    assert.deepEqual(routed.names('Ingress'), []);
+    const route = routed.get('HTTPRoute', 'zerda-gateway').spec;
+    assert.deepEqual(route.parentRefs, [{ name: 'edge', namespace: 'edge' }]);
+    assert.deepEqual(route.rules[0].backendRefs, [{ name: 'zerda-gateway', port: 8000 }]);
+    assert.deepEqual(route.rules[0].timeouts, { request: '15s' });
+    await assert.rejects(render({ 'gateway.httpRoute.enabled': true }), /needs httpRoute\.parentRefs/);
+
+    const everywhere = await render({
+      'user-service.ingress.enabled': true,
+      'order-service.ingress.enabled': true,
+    });
+    assert.equal(everywhere.names('Ingress').length, 3);
+    for (const object of everywhere.all.filter(({ kind }) => kind === 'Ingress'))
+      assert.equal(object.spec.rules[0].http.paths[0].backend.service.port.name, 'http');
+  });
+
+  it('spreads its pods, each constraint by its own labels unless it has some', async () => {
+    const given = {
+      maxSkew: 2,
+      topologyKey: 'k',
+      whenUnsatisfiable: 'DoNotSchedule',
+      labelSelector: { matchLabels: { a: 'b' } },
+    };
+    const [standard] = (await podOf({})).topologySpreadConstraints;
+    assert.deepEqual(standard.labelSelector.matchLabels, (await gateway({})).spec.selector.matchLabels);
+    assert.deepEqual(standard.matchLabelKeys, ['pod-template-hash']);
+    assert.deepEqual((await podOf({ topologySpreadConstraints: [given] })).topologySpreadConstraints, [
+      given,
+    ]);
+    assert.equal('topologySpreadConstraints' in (await podOf({ topologySpreadConstraints: [] })), false);
+  });
+
+  it('passes on what pods can be given', async () => {
+    const values = {
+      podLabels: { tier: 'edge' },
+      podAnnotations: { note: 'x' },
+      nodeSelector: { disk: 'ssd' },
+      tolerations: [{ key: 'spot' }],
+      affinity: { podAffinity: {} },
+      priorityClassName: 'high',
+      runtimeClassName: 'gvisor',
+      extraVolumes: [{ name: 'more', emptyDir: {} }],
+      extraVolumeMounts: [{ name: 'more', mountPath: '/more' }],
+      extraInitContainers: [{ name: 'first', image: 'x:1' }],
+      extraContainers: [{ name: 'beside', image: 'x:1' }],
+      nodeArgs: ['--watch'],
+      entrypoint: 'src/main.ts',
+      'rollout.maxSurge': '25%',
+      'serviceAccount.name': 'own',
+      'service.trafficDistribution': 'PreferClose',
+    };
+    const { spec } = await gateway(values);
+    const { metadata, spec: pod } = spec.template;
+    assert.equal(metadata.labels.tier, 'edge');
+    assert.equal(metadata.annotations.note, 'x');
+    assert.equal(spec.strategy.rollingUpdate.maxSurge, '25%');
+    for (const name of [
+      'nodeSelector',
+      'tolerations',
+      'affinity',
+      'priorityClassName',
+      'runtimeClassName',
+    ] as const)
+      assert.deepEqual(pod[name], values[name]);
+    assert.deepEqual(pod.volumes.at(-1), values.extraVolumes[0]);
+    assert.deepEqual(pod.containers[0].volumeMounts.at(-1), values.extraVolumeMounts[0]);
+    assert.deepEqual(pod.containers[0].args, ['--watch', 'src/main.ts']);
+    assert.equal(pod.containers[1].name, 'beside');
+    assert.equal(pod.initContainers[0].name, 'first');
+    assert.equal(pod.serviceAccountName, 'own');
+    assert.equal((await gateway(values, 'Service')).spec.trafficDistribution, 'PreferClose');
+    const borrowed = await podOf({ 'serviceAccount.create': false });
+    assert.equal(borrowed.serviceAccountName, 'default');
+  });
+
+  it('refuses a value that it does not know, naming the service', async () => {
+    await assert.rejects(render({ 'user-service.replica': 3 }), /user-service[\s\S]*replica/);
+    await assert.rejects(render({ 'gateway.shutdown.drain': 3 }), /drain/);
+    await assert.rejects(render({ gatway: {} }), /gatway/);
+  });
+});

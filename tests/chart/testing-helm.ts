@@ -1,0 +1,81 @@
+import { describe, it } from 'node:test';
+import { parseAllDocuments } from 'yaml';
+import { findHelm, type RenderOptions, render } from '../../scripts/lib/chart.ts';
+
+/** An object of Kubernetes, as rendered. */
+// The tests look into objects whose shape is what they check.
+// biome-ignore lint/suspicious/noExplicitAny: see above
+export type Manifest = any;
+
+/** What the chart makes of some values. */
+export interface Rendered {
+  readonly all: readonly Manifest[];
+  /** The one object of that kind and name. @throws when there is none */
+  get(kind: string, name: string): Manifest;
+  /** Names of the objects of that kind. */
+  names(kind: string): string[];
+}
+
+export interface Helm {
+  /** Renders the chart with `--set-json` for each of `values`. @throws Error with what Helm said */
+  render(values?: Readonly<Record<string, unknown>>, options?: RenderOptions): Promise<Rendered>;
+  /** Path of the command. */
+  readonly command: string;
+}
+
+/**
+ * A suite that needs Helm: without it on the PATH it is one skipped test that says so, and with REQUIRE_HELM=1 a failure.
+ * HELM names another command, such as one of Helm 3.
+ */
+export async function describeWithHelm(title: string, suite: (helm: Helm) => void): Promise<void> {
+  const command = await findHelm();
+  if (command !== undefined) {
+    describe(title, () =>
+      suite({ command, render: (values, options) => renderWith(command, values, options) }),
+    );
+  } else if (process.env.REQUIRE_HELM === '1') {
+    it(title, () => {
+      throw new Error('REQUIRE_HELM=1, but helm is not on the PATH');
+    });
+  } else {
+    it(`${title}: skipped, helm is not on the PATH`, { skip: true }, () => undefined);
+  }
+}
+
+async function renderWith(
+  command: string,
+  values: Readonly<Record<string, unknown>> = {},
+  options: RenderOptions = {},
+): Promise<Rendered> {
+  const set = Object.entries(values).flatMap(([path, value]) => [
+    '--set-json',
+    `${path}=${JSON.stringify(value)}`,
+  ]);
+  const text = await render(command, { ...options, args: [...(options.args ?? []), ...set] }).catch(
+    (error: { stderr?: string }) => {
+      throw new Error(error.stderr ?? String(error));
+    },
+  );
+  const all: Manifest[] = parseAllDocuments(text)
+    .map((document) => document.toJSON() as Manifest)
+    .filter((object) => object !== null);
+  return {
+    all,
+    get(kind, name) {
+      const found = all.find((object) => object.kind === kind && object.metadata.name === name);
+      if (found === undefined) throw new Error(`no ${kind} ${name} among: ${names(kind).join(', ')}`);
+      return found;
+    },
+    names,
+  };
+
+  function names(kind: string): string[] {
+    return all.filter((object) => object.kind === kind).map((object) => object.metadata.name as string);
+  }
+}
+
+/** Pods that a manifest makes: its own spec, or that of its template; undefined for what makes none. */
+export function podSpecOf(manifest: Manifest): Manifest | undefined {
+  if (manifest.kind === 'Pod') return manifest.spec;
+  return manifest.spec?.template?.spec;
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { forwardPort } from '../../scripts/lib/cluster.ts';
+import { root } from '../../scripts/lib/services.ts';
+import { eventually } from '../system/lib/eventually.ts';
+import { type Call, call } from '../system/lib/http.ts';
+import { readInstallation } from './lib/installation.ts';
+
+const run = promisify(execFile);
+const { namespace, release } = readInstallation();
+
+describe('backup and restore, by the commands of the README', () => {
+  let backup: string;
+  let restore: string;
+
+  before(async () => {
+    const text = await readFile(join(root, 'README.md'), 'utf8');
+    const section = text.split('\n### ').find((part) => part.startsWith('Backup and restore\n')) ?? '';
+    const blocks = [...section.matchAll(/```bash\n([\s\S]*?)```/g)].map(([, block = '']) =>
+      block.replaceAll('--namespace zerda ', `--namespace ${namespace} `),
+    );
+    [backup = '', restore = ''] = blocks;
+    assert.match(backup, /pg_dump/);
+    assert.match(restore, /pg_restore/);
+  });
+
+  it('bring back what was there, and nothing that came after', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'zerda-backup-'));
+    const forward = await forwardPort(namespace, `${release}-gateway`, { local: 0, remote: 8000 });
+    t.after(async () => {
+      await forward.stop();
+      await rm(folder, { recursive: true, force: true });
+    });
+    const shell = (commands: string) => run('bash', ['-euc', commands], { cwd: folder });
+    const api = (path: string, options?: Call) => call(`${forward.url}/api/${path}`, options);
+    const create = async (name: string) => {
+      const email = `${name.toLowerCase()}-${Date.now()}@example.com`;
+      const { status, body, text } = await api('users', { method: 'POST', json: { name, email } });
+      assert.equal(status, 201, text);
+      return body.data.id as number;
+    };
+    const place = async (user_id: number) => {
+      const order = { user_id, product: 'Kept', quantity: 1, total: 5 };
+      const { status, body, text } = await api('orders', { method: 'POST', json: order });
+      assert.equal(status, 201, text);
+      return body.data.id as number;
+    };
+
+    const kept = await create('Kept');
+    const order = await place(kept);
+    const dashboard = (await api('dashboard')).body.data;
+    await shell(backup);
+    const later = await create('Later');
+    await api(`users/${kept}`, { method: 'PUT', json: { name: 'Changed' } });
+    await place(later);
+
+    await shell(restore);
+    // The gateway looks for the new pods by itself.
+    const profile = await eventually(async () => {
+      const { status, body } = await api(`users/${kept}/profile`);
+      assert.equal(status, 200);
+      assert.equal(body.degraded, undefined);
+      return body.data;
+    }, 60_000);
+    assert.equal(profile.user.name, 'Kept');
+    assert.deepEqual(
+      profile.orders.map(({ id }: { id: number }) => id),
+      [order],
+    );
+    assert.equal((await api(`users/${later}`)).status, 404);
+    assert.deepEqual((await api('dashboard')).body.data, dashboard);
+  });
+});

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { forwardPort } from '../../scripts/lib/cluster.ts';
+import { services } from '../../scripts/lib/services.ts';
+import { eventually } from '../system/lib/eventually.ts';
+import { type Call, call } from '../system/lib/http.ts';
+import { readInstallation } from './lib/installation.ts';
+import { get, type Manifest, runPod } from './lib/kubectl.ts';
+import { imageOf, nodePod } from './lib/probe.ts';
+
+const run = promisify(execFile);
+const { namespace, release } = readInstallation();
+
+/** What a program finds that runs in the place of a service. */
+const look = `
+  import { access, readdir, writeFile } from 'node:fs/promises';
+  const failure = (attempt) => attempt.then(() => 'done', (error) => error.code);
+  const [root, app, tmp, shell, pglite] = await Promise.all([
+    failure(writeFile('/written', '')),
+    failure(writeFile('/app/bin/main.mjs', '')),
+    failure(writeFile('/tmp/written', '')),
+    failure(Promise.any(['/bin/sh', '/busybox/sh', '/bin/bash'].map((file) => access(file)))
+      .catch(({ errors: [error] }) => Promise.reject(error))),
+    failure(import('/app/node_modules/@electric-sql/pglite/dist/index.js')),
+  ]);
+  const files = (await readdir('/app')).sort();
+  console.log(JSON.stringify({ uid: process.getuid(), gid: process.getgid(), root, app, tmp, shell, pglite, files }));`;
+
+describe('the pods', () => {
+  for (const { name, hasDatabase } of services) {
+    it(`of ${name} run as nobody in particular, on a root that is read-only, without a shell or an embedded database`, async () => {
+      const { spec } = (await get(namespace, 'deployment', `${release}-${name}`)).spec.template;
+      const pod = await nodePod(spec.containers[0].image, look, { namespace });
+      // Everything of the service's own pod but what it runs and is asked.
+      pod.spec.securityContext = spec.securityContext;
+      const { securityContext, volumeMounts } = spec.containers[0];
+      Object.assign(pod.spec.containers[0], { securityContext, volumeMounts });
+      pod.spec.volumes = spec.volumes;
+      const found = JSON.parse(await runPod(pod));
+      assert.deepEqual([found.uid, found.gid], [65532, 65532]);
+      assert.deepEqual([found.root, found.app, found.tmp], ['EROFS', 'EROFS', 'done']);
+      assert.deepEqual([found.shell, found.pglite], ['ENOENT', 'ERR_MODULE_NOT_FOUND']);
+      assert.deepEqual(found.files, ['bin', ...(hasDatabase ? ['migrations'] : ['routes.yaml'])]);
+    });
+  }
+
+  it('are all ready, were never started again, and hold no token', async () => {
+    const { items } = await get(namespace, 'pods', '--selector', `app.kubernetes.io/instance=${release}`);
+    assert.equal(items.length, 8);
+    for (const { metadata, spec, status } of items) {
+      assert.equal(spec.automountServiceAccountToken, false, metadata.name);
+      const ready = status.conditions.find(({ type }: Manifest) => type === 'Ready');
+      assert.equal(ready.status, 'True', metadata.name);
+      for (const { restartCount } of [...(status.initContainerStatuses ?? []), ...status.containerStatuses])
+        assert.equal(restartCount, 0, metadata.name);
+    }
+  });
+
+  it('of the gateway find the others by DNS names of Kubernetes, each the addresses of all its pods', async () => {
+    const { data } = await get(namespace, 'configmap', `${release}-gateway`);
+    const image = await imageOf(namespace, `${release}-gateway`);
+    for (const [variable, service] of Object.entries({
+      USER_SERVICE_URL: 'user-service',
+      ORDER_SERVICE_URL: 'order-service',
+    })) {
+      const { hostname } = new URL(data[variable]);
+      assert.equal(hostname, `${release}-${service}-headless`);
+      const program = `
+        import { lookup } from 'node:dns/promises';
+        const found = await lookup(${JSON.stringify(hostname)}, { all: true });
+        console.log(JSON.stringify(found.map(({ address }) => address).sort()));`;
+      const gateway = { 'app.kubernetes.io/name': 'gateway', 'app.kubernetes.io/instance': release };
+      const labels = { ...gateway, 'app.kubernetes.io/component': 'service' };
+      const addresses = JSON.parse(await runPod(await nodePod(image, program, { namespace, labels })));
+      const { items } = await get(
+        namespace,
+        ...['pods', '--selector', `app.kubernetes.io/name=${service},app.kubernetes.io/component=service`],
+      );
+      assert.deepEqual(addresses, items.map(({ status }: Manifest) => status.podIP).sort());
+    }
+  });
+
+  it('pass events on: the open orders of a user who is deleted are cancelled', async (t) => {
+    const forward = await forwardPort(namespace, `${release}-gateway`, { local: 0, remote: 8000 });
+    t.after(() => forward.stop());
+    const api = (path: string, options?: Call) => call(`${forward.url}/api/${path}`, options);
+    const person = { name: 'Eve Moss', email: `eve-${Date.now()}@example.com` };
+    const user = (await api('users', { method: 'POST', json: person })).body.data;
+    const order = { user_id: user.id, product: 'Lamp', quantity: 1, total: 12 };
+    const placed = await api('orders', { method: 'POST', json: order });
+    assert.equal(placed.status, 201, placed.text);
+    assert.equal((await api(`users/${user.id}`, { method: 'DELETE' })).status, 200);
+    await eventually(async () => {
+      const { status } = (await api(`orders/${placed.body.data.id}`)).body.data;
+      assert.equal(status, 'cancelled');
+    });
+  });
+
+  it('pass helm test', async () => {
+    const { stdout } = await run('helm', ['test', release, '--namespace', namespace, '--logs']);
+    assert.match(stdout, /Phase:\s+Succeeded/);
+    assert.match(stdout, /GET \/api\/users\/\d+\/profile: 200/);
+  });
+});
