@@ -448,6 +448,7 @@ describe('forwarding', () => {
       assert.equal((old.error as NodeJS.ErrnoException | undefined)?.code, 'ECONNRESET');
     }
     assert.equal(lines.filter(({ msg }) => msg === 'answer broke off').length, 4);
+    assert.equal(gateway.upstreams.users.inFlight, 0);
     assert.ok(
       lines.every(({ msg, correlation_id }) => msg !== 'answer broke off' || correlation_id !== undefined),
     );
@@ -533,7 +534,13 @@ describe('forwarding', () => {
 
   it('ends every call of a client that goes away with several requests under way on one connection', async (context) => {
     const { logger, lines } = recordingLogger();
-    const gateway = await startGateway(context, { logger, users: () => undefined });
+    const gateway = await startGateway(context, {
+      logger,
+      users: () => undefined,
+      upstreamTimeoutMs: 60_000,
+    });
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const timersBefore = timers();
     const socket = connect(gateway.port, '127.0.0.1');
     socket.write('GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(12));
     await until(() => gateway.users.requests.length === 12, 'the calls');
@@ -541,6 +548,7 @@ describe('forwarding', () => {
     await until(() => gateway.users.requests.every((request) => request.socket.destroyed), 'their end');
     await until(() => gateway.upstreams.users.inFlight === 0, 'room for more');
     await until(() => lines.filter(({ status }) => status === 499).length === 12, 'a line for each');
+    assert.ok(timers() <= timersBefore, `${timers()} timers`);
     assert.match((await gateway.metrics.render()).body, /http_server_active_requests 0/);
   });
 

@@ -185,6 +185,7 @@ describe('times', () => {
 
   it('cuts an answer that stops coming', async (context) => {
     const gateway = await startGateway(context, {
+      upstreamTimeoutMs: 60_000,
       table: tableWith({ idle_timeout_ms: 100 }),
       users: (_incoming, response) => void response.write('some, '),
     });
@@ -193,7 +194,7 @@ describe('times', () => {
 
   it('gives up on a service that takes no more of a body', async (context) => {
     const gateway = await startGateway(context, {
-      table: tableWith({ body_limit_bytes: 2 ** 31, timeout_ms: 100, idle_timeout_ms: 100 }),
+      table: tableWith({ body_limit_bytes: 2 ** 31, idle_timeout_ms: 300 }),
       users: () => undefined,
     });
     const answer = await answerWhileSending(post(gateway.url, { 'content-length': String(2 ** 30) }));

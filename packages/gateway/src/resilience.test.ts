@@ -338,7 +338,7 @@ describe('clients that go away', () => {
             return running === 0 && queued === 0 && addresses.every(({ inFlight }) => inFlight === 0);
           }, 'the end of all requests to the service');
         }),
-        { numRuns: 15 },
+        { numRuns: 15, endOnFailure: true },
       );
       let text = '';
       const read = async (): Promise<boolean> => {

@@ -34,7 +34,8 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     statement_timeout: options.statementTimeoutMs,
   });
   const guard = createNestingGuard();
-  pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection broke'));
+  // The error has the whole connection in it, with the key that cancels its queries.
+  pool.on('error', ({ message }) => logger.warn({ reason: message }, 'an idle database connection broke'));
   // One that is in use tells its user by the next query; without a listener the event would end the process.
   pool.on('connect', (client) => client.on('error', () => undefined));
 

@@ -27,7 +27,7 @@ aggregates:
     describeTable(table, { urls, timeoutMs: 5000 }),
     `
 Upstreams
-  billing       http://billing:80  at most 7 in flight     health /healthz
+  billing       http://billing:80  at most 7 in flight  health /healthz
   user-service  http://users:80
 
 Routes
