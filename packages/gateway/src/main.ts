@@ -1,10 +1,8 @@
 import { loadConfig } from '@zerda/chassis/config/load-config';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
-import { createLifecycle } from '@zerda/chassis/lifecycle/lifecycle';
-import { endOnSignals, runService } from '@zerda/chassis/lifecycle/run-service';
-import { createLogger } from '@zerda/chassis/logging/logger';
-import { createMetrics } from '@zerda/chassis/metrics/metrics';
+import { openProcess } from '@zerda/chassis/lifecycle/open-process';
+import { runService } from '@zerda/chassis/lifecycle/run-service';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
 import { gatewayVariables, standardRoutesFile, upstreamUrlVariables } from './config.ts';
@@ -14,18 +12,13 @@ import { createUpstreams } from './upstreams.ts';
 const service = 'gateway';
 
 await runService(service, async () => {
-  const config = loadConfig(gatewayVariables, process.env);
+  const { config, logger, metrics, lifecycle } = openProcess({
+    ...{ service, version: packageJson.version },
+    variables: gatewayVariables,
+  });
   const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
   const table = await readTable(config.ROUTES_FILE ?? standardRoutesFile);
   const urls = loadConfig(upstreamUrlVariables(table), process.env);
-  const logger = createLogger({ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT });
-  const metrics = createMetrics({ service, version: packageJson.version });
-  const lifecycle = createLifecycle({
-    logger,
-    drainMs: config.DRAIN_MS,
-    deadlineMs: config.SHUTDOWN_DEADLINE_MS,
-  });
-  endOnSignals({ lifecycle, logger });
 
   const management = createManagementApp({ lifecycle, metrics });
   await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });

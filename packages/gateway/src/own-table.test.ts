@@ -25,6 +25,7 @@ upstreams:
 routes:
   - { path: '/bills/*', methods: [GET], upstream: billing }
   - { path: /bills, methods: [POST], upstream: billing }
+  - { path: '/{page}', methods: [GET], upstream: billing }
 aggregates:
   - path: /overview/{id}
     parts:
@@ -63,6 +64,11 @@ aggregates:
     degraded: [{ part: 'orders', reason: 'timeout' }],
   });
   assert.equal(overview.headers['cache-control'], 'no-store');
+  const ordersMs = Number(gateway.orders.requests[0]?.headers['x-request-timeout-ms']);
+  assert.ok(ordersMs > 0 && ordersMs <= 50, `${ordersMs} ms`);
+
+  assert.equal(JSON.parse((await ask(`${gateway.url}/welcome`)).text).path, '/welcome');
+  assert.match((await ask(`${gateway.url}/docs`)).text, /<title>/, 'what the gateway answers stays its own');
 
   const { services, circuits } = JSON.parse((await ask(`${gateway.url}/api/health`)).text).data;
   assert.deepEqual(services.billing, { service: 'billing', status: 'healthy' });

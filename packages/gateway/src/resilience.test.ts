@@ -147,6 +147,21 @@ describe('retries', () => {
     assert.deepEqual(ended, []);
   });
 
+  it('are not made for a client that has gone meanwhile', async (context) => {
+    const gateway = await startGateway(context, { circuit: patientCircuit });
+    await earnRetries(gateway.url, 1);
+    gateway.users.behaviour = (incoming) => void incoming.socket.destroy();
+    const before = gateway.users.requests.length;
+    // Half a second before the second call.
+    context.mock.method(Math, 'random', () => 20);
+    const outgoing = request(`${gateway.url}/api/users/1`, { agent: false }).on('error', () => undefined);
+    outgoing.end();
+    while ((await retriesOf(gateway)) === 0) await wait(2);
+    outgoing.destroy();
+    await until(() => gateway.upstreams.users.inFlight === 0, 'the end of the call');
+    assert.equal(gateway.users.requests.length, before + 1);
+  });
+
   it('stay a tenth of the traffic when everything fails', async (context) => {
     const gateway = await startGateway(context, {
       circuit: { volume: 100_000 },

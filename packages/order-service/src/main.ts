@@ -1,15 +1,12 @@
 import { upstreamSettings } from '@zerda/chassis/config/common-variables';
-import { loadConfig } from '@zerda/chassis/config/load-config';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
 import { openServiceEvents, openServiceSink } from '@zerda/chassis/events/service-events';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
 import { createUpstream } from '@zerda/chassis/http-client/upstream';
 import { startKeyCleaner } from '@zerda/chassis/idempotency/clean-keys';
-import { createLifecycle } from '@zerda/chassis/lifecycle/lifecycle';
-import { endOnSignals, readCommand, runService } from '@zerda/chassis/lifecycle/run-service';
-import { createLogger } from '@zerda/chassis/logging/logger';
-import { createMetrics } from '@zerda/chassis/metrics/metrics';
+import { openProcess } from '@zerda/chassis/lifecycle/open-process';
+import { readCommand, runService } from '@zerda/chassis/lifecycle/run-service';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
 import { orderServiceVariables } from './config.ts';
@@ -24,24 +21,17 @@ const service = 'order-service';
 await runService(service, async () => {
   const words = process.argv.slice(2);
   const command = readCommand(words);
-  const config = loadConfig(orderServiceVariables, process.env);
+  const basics = openProcess({
+    ...{ service, version: packageJson.version },
+    variables: orderServiceVariables,
+    quiet: command === 'events',
+  });
+  const { config, logger, metrics, lifecycle } = basics;
   const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
-  const logger = createLogger({
-    ...{ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT },
-    // Standard output belongs to what the command says.
-    ...(command === 'events' && { level: 'error', destination: process.stderr }),
-  });
-  const metrics = createMetrics({ service, version: packageJson.version });
-  const lifecycle = createLifecycle({
-    logger,
-    drainMs: config.DRAIN_MS,
-    deadlineMs: config.SHUTDOWN_DEADLINE_MS,
-  });
-  endOnSignals({ lifecycle, logger });
 
   const openDatabase = () =>
     openServiceDatabase({
-      ...{ service, config, logger, lifecycle, metrics },
+      ...basics,
       migrate: command === 'migrate' || config.MIGRATE_ON_START,
       migrations: new URL('../migrations/', import.meta.url),
       demoData: loadDemoOrders,
@@ -76,7 +66,8 @@ await runService(service, async () => {
   startKeyCleaner({ database, lifecycle, logger });
 
   const events = await openServiceEvents({
-    ...{ service, config, database, logger, lifecycle, metrics, sink },
+    ...basics,
+    ...{ database, sink },
     subscriptions: userSubscriptions,
   });
   const app = createApp({

@@ -1,14 +1,11 @@
-import { loadConfig } from '@zerda/chassis/config/load-config';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
 import { runEventsCommand } from '@zerda/chassis/events/events-command';
 import { openServiceEvents } from '@zerda/chassis/events/service-events';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
 import { startKeyCleaner } from '@zerda/chassis/idempotency/clean-keys';
-import { createLifecycle } from '@zerda/chassis/lifecycle/lifecycle';
-import { endOnSignals, readCommand, runService } from '@zerda/chassis/lifecycle/run-service';
-import { createLogger } from '@zerda/chassis/logging/logger';
-import { createMetrics } from '@zerda/chassis/metrics/metrics';
+import { openProcess } from '@zerda/chassis/lifecycle/open-process';
+import { readCommand, runService } from '@zerda/chassis/lifecycle/run-service';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
 import { userServiceVariables } from './config.ts';
@@ -20,24 +17,17 @@ const service = 'user-service';
 await runService(service, async () => {
   const words = process.argv.slice(2);
   const command = readCommand(words);
-  const config = loadConfig(userServiceVariables, process.env);
+  const basics = openProcess({
+    ...{ service, version: packageJson.version },
+    variables: userServiceVariables,
+    quiet: command === 'events',
+  });
+  const { config, logger, metrics, lifecycle } = basics;
   const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
-  const logger = createLogger({
-    ...{ service, level: config.LOG_LEVEL, format: config.LOG_FORMAT },
-    // Standard output belongs to what the command says.
-    ...(command === 'events' && { level: 'error', destination: process.stderr }),
-  });
-  const metrics = createMetrics({ service, version: packageJson.version });
-  const lifecycle = createLifecycle({
-    logger,
-    drainMs: config.DRAIN_MS,
-    deadlineMs: config.SHUTDOWN_DEADLINE_MS,
-  });
-  endOnSignals({ lifecycle, logger });
 
   const openDatabase = () =>
     openServiceDatabase({
-      ...{ service, config, logger, lifecycle, metrics },
+      ...basics,
       migrate: command === 'migrate' || config.MIGRATE_ON_START,
       migrations: new URL('../migrations/', import.meta.url),
       demoData: loadDemoUsers,
@@ -63,7 +53,7 @@ await runService(service, async () => {
   const database = await openDatabase();
   startKeyCleaner({ database, lifecycle, logger });
 
-  const events = await openServiceEvents({ service, config, database, logger, lifecycle, metrics });
+  const events = await openServiceEvents({ ...basics, database });
   const users = createUserStore(events);
   const app = createApp({ users, logger, metrics, requestTimeoutMs: config.REQUEST_TIMEOUT_MS });
   await listen(app, { name: 'API', host, port, lifecycle, logger });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
+import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { parseTable } from '../routes/read-table.ts';
 import { ask, jsonByPath, sendJson, startGateway, until } from '../testing.ts';
@@ -62,6 +63,16 @@ async function statusOf(port: number, path: string): Promise<number | undefined>
     IncomingMessage,
   ];
   return incoming.resume().statusCode;
+}
+
+/** Keeps one call in flight until the function it returns is called. */
+async function holdCall(upstream: Upstream): Promise<() => void> {
+  let end = (): void => undefined;
+  await upstream.call(async (attempt) => {
+    end = attempt.hold();
+    return { status: 200, problem: undefined };
+  });
+  return end;
 }
 
 const whole = { users: jsonByPath(userBodies), orders: jsonByPath(orderBodies) };
@@ -301,12 +312,15 @@ describe('GET /api/health', () => {
 
   it('shows what each service says of itself', async (context) => {
     const gateway = await startGateway(context, whole);
+    const end = await holdCall(gateway.upstreams.orders);
     const answer = await ask(`${gateway.url}/api/health`);
+    end();
     const { circuits, ...data } = schema.parse(JSON.parse(answer.text)).data;
     assert.deepEqual(
       [circuits.user_service.state, circuits.user_service.successes, circuits.order_service.failures],
       ['closed', 1, 0],
     );
+    assert.deepEqual([circuits.user_service.in_flight, circuits.order_service.in_flight], [0, 1]);
     assert.deepEqual(data, {
       gateway: 'healthy',
       services: {
