@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { describe, it } from 'node:test';
 import { recordingLogger } from '@zerda/chassis/testing';
+import { parseTable } from './routes/read-table.ts';
 import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
 
 async function readAll(incoming: IncomingMessage): Promise<string> {
@@ -452,6 +453,41 @@ describe('forwarding', () => {
     assert.ok(
       lines.every(({ msg, correlation_id }) => msg !== 'answer broke off' || correlation_id !== undefined),
     );
+  });
+
+  it('takes no answer that can be read in two ways, and nothing that comes after one', async (context) => {
+    let bytes = '';
+    const service = createTcpServer((socket) => {
+      socket.on('error', () => undefined).on('data', () => socket.write(bytes, 'latin1'));
+    });
+    await once(service.listen(0, '127.0.0.1'), 'listening');
+    context.after(() => service.close());
+    const table = parseTable(
+      '{ upstreams: { raw: {} }, routes: [{ path: /x, methods: [GET], upstream: raw }] }',
+      'table',
+    );
+    const { port } = service.address() as AddressInfo;
+    const gateway = await startGateway(context, {
+      table,
+      others: { raw: `http://127.0.0.1:${port}` },
+      circuit: { volume: 1000 },
+    });
+    const whole = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n';
+    for (const [answer, status] of [
+      ['HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!', 502],
+      ['HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 502],
+      ['HTTP/1.1 200 OK\r\nX-Folded: one\r\n two\r\nContent-Length: 0\r\n\r\n', 502],
+      ['HTTP/1.1 200 OK\nContent-Length: 0\n\n', 502],
+      ['HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n', 502],
+      ['HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil', 204],
+      [`HTTP/1.1 204 No Content\r\n\r\n${whole}evil`, 204],
+      [`${whole}good${whole}evil`, 200],
+    ] as const) {
+      bytes = answer;
+      assert.equal((await ask(`${gateway.url}/x`)).status, status, answer);
+      bytes = `${whole}next`;
+      assert.equal((await ask(`${gateway.url}/x`)).text, 'next', answer);
+    }
   });
 
   it('gives the client an early answer whole, and sends the service no more of the body', async (context) => {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { StartupError } from '@zerda/chassis/startup-error';
 import { parseTable, readTable } from './read-table.ts';
 import { resolveRoutes } from './route.ts';
+import { routeTableSchema } from './table.ts';
 
 /** The lines of the error that a table is refused with. */
 function errorsOf(text: string): string[] {
@@ -101,6 +102,22 @@ aggregates:
       readTable('/nowhere/routes.yaml'),
       (error) => error instanceof StartupError && error.exitCode === 78 && /ROUTES_FILE/.test(error.message),
     );
+  });
+});
+
+describe('the schema of the table', () => {
+  it('says of every key what it means', () => {
+    const undescribed: string[] = [];
+    const visit = (node: unknown, at: string): void => {
+      if (typeof node !== 'object' || node === null) return;
+      const { properties } = node as { properties?: Record<string, { description?: string }> };
+      for (const [key, { description }] of Object.entries(properties ?? {})) {
+        if (!description) undescribed.push(`${at}.${key}`);
+      }
+      for (const [key, below] of Object.entries(node)) visit(below, `${at}.${key}`);
+    };
+    visit(routeTableSchema(), '');
+    assert.deepEqual(undescribed, []);
   });
 });
 
