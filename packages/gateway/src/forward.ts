@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
+import { hasBody } from '@zerda/chassis/http/has-body';
 import {
   CallerGoneError,
   type UpstreamAnswer,
@@ -14,7 +15,7 @@ import type { Dispatcher } from 'undici';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
 import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
-import { createRequestBody, hasBody, type RequestBody } from './request-body.ts';
+import { createRequestBody, type RequestBody } from './request-body.ts';
 import type { Route } from './routes/route.ts';
 
 export interface Forwarding {

@@ -36,11 +36,6 @@ export interface RequestBody {
 /** Bytes that are kept at most. */
 const keptBytes = 64 * 1024;
 
-/** RFC 9112, section 6.3: a request has a body exactly when one of these says so. */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
-
 /** @throws Failure when the request says itself that its body is larger than it may be, or coded in an unknown way */
 export function createRequestBody(options: RequestBodyOptions): RequestBody {
   const { request, response, limitBytes, idleTimeoutMs } = options;

@@ -140,9 +140,14 @@ async function readBody(
 }
 
 function settle(response: AxiosResponse): AxiosResponse {
+  if (response.config.validateStatus?.(response.status) ?? true) return response;
+  throw statusError(response);
+}
+
+/** What axios throws for an answer whose status is not accepted. */
+export function statusError(response: AxiosResponse): AxiosError {
   const { status, config } = response;
-  if (config.validateStatus?.(status) ?? true) return response;
   const code = status >= 400 && status < 500 ? AxiosError.ERR_BAD_REQUEST : AxiosError.ERR_BAD_RESPONSE;
   const internal = config as InternalAxiosRequestConfig;
-  throw new AxiosError(`Request failed with status code ${status}`, code, internal, undefined, response);
+  return new AxiosError(`Request failed with status code ${status}`, code, internal, undefined, response);
 }

@@ -20,7 +20,7 @@ import {
 } from './call-outcome.ts';
 import { type CircuitBreaker, type CircuitBreakerSettings, createCircuitBreaker } from './circuit-breaker.ts';
 import { createRetryBudget } from './retry-budget.ts';
-import { createUndiciAdapter } from './undici-adapter.ts';
+import { createUndiciAdapter, statusError } from './undici-adapter.ts';
 
 export interface UpstreamOptions {
   /** Name of the service in metrics, logs and errors. */
@@ -295,10 +295,4 @@ function isTimeout(error: unknown): boolean {
 function problemOf(response: AxiosResponse): string | undefined {
   const value: unknown = response.headers[headerNames.problem];
   return typeof value === 'string' ? value : undefined;
-}
-
-function statusError(response: AxiosResponse): AxiosError {
-  const { status, config } = response;
-  const code = status >= 400 && status < 500 ? AxiosError.ERR_BAD_REQUEST : AxiosError.ERR_BAD_RESPONSE;
-  return new AxiosError(`Request failed with status code ${status}`, code, config, undefined, response);
 }

@@ -8,8 +8,10 @@ import { Failure } from '../failure.ts';
 import type { KeyedRequest } from '../idempotency/idempotency.ts';
 import { currentContext } from '../request-context.ts';
 import { entityTag, type IfMatch, isNotModified, parseIfMatch } from './entity-tag.ts';
+import { hasBody } from './has-body.ts';
 import { methodNotAllowed } from './problem-response.ts';
 import { setRoute } from './request-observer.ts';
+import { routerPath } from './route-path.ts';
 
 /** What a handler gets: the request's parts as the operation's schemas read them. */
 export type Input<Op extends Operation> = InputOf<Op> & {
@@ -51,7 +53,7 @@ const parseJson = express.json({ limit: bodyLimit, strict: false, type: 'applica
 export function createApiRouter<Ops extends Operations>(operations: Ops, handlers: Handlers<Ops>): Router {
   const router = Router({ caseSensitive: true, strict: true });
   for (const [path, names] of byPath(operations)) {
-    const route = router.route(expressPath(path));
+    const route = router.route(routerPath(path));
     route.all((_request, response, next) => {
       setRoute(response, path);
       next();
@@ -85,10 +87,6 @@ function literalLength(path: string): number {
   return placeholder === -1 ? Number.POSITIVE_INFINITY : placeholder;
 }
 
-function expressPath(path: string): string {
-  return path.replaceAll(/\{(\w+)\}/g, ':$1');
-}
-
 function bodyParsers(operation: Operation): RequestHandler[] {
   return operation.body === undefined ? [] : [requireJson, parseJson];
 }
@@ -99,11 +97,6 @@ const requireJson: RequestHandler = (request, _response, next) => {
   if (!request.is('application/json')) throw new Failure('unsupported-media-type');
   next();
 };
-
-/** RFC 9112, section 6: a request has a body when one of these two headers says so. */
-function hasBody({ headers }: Request): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
 
 function handle(
   operation: Operation,

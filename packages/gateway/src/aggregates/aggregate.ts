@@ -1,6 +1,7 @@
 import { Failure } from '@zerda/chassis/failure';
 import { methodNotAllowed } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
+import { routerPath } from '@zerda/chassis/http/route-path';
 import { success } from '@zerda/chassis/http/success';
 import { currentContext } from '@zerda/chassis/request-context';
 import { Router } from 'express';
@@ -16,7 +17,7 @@ export function createAggregateRouter(aggregates: readonly TableAggregate[], ups
   for (const aggregate of aggregates) {
     const answer = createAggregate(aggregate, upstreams);
     router
-      .route(aggregate.path.replaceAll(/\{(\w+)\}/g, ':$1'))
+      .route(routerPath(aggregate.path))
       .all((_request, response, next) => {
         setRoute(response, aggregate.path);
         next();

@@ -1,3 +1,4 @@
+import { routerPath } from '@zerda/chassis/http/route-path';
 import createRouter from 'find-my-way';
 import { shape } from './conflicts.ts';
 import type { Route } from './route.ts';
@@ -55,8 +56,4 @@ function groupByShape(routes: readonly Route[]): Iterable<readonly Route[]> {
     shapes.set(key, [...(shapes.get(key) ?? []), route]);
   }
   return shapes.values();
-}
-
-function routerPath(path: string): string {
-  return path.replaceAll(/\{(\w+)\}/g, ':$1');
 }
