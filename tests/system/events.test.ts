@@ -9,7 +9,8 @@ let system: System;
 let users = 0;
 
 before(async () => {
-  system = await startSystem();
+  // What a relay had taken when it was killed is free for others once its lease has run out.
+  system = await startSystem({ EVENT_LEASE_MS: '3000' });
 });
 after(() => system.close());
 

@@ -2,9 +2,9 @@ import { setTimeout as wait } from 'node:timers/promises';
 
 /**
  * Repeats `attempt` until it no longer throws, and returns what it returned.
- * @throws the last error of `attempt` once `deadlineMs` (default 15000) have passed.
+ * @throws the last error of `attempt` once `deadlineMs` (default 30000) have passed.
  */
-export async function eventually<T>(attempt: () => Promise<T> | T, deadlineMs = 15_000): Promise<T> {
+export async function eventually<T>(attempt: () => Promise<T> | T, deadlineMs = 30_000): Promise<T> {
   const deadline = performance.now() + deadlineMs;
   while (true) {
     try {
