@@ -80,8 +80,12 @@ async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
 /**
  * Builds the images of all services and brings them into the cluster of the current context.
  * REGISTRY is where they are pushed; NODE_IMAGE and RUNTIME_IMAGE are built on instead of what the Dockerfile names.
+ * @param otherTags what to put after the tag for each further tag that the same image gets; none by default
  */
-export async function buildAndDeliver(env: NodeJS.ProcessEnv): Promise<Images> {
+export async function buildAndDeliver(
+  env: NodeJS.ProcessEnv,
+  otherTags: readonly string[] = [],
+): Promise<Images> {
   const [builder, context, secrets] = await Promise.all([
     findBuilder(env),
     runQuietly(['kubectl', 'config', 'current-context']).then((name) => name.trim()),
@@ -98,8 +102,10 @@ export async function buildAndDeliver(env: NodeJS.ProcessEnv): Promise<Images> {
       await runLoudly(buildCommand(builder, name, { idFile, baseImages, secrets }));
       const tag = tagOf(await readFile(idFile, 'utf8'));
       const registry = env.REGISTRY || undefined;
-      const delivery = planDelivery(name, tag, { builder, context, registry, folder });
-      for (const command of delivery.commands) await runLoudly(command);
+      const options = { builder, context, registry, folder };
+      const delivery = planDelivery(name, tag, options);
+      const again = otherTags.flatMap((suffix) => planDelivery(name, `${tag}${suffix}`, options).commands);
+      for (const command of [...delivery.commands, ...again]) await runLoudly(command);
       images.set(name, { repository: delivery.repository, tag });
     }
   } finally {

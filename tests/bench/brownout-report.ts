@@ -142,11 +142,14 @@ export function formatBrownout(rows: readonly BrownoutRow[]): string {
   return [header, header.map(() => '---:'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 
-const begin = '<!-- Made by `npm run brownout`: from here -->';
 const end = '<!-- to here -->';
 
-/** Puts a text between the two marks of a page. @throws Error when the page does not have them */
-export function replaceMarked(page: string, text: string): string {
+/**
+ * Puts a text between the two marks of a page, the first of which names the command that makes it, by default that of this table.
+ * @throws Error when the page does not have them
+ */
+export function replaceMarked(page: string, text: string, command = 'npm run brownout'): string {
+  const begin = `<!-- Made by \`${command}\`: from here -->`;
   const from = page.indexOf(begin);
   const to = page.indexOf(end, from);
   if (from === -1 || to === -1) throw new Error(`the page lacks ${begin} and ${end}`);

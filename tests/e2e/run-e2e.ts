@@ -1,32 +1,46 @@
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { buildAndDeliver, requireCommands, runQuietly } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
 import { root } from '../../scripts/lib/services.ts';
 import type { Installation } from './lib/installation.ts';
 
+/** What is put after a tag for the version that is upgraded to. */
+const nextTag = '-next';
+
+const faultsFile = 'tests/e2e/faults.test.ts';
+
 /**
- * `npm run e2e -- [--keep] [files…]`: builds the images, installs the chart into a namespace that enforces PodSecurity's
- * `restricted`, runs the tests of this folder against it, and removes it. The cluster is that of kubectl's current context.
+ * `npm run e2e -- [--keep] [--record] [faults | functions | files…]`: builds the images, installs the chart into a namespace that enforces
+ * PodSecurity's `restricted`, runs the tests of this folder against it, and removes it. The cluster is that of kubectl's current
+ * context. `faults` are those under load, which come last; `functions` are all others. `--record` writes the table of faults into
+ * docs/kubernetes.md.
  *
  * REGISTRY, BUILDER, NODE_IMAGE, RUNTIME_IMAGE: as for `npm run cluster:up`.
  * E2E_NAMESPACE: default `zerda-e2e`.
  * E2E_INGRESS: address of the ingress controller, default `localhost:80`.
  * E2E_GATEWAY: Gateway for the HTTPRoute as `namespace/name`, reached at that address too; without it that test is skipped.
  * E2E_PROMETHEUS_IMAGE: image of Prometheus, default that of Docker Hub.
+ * E2E_RATE: requests a second while there are faults, default 200; a machine that is also the whole cluster may bear fewer.
+ * E2E_FAULTS_COMMAND: command, split at spaces, that the tests of faults run behind: one that enters the cluster's network saves
+ * what stands between it and this machine. E2E_FAULTS_INGRESS: address of the ingress controller there, default E2E_INGRESS.
  */
 await runCommand(async () => {
   const words = process.argv.slice(2);
   const keep = words.includes('--keep');
-  const files = words.filter((word) => !word.startsWith('--'));
+  const record = words.includes('--record');
+  const files = await chooseFiles(words.filter((word) => !word.startsWith('--')));
+  const perSecond = Number(process.env.E2E_RATE || 200);
+  if (!(perSecond > 0)) throw new StartupError('E2E_RATE is not a number above 0.', 78);
   await requireCommands('kubectl', 'helm', 'curl');
   const namespace = process.env.E2E_NAMESPACE || 'zerda-e2e';
   const monitoring = `${namespace}-monitoring`;
 
   const begunImages = performance.now();
-  const images = await buildAndDeliver(process.env);
+  const images = await buildAndDeliver(process.env, [nextTag]);
   const imagesMs = performance.now() - begunImages;
 
   await removeNamespaces(namespace, monitoring);
@@ -38,18 +52,25 @@ await runCommand(async () => {
         ...['enforce', 'warn'].map((mode) => `pod-security.kubernetes.io/${mode}=restricted`),
       ]);
     }
+    const next = new Map(
+      [...images].map(([name, image]) => [name, { ...image, tag: `${image.tag}${nextTag}` }]),
+    );
+    const ingress = process.env.E2E_INGRESS || 'localhost:80';
     const installation: Installation = {
       namespace,
       monitoring,
       release: 'zerda',
-      ingress: process.env.E2E_INGRESS || 'localhost:80',
+      ingress,
       gateway: process.env.E2E_GATEWAY || undefined,
       prometheusImage: process.env.E2E_PROMETHEUS_IMAGE || 'docker.io/prom/prometheus:v3.5.0',
       ingressHost: 'zerda.e2e.example',
       routeHost: 'route.e2e.example',
+      images: imageValues(images),
+      nextImages: imageValues(next),
+      faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },
     };
     const begunInstall = performance.now();
-    await runQuietly(installCommand(installation, imageValues(images)));
+    await runQuietly(installCommand(installation));
     const installMs = performance.now() - begunInstall;
     console.log(
       `images built and delivered in ${seconds(imagesMs)}, installed and ready in ${seconds(installMs)}`,
@@ -61,13 +82,26 @@ await runCommand(async () => {
   }
 });
 
-function installCommand(to: Installation, images: readonly string[]): [string, ...string[]] {
+/** Files to run, the faults last: they leave pods behind that are about to end. */
+async function chooseFiles(words: readonly string[]): Promise<string[]> {
+  const [word] = words;
+  if (word === 'faults') return [faultsFile];
+  if (word !== undefined && word !== 'functions') return [...words];
+  const functions = (await readdir(join(root, 'tests/e2e')))
+    .filter((file) => file.endsWith('.test.ts'))
+    .sort()
+    .map((file) => `tests/e2e/${file}`)
+    .filter((file) => file !== faultsFile);
+  return word === 'functions' ? functions : [...functions, faultsFile];
+}
+
+function installCommand(to: Installation): [string, ...string[]] {
   const [gatewayNamespace, gatewayName] = (to.gateway ?? '').split('/');
   const parentRefs = [{ name: gatewayName, namespace: gatewayNamespace }];
   const set = (path: string, value: unknown): string[] => ['--set-json', `${path}=${JSON.stringify(value)}`];
   return [
     ...(['helm', 'install', to.release, 'charts/zerda', '--namespace', to.namespace] as const),
-    ...images,
+    ...to.images,
     ...set('global.demoData', true),
     ...set('gateway.ingress.hosts', [to.ingressHost]),
     ...(to.gateway ? set('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [to.routeHost] }) : []),
@@ -85,19 +119,28 @@ async function removeNamespaces(...names: readonly string[]): Promise<void> {
 }
 
 async function runTests(installation: Installation, files: readonly string[]): Promise<number> {
-  const all = (await readdir(join(root, 'tests/e2e')))
-    .filter((file) => file.endsWith('.test.ts'))
-    .sort()
-    .map((file) => `tests/e2e/${file}`);
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', '--test', '--test-concurrency=1', ...(files.length > 0 ? files : all)],
-    {
-      cwd: root,
-      stdio: 'inherit',
-      env: { ...process.env, E2E_INSTALLATION: JSON.stringify(installation) },
-    },
-  );
+  const faults = files.filter((file) => file === faultsFile);
+  const functions = files.filter((file) => file !== faultsFile);
+  const behind = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((word) => word !== '');
+  const codes = [
+    ...(functions.length > 0 ? [await runFiles(installation, functions, [])] : []),
+    ...(faults.length > 0 ? [await runFiles(installation, faults, behind)] : []),
+  ];
+  return codes.find((code) => code !== 0) ?? 0;
+}
+
+async function runFiles(
+  installation: Installation,
+  files: readonly string[],
+  behind: readonly string[],
+): Promise<number> {
+  const node = [process.execPath, '--import', 'tsx', '--test', '--test-concurrency=1', ...files];
+  const [command = '', ...words] = [...behind, ...node];
+  const child = spawn(command, words, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, E2E_INSTALLATION: JSON.stringify(installation) },
+  });
   onStopSignal(() => child.kill('SIGTERM'));
   return new Promise((resolve, reject) => {
     child.once('error', reject);

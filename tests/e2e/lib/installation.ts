@@ -11,6 +11,17 @@ export interface Installation {
   readonly prometheusImage: string;
   readonly ingressHost: string;
   readonly routeHost: string;
+  /** Options of Helm that name the images that were installed, and the same ones by another tag. */
+  readonly images: readonly string[];
+  readonly nextImages: readonly string[];
+  readonly faults: {
+    /** Requests a second, from all clients together. */
+    readonly perSecond: number;
+    /** Host and port of the ingress controller where the clients run. */
+    readonly ingress: string;
+    /** Writes the table of faults into docs/kubernetes.md. */
+    readonly record: boolean;
+  };
 }
 
 /** @throws Error when the tests were not started by `npm run e2e` */

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { SteadyOutcome } from '../bench/steady-load.ts';
+import { describeFailures, failedAtOnce, formatFaults } from './fault-table.ts';
+
+function outcome(sentAt: number, endedAt: number, status?: number): SteadyOutcome {
+  const error = status === undefined ? 'ECONNRESET' : undefined;
+  return { sentAt, endedAt, ms: endedAt - sentAt, status, error, retryAfter: undefined, text: 'why' };
+}
+
+describe('the table of faults', () => {
+  it('has a row for each, with what was sent and what failed', () => {
+    const failed = [outcome(100, 150, 502)];
+    const outcomes = [outcome(0, 10, 200), outcome(50, 70, 201), ...failed];
+    assert.equal(
+      formatFaults([{ title: 'a fault', from: 0, to: 4000, outcomes, failed }]),
+      [
+        '| fault | seconds | requests | failed | p99 ms |',
+        '| --- | ---: | ---: | ---: | ---: |',
+        '| a fault | 4 | 3 | 1 | 50 |',
+      ].join('\n'),
+    );
+  });
+
+  it('tells what failed, how often, and when first', () => {
+    const failed = [outcome(1500, 1600, 502), outcome(1600, 1700), outcome(1700, 1800, 502)];
+    assert.equal(
+      describeFailures({ title: 'a fault', from: 1000, to: 2000, outcomes: failed, failed }),
+      [
+        'a fault: 3 requests failed',
+        '2 x 502, the first 0.5 s after the beginning: why',
+        '1 x ECONNRESET, the first 0.6 s after the beginning: why',
+      ].join('\n  '),
+    );
+  });
+});
+
+describe('failures at once', () => {
+  it('are those of requests that were on their way together, and none', () => {
+    assert.equal(failedAtOnce([]), true);
+    assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(490, 510)]), true);
+  });
+
+  it('are not when one was sent after another had failed', () => {
+    assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(700, 710, 502)]), false);
+  });
+});
