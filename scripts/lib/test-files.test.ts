@@ -7,12 +7,12 @@ import { root } from './services.ts';
 import { findTests } from './test-files.ts';
 
 describe('the collection of tests', () => {
-  it('takes the tests of every package and script, the system tests apart, and none of tests/contract and tests/e2e', async () => {
+  it('takes the tests of every package and script, the system tests apart, and none of those that are apart', async () => {
     const { units, systems } = await findTests([]);
     assert.ok(units.includes(join('scripts', 'lib', 'test-files.test.ts')));
     assert.ok(systems.includes(join('tests', 'system', 'specification.test.ts')));
     for (const file of [...units, ...systems]) {
-      assert.doesNotMatch(file, /node_modules|[\\/]dist[\\/]|tests[\\/](contract|e2e)/);
+      assert.doesNotMatch(file, /node_modules|[\\/]dist[\\/]|tests[\\/](contract|e2e|faults[\\/]mutants)/);
       assert.match(file, /\.test\.ts$/);
     }
   });

@@ -59,7 +59,7 @@ export interface Clients {
  * A request has failed when there was no whole answer to it, or another one than 2xx: none of these requests has a fault of
  * its own.
  */
-export function hasFailed({ status }: SteadyOutcome): boolean {
+function hasFailed({ status }: SteadyOutcome): boolean {
   return status === undefined || status < 200 || status > 299;
 }
 

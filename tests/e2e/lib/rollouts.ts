@@ -42,7 +42,7 @@ export async function complete(namespace: string, deployment: string, without?: 
 }
 
 /** Whether Kubernetes sends requests to a pod. */
-export function isReady({ status }: Manifest): boolean {
+function isReady({ status }: Manifest): boolean {
   return (
     status.conditions?.some(({ type, status: is }: Manifest) => type === 'Ready' && is === 'True') ?? false
   );

@@ -9,6 +9,8 @@ const unavailable = new Set([
   'EAI_AGAIN',
   'EHOSTUNREACH',
   'ETIMEDOUT',
+  '53100', // disk_full
+  '53200', // out_of_memory
   '53300', // too_many_connections
   '57P01', // admin_shutdown
   '57P02', // crash_shutdown
@@ -19,7 +21,7 @@ const unavailable = new Set([
 
 /** What pg throws without a code when a connection breaks or none comes in time. */
 const brokenConnection =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout)/;
 
 /** deadlock_detected and serialization_failure: the same transaction can succeed when run again. */
 const repeatable = new Set(['40P01', '40001']);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, it } from 'node:test';
@@ -11,6 +11,7 @@ import type { Database } from './database.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import type { PgliteDatabase } from './pglite-database.ts';
 import { describeOnEachEngine, type OpenDatabase, urlOf } from './testing.ts';
+import { DatabaseAwayError } from './until-reachable.ts';
 
 const connectTimeoutMs = 5000;
 const tables = 'create table numbers (n int); insert into numbers values (1);';
@@ -121,6 +122,27 @@ describeOnEachEngine('migrations of replicas', { engines: ['postgres'] }, (open)
     await add({ '0001_tables': `${tables} select pg_terminate_backend(pg_backend_pid());` });
     await assert.rejects(migrate(), { name: 'StartupError', exitCode: 1, message: /^.* was undone: .*$/ });
     await assert.rejects(numbers());
+  });
+
+  it('can succeed later when the server goes away before the first of them', async () => {
+    const url = new URL(await urlOf(await open()));
+    const { port, hostname } = url;
+    const relay = createServer((client) => {
+      const server = connect(Number(port), hostname);
+      client.on('data', (chunk) => {
+        if (chunk.includes('schema_migrations')) server.destroy();
+        else server.write(chunk);
+      });
+      server.pipe(client);
+      for (const socket of [client, server]) socket.on('error', () => undefined);
+      server.on('close', () => client.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    url.port = String((relay.address() as AddressInfo).port);
+    const folder = new URL('file:///nowhere/');
+    const gone = (error: unknown): boolean => error instanceof DatabaseAwayError;
+    await assert.rejects(migratePostgres(url.href, { folder, apply: true, connectTimeoutMs }), gone);
+    relay.close();
   });
 });
 

@@ -68,10 +68,11 @@ async function migrate(client: Client, { folder, apply }: MigrationOptions): Pro
     });
   } catch (error) {
     // The runner leaves its transaction open; PGlite, whose one connection lives on, would stay in it.
-    await client.query('rollback').catch(() => undefined);
+    const lost = await client.query('rollback').then(() => false, isConnectionLost);
     const [failed] = await findPending(client, folder).catch(() => []);
     const what = failed === undefined ? 'a migration' : `migration ${failed}`;
-    const Away = isConnectionLost(error) ? DatabaseAwayError : StartupError;
+    // The runner makes errors of its own of some that the driver has thrown; the connection itself knows better.
+    const Away = lost || isConnectionLost(error) ? DatabaseAwayError : StartupError;
     throw new Away(`${what} failed and was undone: ${(error as Error).message}`, 1, { cause: error });
   }
 }

@@ -9,7 +9,7 @@ import { runInContext } from '../request-context.ts';
 import { silentLogger } from '../testing.ts';
 import type { Database, Queries } from './database.ts';
 import { openPostgres } from './postgres-database.ts';
-import { describeOnEachEngine } from './testing.ts';
+import { describeOnEachEngine, urlOf } from './testing.ts';
 
 const isUnavailable = (error: unknown): boolean =>
   error instanceof Failure && error.code === 'database-unavailable' && error.headers['Retry-After'] === '1';
@@ -144,6 +144,86 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     for (const socket of sockets) socket.destroy();
     relay.close();
   });
+
+  it('says that the database is away when its disk is full: the same can succeed later', async () => {
+    const database = await open();
+    const full = database.write((tx) =>
+      tx.execute(
+        sql`do $$ begin raise exception 'No space left on device' using errcode = 'disk_full'; end $$`,
+      ),
+    );
+    await assert.rejects(full, isUnavailable);
+  });
+
+  it('does not wait for ever for a server that says nothing more, and then goes on over new connections', async () => {
+    // As after a machine that lost its power, or a cut that nobody is told of: nothing comes, not even an end.
+    const silent = new URL(process.env.TEST_DATABASE_URL ?? '');
+    const { port, hostname } = silent;
+    const sockets: Socket[] = [];
+    let mute = false;
+    const relay = createServer((client) => {
+      const server = connect(Number(port), hostname);
+      const lost = mute;
+      sockets.push(client, server);
+      client.on('data', (chunk) => mute === lost && server.write(chunk));
+      server.on('data', (chunk) => mute === lost && client.write(chunk));
+      for (const socket of [client, server]) socket.on('error', () => undefined);
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    silent.port = String((relay.address() as AddressInfo).port);
+    const database = openPostgres({
+      url: silent.href,
+      poolSize: 2,
+      connectTimeoutMs: 2000,
+      statementTimeoutMs: 200,
+      logger: silentLogger(),
+    });
+    await database.read((db) => db.execute(sql`select 1`));
+    const cutOff = database.write(async (tx) => {
+      await tx.execute(sql`select 1`);
+      mute = true;
+      await tx.execute(sql`select 1`);
+    });
+    await assert.rejects(cutOff, isUnavailable);
+    await database.read((db) => db.execute(sql`select 1`));
+    assert.equal(database.pool.size, 1, 'the silent connection is gone');
+    for (const socket of sockets) socket.destroy();
+    await database.close();
+    relay.close();
+  });
+
+  it('lets go of what a transaction has locked whose process says nothing more', async () => {
+    const database = await openNumbers();
+    await database.write((tx) => tx.execute(sql`insert into numbers values (1)`));
+    const stopped = openPostgres({
+      url: await urlOf(database),
+      poolSize: 1,
+      connectTimeoutMs: 2000,
+      statementTimeoutMs: 200,
+      logger: silentLogger(),
+    });
+    let goOn = (): void => undefined;
+    const paused = stopped.write(async (tx) => {
+      await tx.execute(sql`update numbers set n = 2`);
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
+    });
+    // Its lock would be waited for until the statement timeout of whoever wants the row.
+    while ((await locks(database)) === 0) await new Promise(setImmediate);
+    await database.write((tx) => tx.execute(sql`update numbers set n = 3`));
+    goOn();
+    await assert.rejects(paused, isUnavailable);
+    await stopped.close();
+  });
+
+  async function locks(database: Database): Promise<number> {
+    const { rows } = (await database.read((db) =>
+      db.execute(sql`select count(*) as held from pg_locks
+        where relation = 'numbers'::regclass and mode = 'RowExclusiveLock' and granted`),
+    )) as unknown as { rows: [{ held: number }] };
+    return rows[0].held;
+  }
 
   it('leaves no statement of a transaction running for somebody who no longer waits', async () => {
     const database = await open();

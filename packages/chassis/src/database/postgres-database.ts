@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { Logger } from '../logging/logger.ts';
 import { currentContext } from '../request-context.ts';
 import type { Database, Queries } from './database.ts';
-import { asFailure } from './database-errors.ts';
+import { asFailure, isConnectionLost } from './database-errors.ts';
 import { int8, parseInt8 } from './int8.ts';
 import { createNestingGuard } from './nesting-guard.ts';
 import { repeatedly } from './repeat.ts';
@@ -32,6 +32,12 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     max: options.poolSize,
     connectionTimeoutMillis: options.connectTimeoutMs,
     statement_timeout: options.statementTimeoutMs,
+    // A process that was stopped amid a transaction must not keep others from what it has locked.
+    idle_in_transaction_session_timeout: options.statementTimeoutMs,
+    // The two above are the server's. Of a server that is gone without a word nothing comes, not even an end.
+    query_timeout: silenceMs(options.statementTimeoutMs),
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
   });
   const guard = createNestingGuard();
   // The error has the whole connection in it, with the key that cancels its queries.
@@ -75,6 +81,14 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
 }
 
 /**
+ * Milliseconds after which a connection that has not answered counts as dead. The longest statement is the wait for a twin of a request, which
+ * may take longer than others.
+ */
+function silenceMs(statementTimeoutMs: number): number {
+  return 2 * statementTimeoutMs + 1000;
+}
+
+/**
  * Begins and commits by hand: drizzle's own transaction does not look at what COMMIT answers, and after an error that
  * `work` kept to itself PostgreSQL answers it with ROLLBACK. A connection whose state is unknown is closed.
  */
@@ -94,7 +108,7 @@ async function transaction<T>(
       throw new Error('the transaction was rolled back: a statement in it had failed');
     return result;
   } catch (error) {
-    if (!settled) {
+    if (!settled && !isConnectionLost(error)) {
       settled = await client.query('rollback').then(
         () => true,
         () => false,

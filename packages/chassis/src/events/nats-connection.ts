@@ -64,6 +64,8 @@ export async function openNats({
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 250,
+    // Of a server that is gone without a word two answers to a ping are missing; by default only after minutes.
+    pingInterval: 2 * timeoutMs,
     ignoreAuthErrorAbort: true,
   };
   const closing = new AbortController();

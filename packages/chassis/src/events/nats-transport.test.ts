@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { type AddressInfo, connect as connectTo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -117,6 +119,43 @@ await describeOnNats('a transport by JetStream', () => {
       await end.close();
     }
     assert.equal(came.length, 3, 'what was acknowledged does not come again');
+  });
+
+  it('finds out that the server is gone without a word, and connects anew', async (context) => {
+    const nats = await started();
+    const silent = new URL(nats.url);
+    const { port, hostname } = silent;
+    const sockets: Socket[] = [];
+    let mute = false;
+    const relay = createServer((client) => {
+      const server = connectTo(Number(port), hostname);
+      const lost = mute;
+      sockets.push(client, server);
+      client.on('data', (chunk) => mute === lost && server.write(chunk));
+      server.on('data', (chunk) => mute === lost && client.write(chunk));
+      for (const socket of [client, server]) socket.on('error', () => undefined);
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    silent.port = String((relay.address() as AddressInfo).port);
+    const [sender, receiver] = await Promise.all(
+      ['sender', 'receiver'].map((name) => open({ servers: silent.href }, name)),
+    );
+    context.after(async () => {
+      await Promise.all([sender?.close(), receiver?.close()]);
+      for (const socket of sockets) socket.destroy();
+      relay.close();
+      await nats.stop();
+    });
+    assert.ok(sender !== undefined && receiver !== undefined);
+    const { receiver: scripted, came } = scriptedReceiver();
+    receiver.subscribe(scripted);
+    await sendUntilTaken(sender, anEvent());
+    await until(() => came.length === 1);
+    mute = true;
+    await assert.rejects(sender.send(anEvent()), { kind: 'unavailable' });
+    const event = anEvent();
+    await sendUntilTaken(sender, event);
+    await until(() => came.includes(event.text));
   });
 
   it('shares events among replicas, each to one of them', async (context) => {

@@ -88,6 +88,28 @@ describeOnEachEngine('receiver', { migrations: eventTables }, (open) => {
     assert.equal(await outcomeOf(receiver, textOf({ version: 1, subject: 'things/2' })), 'applied');
   });
 
+  it('gives up no event that another delivery has dealt with while this one failed', async () => {
+    const text = textOf();
+    let writes = 0;
+    const overtaken: Database = {
+      ...database,
+      async write(work) {
+        writes += 1;
+        // The first transaction is the effect, which fails; before the second one another replica gets the event.
+        if (writes === 2) assert.equal(await outcomeOf(create(), text), 'applied');
+        return database.write(work);
+      },
+    };
+    const failing = create({
+      database: overtaken,
+      subscriptions: [on(thingMade, () => Promise.reject(new Error('no')))],
+      maxFailures: 1,
+    });
+    assert.deepEqual(await failing.receive(text), { outcome: 'duplicate', retryInMs: 0 });
+    assert.deepEqual(await letters(), []);
+    assert.deepEqual(await rowsIn(database, sql`select * from inbox_failures`), []);
+  });
+
   it('has one effect, though the same event comes to many replicas at once', async () => {
     const texts = Array.from({ length: 10 }, (_, n) => textOf({ version: n + 1 }));
     const receivers = Array.from({ length: 4 }, () => create());

@@ -93,7 +93,9 @@ export function createReceiver({
     if (isAway(error)) return { outcome: 'unavailable', retryInMs: backoffMs(1, backoff) };
     const message = messageOf(error);
     const { id: event_id, type, subject } = envelope;
-    const { failures, buried } = await database.write(async (tx) => {
+    const fate = await database.write(async (tx) => {
+      // While this delivery failed another one may have dealt with the event, and then nothing is to be tried again or given up.
+      if ((await judge(tx, envelope)) === 'duplicate') return undefined;
       const counted = await countFailure(tx, envelope, message);
       if (counted.buried || counted.failures >= maxFailures) {
         await buryReceived(tx, { ...envelope, text, error: message, attempts: counted.failures });
@@ -101,6 +103,8 @@ export function createReceiver({
       }
       return counted;
     });
+    if (fate === undefined) return { outcome: 'duplicate', retryInMs: 0 };
+    const { failures, buried } = fate;
     if (!buried) {
       logger.warn({ err: error, event_id, type, subject, failures }, 'event failed: it is tried again');
       return { outcome: 'failed', retryInMs: backoffMs(failures, backoff) };

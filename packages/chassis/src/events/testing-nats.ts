@@ -70,6 +70,8 @@ export async function startNats(
 export interface StreamView {
   /** Number of the last message that was stored. */
   last(): Promise<number>;
+  /** Removes every message; numbers go on. */
+  purge(): Promise<void>;
   /** Messages after that number, in their order. */
   after(sequence: number): Promise<string[]>;
   /** How far a consumer is. */
@@ -96,6 +98,9 @@ export async function viewStream(url: string, stream: string): Promise<StreamVie
   }
   return {
     last,
+    async purge() {
+      await streams.purge(stream);
+    },
     async after(sequence) {
       const texts: string[] = [];
       for (let seq = sequence + 1, end = await last(); seq <= end; seq += 1) {
