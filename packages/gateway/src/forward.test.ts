@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { parseTable } from './routes/read-table.ts';
 import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
@@ -133,6 +134,48 @@ describe('forwarding', () => {
         ['0', undefined],
       ],
     );
+  });
+
+  it('leaves ranges, codings and validators to client and service', async (context) => {
+    const packed = gzipSync('the whole of it');
+    const gateway = await startGateway(context, {
+      users: (_incoming, response) => {
+        response.writeHead(206, {
+          'content-type': 'text/plain',
+          'content-encoding': 'gzip',
+          'content-range': 'bytes 0-9/100',
+          'content-length': packed.length,
+          etag: 'W/"7"',
+          'last-modified': 'Thu, 01 Jan 2026 00:00:00 GMT',
+          vary: 'Accept-Encoding',
+        });
+        response.end(packed);
+      },
+    });
+    const asked = {
+      range: 'bytes=0-9',
+      'if-range': '"6"',
+      'accept-encoding': 'gzip, br;q=0.5',
+      'if-none-match': 'W/"6"',
+      'if-modified-since': 'Wed, 31 Dec 2025 00:00:00 GMT',
+    };
+    const outgoing = request(`${gateway.url}/api/users/1`, { agent: false, headers: asked }).end();
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming) chunks.push(chunk);
+    assert.deepEqual(Buffer.concat(chunks), packed);
+    assert.equal(incoming.statusCode, 206);
+    const { headers } = gateway.users.requests[0] ?? {};
+    for (const [name, value] of Object.entries(asked)) assert.equal(headers?.[name], value, name);
+    for (const [name, value] of [
+      ['content-encoding', 'gzip'],
+      ['content-range', 'bytes 0-9/100'],
+      ['etag', 'W/"7"'],
+      ['last-modified', 'Thu, 01 Jan 2026 00:00:00 GMT'],
+      ['vary', 'Accept-Encoding'],
+    ] as const) {
+      assert.equal(incoming.headers[name], value, name);
+    }
   });
 
   it('keeps headers that concern one connection on that connection, both ways', async (context) => {
