@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type { Database, Queries } from './database.ts';
+import { rowsOf } from './rows-of.ts';
 
 /**
  * Runs `work` once in the life of a database, whatever replicas start together: the row that says so is part of its
@@ -16,10 +17,11 @@ export async function loadOnce(
     await tx.execute(
       sql`create table if not exists loaded_data (name text primary key, loaded_at timestamptz not null default now())`,
     );
-    const inserted = await tx.execute(
+    const inserted = await rowsOf(
+      tx,
       sql`insert into loaded_data (name) values (${name}) on conflict do nothing returning name`,
     );
-    const first = (inserted as unknown as { rows: unknown[] }).rows.length === 1;
+    const first = inserted.length === 1;
     if (first) await work(tx);
     return first;
   });

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/database.ts';
+import { rowsOf } from '../database/rows-of.ts';
 import type { EventSide } from '../metrics/event-metrics.ts';
 import { type EventReceiver, MalformedEventError } from './transport.ts';
 
@@ -35,12 +36,10 @@ export interface DeadLetters {
 
 /** @param receiver deals with the events that came; undefined for a service that hears none */
 export function createDeadLetters(database: Database, receiver?: EventReceiver): DeadLetters {
-  async function rowsOf<Row>(query: SQL): Promise<Row[]> {
-    return ((await database.read((db) => db.execute(query))) as unknown as { rows: Row[] }).rows;
-  }
+  const run = <Row>(query: SQL): Promise<Row[]> => database.read((db) => rowsOf<Row>(db, query));
 
   async function read(rest: SQL): Promise<DeadLetter[]> {
-    const rows = await rowsOf<DeadLetter & { readonly failedAt: Date | string }>(
+    const rows = await run<DeadLetter & { readonly failedAt: Date | string }>(
       sql`select event_id as "eventId", side, type, subject, event, error, attempts, failed_at as "failedAt"
         from dead_letters ${rest}`,
     );
@@ -53,7 +52,7 @@ export function createDeadLetters(database: Database, receiver?: EventReceiver):
     if (receiver === undefined) return 'ignored';
     try {
       const { outcome } = await receiver.receive(letter.event);
-      if (outcome === 'duplicate') await rowsOf(sql`delete from dead_letters where ${isOf(letter)}`);
+      if (outcome === 'duplicate') await run(sql`delete from dead_letters where ${isOf(letter)}`);
       if (outcome === 'applied' || outcome === 'stale' || outcome === 'duplicate' || outcome === 'ignored') {
         return outcome;
       }
@@ -68,13 +67,13 @@ export function createDeadLetters(database: Database, receiver?: EventReceiver):
     find: (eventId) => read(sql`where event_id = ${eventId} order by id`),
     async replay(letter) {
       if (letter.side === 'receiving') return handle(letter);
-      await rowsOf(sql`
+      await run(sql`
         with revived as (delete from dead_letters where ${isOf(letter)} returning event_id, type, subject, event)
         insert into outbox (id, type, subject, event) select event_id::uuid, type, subject, event::json from revived`);
       return 'queued';
     },
     async discard(letter) {
-      await rowsOf(sql`delete from dead_letters where ${isOf(letter)}`);
+      await run(sql`delete from dead_letters where ${isOf(letter)}`);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { type EventEnvelope, versionOf } from '@zerda/contracts/events/envelope';
 import { type SQL, sql } from 'drizzle-orm';
 import type { Queries } from '../database/database.ts';
+import { rowsOf } from '../database/rows-of.ts';
 
 /** Whether an event has news. */
 export type Verdict = 'news' | 'duplicate' | 'stale';
@@ -84,8 +85,4 @@ export async function buryReceived(tx: Queries, burial: Burial): Promise<void> {
 
 function isSeen({ source, id }: EventEnvelope): SQL {
   return sql`exists (select 1 from inbox where event_id = ${id} and source = ${source})`;
-}
-
-async function rowsOf<Row>(tx: Queries, query: SQL): Promise<Row[]> {
-  return ((await tx.execute(query)) as unknown as { rows: Row[] }).rows;
 }

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/database.ts';
+import { rowsOf } from '../database/rows-of.ts';
 import type { OutboxNumbers } from '../metrics/event-metrics.ts';
 import type { OutgoingEvent } from './transport.ts';
 
@@ -31,15 +32,13 @@ export interface OutboxQueue {
 }
 
 export function createOutboxQueue(database: Database): OutboxQueue {
-  async function rowsOf<Row>(query: SQL): Promise<Row[]> {
-    return ((await database.read((db) => db.execute(query))) as unknown as { rows: Row[] }).rows;
-  }
+  const run = <Row>(query: SQL): Promise<Row[]> => database.read((db) => rowsOf<Row>(db, query));
 
   return {
-    claim: (limit, leaseMs) => rowsOf(claimStatement(limit, leaseMs)),
+    claim: (limit, leaseMs) => run(claimStatement(limit, leaseMs)),
     async markSent(events) {
       if (events.length === 0) return false;
-      const rows = await rowsOf<{ more: boolean }>(sql`
+      const rows = await run<{ more: boolean }>(sql`
         update outbox set sent_at = now() where position = any(${bigints(events.map(({ position }) => position))})
         returning exists (select 1 from outbox as later
           where later.subject = outbox.subject and later.position > outbox.position and later.sent_at is null) as more`);
@@ -47,7 +46,7 @@ export function createOutboxQueue(database: Database): OutboxQueue {
     },
     async postpone(postponements) {
       if (postponements.length === 0) return;
-      await rowsOf(sql`
+      await run(sql`
         update outbox set claimed_until = now() + late.delay * interval '1 millisecond'
         from unnest(${bigints(postponements.map(({ event }) => event.position))},
           ${bigints(postponements.map(({ event }) => event.attempts))},
@@ -55,7 +54,7 @@ export function createOutboxQueue(database: Database): OutboxQueue {
         where outbox.position = late.position and outbox.attempts = late.attempts and sent_at is null`);
     },
     async bury(event, error) {
-      await rowsOf(sql`
+      await run(sql`
         with refused as (delete from outbox where position = ${event.position} and sent_at is null
           returning id, type, subject, event, attempts)
         insert into dead_letters (side, event_id, type, subject, event, error, attempts)
@@ -64,7 +63,7 @@ export function createOutboxQueue(database: Database): OutboxQueue {
           set error = excluded.error, attempts = excluded.attempts, failed_at = now()`);
     },
     async count() {
-      const [row] = await rowsOf<{ pending: number; oldest: number }>(sql`
+      const [row] = await run<{ pending: number; oldest: number }>(sql`
         select count(*) as pending, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest
         from outbox where sent_at is null`);
       return { pending: row?.pending ?? 0, oldestSeconds: row?.oldest ?? 0 };

@@ -2,6 +2,7 @@ import { defineEvent } from '@zerda/contracts/events/definition';
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Database, Queries } from '../database/database.ts';
+import { rowsOf } from '../database/rows-of.ts';
 import { announce, append } from './outbox.ts';
 import { on } from './receiver.ts';
 
@@ -58,8 +59,4 @@ export async function heard(database: Database): Promise<{ id: number; version: 
 /** The rows of a query outside of a transaction. */
 export async function rowsIn<Row>(database: Database, query: ReturnType<typeof sql>): Promise<Row[]> {
   return database.read((db) => rowsOf<Row>(db, query));
-}
-
-async function rowsOf<Row>(db: Queries, query: ReturnType<typeof sql>): Promise<Row[]> {
-  return ((await db.execute(query)) as unknown as { rows: Row[] }).rows;
 }

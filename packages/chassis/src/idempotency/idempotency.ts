@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { type SQL, sql } from 'drizzle-orm';
 import type { Database, Queries } from '../database/database.ts';
 import { driverError } from '../database/database-errors.ts';
+import { rowsOf } from '../database/rows-of.ts';
 import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import { currentContext } from '../request-context.ts';
@@ -134,12 +135,12 @@ async function claim(
   const { caller, method, path, key } = request;
   // Zero would be no limit.
   const limit = Math.max(1, patience.remainingMs());
-  const [before] = await rowsOf(
+  const [before] = await rowsOf<Record<string, unknown>>(
     tx,
     sql`select current_setting('statement_timeout') as usual, set_config('statement_timeout', ${String(limit)}, true)`,
   );
   try {
-    const rows = await rowsOf(
+    const rows = await rowsOf<Record<string, unknown>>(
       tx,
       sql`insert into idempotency_keys as kept (caller, method, path, key, fingerprint)
         values (${caller}, ${method}, ${path}, ${key}, ${fingerprint})
@@ -184,7 +185,7 @@ async function findAnswer<Body>(
   request: KeyedRequest,
   fingerprint: string,
 ): Promise<Answered<Body> | undefined> {
-  const [row] = await rowsOf(
+  const [row] = await rowsOf<Record<string, unknown>>(
     db,
     sql`select fingerprint, answer from idempotency_keys where ${isKeyOf(request)} and created_at >= ${oldest}`,
   );
@@ -195,10 +196,6 @@ async function findAnswer<Body>(
 
 function isKeyOf({ caller, method, path, key }: KeyedRequest): SQL {
   return sql`caller = ${caller} and method = ${method} and path = ${path} and key = ${key}`;
-}
-
-async function rowsOf(db: Queries, query: SQL): Promise<Record<string, unknown>[]> {
-  return ((await db.execute(query)) as unknown as { rows: Record<string, unknown>[] }).rows;
 }
 
 /** The same for two bodies exactly when they mean the same: the order of members does not count. */
