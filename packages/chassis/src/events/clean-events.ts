@@ -1,10 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
+import { type CleanerOptions, deleteOld, startCleaner } from '../database/cleaner.ts';
 import type { Database } from '../database/database.ts';
-import type { Lifecycle } from '../lifecycle/lifecycle.ts';
-import type { Logger } from '../logging/logger.ts';
-
-/** Rows a statement deletes at most, so that no transaction is long. */
-const batch = 1000;
 
 export interface CleaningOptions {
   readonly database: Database;
@@ -34,45 +30,13 @@ export async function cleanEvents(
       : []),
   ];
   for (const [table, isOld] of old) {
-    for (let deleted = batch; deleted === batch && !signal?.aborted; ) {
-      const { rows } = (await database.read((db) =>
-        db.execute(sql`delete from ${table} where ctid = any(array(
-          select ctid from ${table} where ${isOld} limit ${batch})) returning 1`),
-      )) as unknown as { rows: unknown[] };
-      deleted = rows.length;
-    }
+    if (!signal?.aborted) await deleteOld(database, { table, isOld, signal });
   }
 }
 
-export interface EventCleanerOptions extends CleaningOptions {
-  readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
-  readonly logger: Logger;
-}
+export interface EventCleanerOptions extends CleaningOptions, Pick<CleanerOptions, 'lifecycle' | 'logger'> {}
 
-/** Milliseconds between two rounds. */
-const everyMs = 600_000;
-
-/** Cleans again and again until shutdown. A round that fails is logged; the next one does its work. */
+/** Cleans again and again until shutdown. */
 export function startEventCleaner({ lifecycle, logger, ...cleaning }: EventCleanerOptions): void {
-  const stop = new AbortController();
-  let round: Promise<void> | undefined;
-
-  async function clean(): Promise<void> {
-    try {
-      await cleanEvents(cleaning, stop.signal);
-    } catch (error) {
-      logger.warn({ err: error }, 'old events could not be cleaned');
-    }
-    round = undefined;
-  }
-
-  const timer = setInterval(() => {
-    round ??= clean();
-  }, everyMs);
-  timer.unref();
-  lifecycle.onShutdown('event cleaner', () => {
-    clearInterval(timer);
-    stop.abort();
-    return round;
-  });
+  startCleaner({ lifecycle, logger, what: 'old events', clean: (signal) => cleanEvents(cleaning, signal) });
 }
