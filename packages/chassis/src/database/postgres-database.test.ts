@@ -7,6 +7,7 @@ import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import { runInContext } from '../request-context.ts';
 import { silentLogger } from '../testing.ts';
+import { startSilentRelay } from '../testing-relay.ts';
 import type { Database, Queries } from './database.ts';
 import { openPostgres } from './postgres-database.ts';
 import { describeOnEachEngine, urlOf } from './testing.ts';
@@ -156,23 +157,9 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
   });
 
   it('does not wait for ever for a server that says nothing more, and then goes on over new connections', async () => {
-    // As after a machine that lost its power, or a cut that nobody is told of: nothing comes, not even an end.
-    const silent = new URL(process.env.TEST_DATABASE_URL ?? '');
-    const { port, hostname } = silent;
-    const sockets: Socket[] = [];
-    let mute = false;
-    const relay = createServer((client) => {
-      const server = connect(Number(port), hostname);
-      const lost = mute;
-      sockets.push(client, server);
-      client.on('data', (chunk) => mute === lost && server.write(chunk));
-      server.on('data', (chunk) => mute === lost && client.write(chunk));
-      for (const socket of [client, server]) socket.on('error', () => undefined);
-    }).listen(0, '127.0.0.1');
-    await once(relay, 'listening');
-    silent.port = String((relay.address() as AddressInfo).port);
+    const relay = await startSilentRelay(process.env.TEST_DATABASE_URL ?? '');
     const database = openPostgres({
-      url: silent.href,
+      url: relay.url,
       poolSize: 2,
       connectTimeoutMs: 2000,
       statementTimeoutMs: 200,
@@ -181,15 +168,14 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     await database.read((db) => db.execute(sql`select 1`));
     const cutOff = database.write(async (tx) => {
       await tx.execute(sql`select 1`);
-      mute = true;
+      relay.silence();
       await tx.execute(sql`select 1`);
     });
     await assert.rejects(cutOff, isUnavailable);
     await database.read((db) => db.execute(sql`select 1`));
     assert.equal(database.pool.size, 1, 'the silent connection is gone');
-    for (const socket of sockets) socket.destroy();
-    await database.close();
     relay.close();
+    await database.close();
   });
 
   it('lets go of what a transaction has locked whose process says nothing more', async () => {

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, connect as connectTo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -10,6 +8,7 @@ import { promisify } from 'node:util';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { silentLogger } from '../testing.ts';
+import { startSilentRelay } from '../testing-relay.ts';
 import type { NatsAccess } from './nats-connection.ts';
 import { filterOf } from './nats-stream.ts';
 import { createNatsTransport } from './nats-transport.ts';
@@ -123,26 +122,12 @@ await describeOnNats('a transport by JetStream', () => {
 
   it('finds out that the server is gone without a word, and connects anew', async (context) => {
     const nats = await started();
-    const silent = new URL(nats.url);
-    const { port, hostname } = silent;
-    const sockets: Socket[] = [];
-    let mute = false;
-    const relay = createServer((client) => {
-      const server = connectTo(Number(port), hostname);
-      const lost = mute;
-      sockets.push(client, server);
-      client.on('data', (chunk) => mute === lost && server.write(chunk));
-      server.on('data', (chunk) => mute === lost && client.write(chunk));
-      for (const socket of [client, server]) socket.on('error', () => undefined);
-    }).listen(0, '127.0.0.1');
-    await once(relay, 'listening');
-    silent.port = String((relay.address() as AddressInfo).port);
+    const relay = await startSilentRelay(nats.url);
     const [sender, receiver] = await Promise.all(
-      ['sender', 'receiver'].map((name) => open({ servers: silent.href }, name)),
+      ['sender', 'receiver'].map((name) => open({ servers: relay.url }, name)),
     );
     context.after(async () => {
       await Promise.all([sender?.close(), receiver?.close()]);
-      for (const socket of sockets) socket.destroy();
       relay.close();
       await nats.stop();
     });
@@ -151,7 +136,7 @@ await describeOnNats('a transport by JetStream', () => {
     receiver.subscribe(scripted);
     await sendUntilTaken(sender, anEvent());
     await until(() => came.length === 1);
-    mute = true;
+    relay.silence();
     await assert.rejects(sender.send(anEvent()), { kind: 'unavailable' });
     const event = anEvent();
     await sendUntilTaken(sender, event);
