@@ -15,12 +15,12 @@ describeOnEachEngine('queries for orders among a million', { migrations, engines
 
   before(async () => {
     database = await open();
-    // Most orders are completed, and those that are not are the newest; one user has every tenth order. Each is the
-    // worst case of a plan that reads in the order of ids until it has found enough.
+    // Most orders are completed, and the pending ones are the newest; one user has every tenth order, and of the many
+    // cancelled ones only a few late ones. Each is the worst case of a plan that reads until it has found enough.
     await database.write((tx) =>
       tx.execute(sql`insert into orders (user_id, product, quantity, total_cents, status)
         select case when n % 10 = 0 then ${big}::int else 100 + n % 50000 end, 'Product ' || n, 1, 1 + n % 100000,
-          case when n > ${many}::int - 2000 then 'pending' when n % 50 = 0 then 'cancelled' else 'completed' end
+          case when n > ${many}::int - 2000 then 'pending' when n % 50 = 1 or (n % 100 = 0 and n > ${many}::int - 5000) then 'cancelled' else 'completed' end
         from generate_series(1, ${many}::int) as n`),
     );
     await database.read((db) => db.execute(sql`analyze orders`));
@@ -35,6 +35,7 @@ describeOnEachEngine('queries for orders among a million', { migrations, engines
     'the orders of a user with a hundred thousand': { limit: 101, userId: big },
     'the orders of that user, far into the list': { limit: 101, userId: big, after: many - 5000 },
     'the few pending ones of that user': { limit: 101, userId: big, status: 'pending' },
+    'the few cancelled ones of that user': { limit: 101, userId: big, status: 'cancelled' },
     'the orders of nobody': { limit: 101, userId: 1 },
   };
 
