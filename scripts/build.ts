@@ -10,7 +10,7 @@ await runCommand(async () => {
   const unknown = wanted.find((name) => !services.some((service) => service.name === name));
   if (unknown !== undefined) throw new StartupError(`There is no service ${unknown} to build.`, 78);
   const chosen = services.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
-  const bundles = await Promise.all(chosen.map(({ name }) => bundle(name)));
+  const bundles = await bundle(chosen.map(({ name }) => name));
   for (const { name, bytes } of bundles) {
     console.log(`dist/${name}/bin/main.mjs`.padEnd(34), `${(bytes / 1024).toFixed(0).padStart(6)} KiB`);
   }

@@ -25,7 +25,7 @@ await runCommand(async () => {
   const chosen = named.length > 0 ? named : withDatabase;
   const rest = named.length > 0 ? words.slice(1) : words;
 
-  await Promise.all(chosen.map(({ name }) => bundle(name)));
+  await bundle(chosen.map(({ name }) => name));
   const runs = await Promise.all(chosen.map((service) => run(service, rest)));
   const done = runs.filter(({ code }) => code === 0);
   for (const { output } of done) process.stdout.write(output);

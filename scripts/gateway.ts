@@ -17,7 +17,7 @@ await runCommand(async () => {
     { service, port: Number(PORT), variable: 'PORT' },
     { service, port: Number(MANAGEMENT_PORT), variable: 'MANAGEMENT_PORT' },
   ]);
-  await bundle(service);
+  await bundle([service]);
   const supervisor = supervise(
     [
       {

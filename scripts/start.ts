@@ -12,7 +12,7 @@ await runCommand(async () => {
     plan.host,
     plan.services.flatMap(({ ports }) => ports),
   );
-  await Promise.all(plan.services.map(({ name }) => bundle(name)));
+  await bundle(plan.services.map(({ name }) => name));
 
   const prefix = createPrefix(wantsColour(process.stdout, process.env));
   const log = logVariables(process.stdout, process.env);

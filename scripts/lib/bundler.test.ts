@@ -41,16 +41,16 @@ console.log(greeting, readdirSync(new URL('../migrations/', import.meta.url)).jo
 describe('the bundler', () => {
   it('makes one file that runs and finds its migrations where the source finds them', async (t) => {
     const { folders, file } = await service(t);
-    const made = await bundle('user-service', folders);
+    const [made] = await bundle(['user-service'], folders);
     const { stdout } = await run(process.execPath, [file]);
     assert.equal(stdout, 'hello 0001_first.sql\n');
-    assert.equal(made.bytes, (await readFile(file)).byteLength);
+    assert.equal(made?.bytes, (await readFile(file)).byteLength);
     assert.match(await readFile(`${file}.map`, 'utf8'), /greeting\.ts/);
   });
 
   it('says whether anything changed, migrations included', async (t) => {
     const { folders, greet, migrate, file } = await service(t);
-    const changed = async () => (await bundle('user-service', folders)).changed;
+    const changed = async () => (await bundle(['user-service'], folders))[0]?.changed;
     assert.equal(await changed(), true);
     assert.equal(await changed(), false);
     await greet('good day');

@@ -25,19 +25,29 @@ const standardFolders: BundleFolders = { packages: join(root, 'packages'), dist:
 const assets = ['migrations', 'routes.yaml'];
 
 /**
- * Bundles one service into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets.
+ * Bundles services, each into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets. What they
+ * share is read once for all.
  * @param plugins plugins of esbuild, for bundles that are to differ from the sources; none by default
- * @throws StartupError when it does not build; esbuild has printed why.
+ * @throws StartupError when one does not build; esbuild has printed why.
  */
 export async function bundle(
-  name: ServiceName,
+  names: readonly ServiceName[],
   folders = standardFolders,
   plugins: Plugin[] = [],
-): Promise<Bundle> {
-  const result = await build({ ...options(name, folders), plugins }).catch(() => {
-    throw new StartupError(`${name} could not be bundled, see above.`);
+): Promise<Bundle[]> {
+  const { outputFiles } = await build({ ...options(names, folders), plugins }).catch(() => {
+    throw new StartupError(`${names.join(', ')} could not be bundled, see above.`);
   });
-  return save(name, folders, result.outputFiles);
+  return Promise.all(
+    names.map((name) => {
+      const file = bundleFile(name, folders.dist);
+      return save(
+        name,
+        folders,
+        outputFiles.filter(({ path }) => path === file || path === `${file}.map`),
+      );
+    }),
+  );
 }
 
 /**
@@ -59,18 +69,22 @@ export async function watchBundle(
     },
   };
   const watched = await context({
-    ...options(name, folders),
+    ...options([name], folders),
     plugins: [watchAssets(name, folders), report],
   });
   await watched.watch();
   return watched;
 }
 
-function options(name: ServiceName, { packages, dist }: BundleFolders) {
+function options(names: readonly ServiceName[], { packages, dist }: BundleFolders) {
   return {
     absWorkingDir: root,
-    entryPoints: [join(packages, name, 'src', 'main.ts')],
-    outfile: bundleFile(name, dist),
+    entryPoints: names.map((name) => ({
+      in: join(packages, name, 'src', 'main.ts'),
+      out: bundleFile(name, dist).replace(/\.mjs$/, ''),
+    })),
+    outdir: dist,
+    outExtension: { '.js': '.mjs' },
     bundle: true,
     write: false,
     platform: 'node',

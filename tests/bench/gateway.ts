@@ -28,7 +28,7 @@ export async function startGateway(
   { upstreamPort }: Pick<Surroundings, 'upstreamPort'>,
   { env = process.env, onLine }: GatewayOptions = {},
 ): Promise<RunningGateway> {
-  await bundle('gateway');
+  await bundle(['gateway']);
   const [port = 0, managementPort = 0] = await freePorts(2);
   const upstreamUrl = `http://127.0.0.1:${upstreamPort}`;
   const managementUrl = `http://127.0.0.1:${managementPort}`;

@@ -48,7 +48,7 @@ describe('the gateway by itself, in front of a service that it never heard of', 
   let managementUrl: string;
 
   before(async () => {
-    await bundle('gateway');
+    await bundle(['gateway']);
     folder = await mkdtemp(join(tmpdir(), 'zerda-gateway-'));
     billing = startBilling();
     await new Promise<void>((resolve) => billing.listen(0, '127.0.0.1', resolve));

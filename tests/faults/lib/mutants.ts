@@ -28,7 +28,11 @@ export async function bundleAll(dist: string, changes: readonly Change[] = []): 
     );
   }
   const folders = { packages: join(root, 'packages'), dist };
-  await Promise.all(services.map(({ name }) => bundle(name, folders, [changed(files)])));
+  await bundle(
+    services.map(({ name }) => name),
+    folders,
+    [changed(files)],
+  );
 }
 
 function changed(files: ReadonlyMap<string, string>): Plugin {

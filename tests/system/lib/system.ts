@@ -37,7 +37,7 @@ export interface System {
  * runs yet. `env` is added to the environment of every service.
  */
 export async function prepareSystem(env: NodeJS.ProcessEnv = {}): Promise<System> {
-  await Promise.all(services.map(({ name }) => bundle(name)));
+  await bundle(services.map(({ name }) => name));
   const dataDir = await mkdtemp(join(tmpdir(), 'zerda-system-'));
   const ports = await freePorts(services.length * 2);
   const variables: NodeJS.ProcessEnv = { ZERDA_DATA_DIR: dataDir };
