@@ -24,7 +24,7 @@ export function createLogger(options: LoggerOptions): Logger {
     {
       base: { service: options.service },
       level: options.level ?? 'info',
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: isoTime,
       formatters: { level: (label) => ({ level: label }) },
       redact: [
         'authorization',
@@ -41,6 +41,19 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     options.destination ?? standardOutput(options.format ?? (process.stdout.isTTY ? 'pretty' : 'json')),
   );
+}
+
+let stampedMs = 0;
+let stamp = '';
+
+/** The time of a line, as RFC 3339 has it. Lines of the same millisecond share the text: making it is half of a line's cost. */
+function isoTime(): string {
+  const now = Date.now();
+  if (now !== stampedMs) {
+    stampedMs = now;
+    stamp = `,"time":"${new Date(now).toISOString()}"`;
+  }
+  return stamp;
 }
 
 function standardOutput(format: 'json' | 'pretty'): DestinationStream {
