@@ -61,7 +61,7 @@ function standardOutput(format: 'json' | 'pretty'): DestinationStream {
 }
 
 /** Bytes of lines that are written together: under load a line costs no system call of its own. */
-const bufferedBytes = 4096;
+const bufferedBytes = 15 * 1024;
 /** Milliseconds that a line waits for others at most. */
 const bufferedMs = 50;
 
