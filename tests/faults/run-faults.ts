@@ -23,7 +23,8 @@ const shown = 12;
 
 await runCommand(async () => {
   const { seeds, minutes, only } = readOptions();
-  const dist = await mkdtemp(join(root, 'dist', 'faults-').replace(/\/$/, ''));
+  await mkdir(join(root, 'dist'), { recursive: true });
+  const dist = await mkdtemp(join(root, 'dist', 'faults-'));
   const stages: Stage[] = [];
   const results: { readonly transport: Transport; readonly result: SeedResult }[] = [];
   const closeAll = async (): Promise<void> => {
