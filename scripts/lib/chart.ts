@@ -112,6 +112,7 @@ const profiles: Readonly<Record<string, readonly string[]>> = {
   default: fixedSecrets(),
   dev: ['--values', `${umbrella}/values-dev.yaml`, ...fixedSecrets()],
   prod: ['--values', `${umbrella}/values-prod.yaml`],
+  bundled: ['--values', 'tests/chart/golden/bundled.values.yaml', ...fixedSecrets()],
   full: ['--values', 'tests/chart/golden/full.values.yaml'],
 };
 

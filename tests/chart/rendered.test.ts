@@ -21,6 +21,7 @@ const profiles: Readonly<Record<string, readonly string[]>> = {
   default: [],
   dev: ['--values', 'charts/zerda/values-dev.yaml'],
   prod: ['--values', 'charts/zerda/values-prod.yaml'],
+  bundled: ['--values', 'tests/chart/golden/bundled.values.yaml'],
   full: ['--values', 'tests/chart/golden/full.values.yaml'],
 };
 

@@ -1,10 +1,48 @@
 {{- define "zerda.labels" -}}
 app.kubernetes.io/name: zerda
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: zerda
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "service.commonLabels" . }}
+{{- end -}}
+
+{{- define "zerda.natsLabels" -}}
+{{ include "service.natsSelectorLabels" . }}
+{{ include "service.commonLabels" . }}
+{{- end -}}
+
+{{- define "zerda.valkeyLabels" -}}
+{{ include "service.valkeySelectorLabels" . }}
+{{ include "service.commonLabels" . }}
+{{- end -}}
+
+{{/* The services whose value of that name is enabled, as in `from`: (list $ "events"). */}}
+{{- define "zerda.servicesThat" -}}
+{{- $root := index . 0 -}}
+{{- $value := index . 1 -}}
+{{- range list "gateway" "user-service" "order-service" }}
+{{- if index $root.Values . $value "enabled" }}
+- podSelector:
+    matchLabels:
+      app.kubernetes.io/name: {{ index $root.Values . "nameOverride" | default . }}
+      app.kubernetes.io/instance: {{ $root.Release.Name }}
+      app.kubernetes.io/component: service
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "zerda.natsConfiguration" -}}
+port: 4222
+# For probes; network policies let nobody else there.
+http: 8222
+jetstream {
+  store_dir: /data
+  {{- range $setting, $value := .Values.global.nats.bundled.jetstream }}
+  {{ $setting }}: {{ $value }}
+  {{- end }}
+}
+authorization {
+  user: zerda
+  password: $QUOTED_PASSWORD
+}
 {{- end -}}
 
 {{/* Values of a service, those of its chart included, as its own templates see them: (list $ "gateway"). */}}

@@ -1,5 +1,6 @@
-import { viewStream } from '../../../packages/chassis/src/events/testing-nats.ts';
-import { ask, type DatabaseName, type Stage, type Transport } from './stage.ts';
+import type { StreamView } from '../../../packages/chassis/src/events/testing-nats.ts';
+import { ask, type DatabaseName, type Databases } from './databases.ts';
+import type { Transport } from './stage.ts';
 import { type Delivery, readDelivery } from './witness.ts';
 import type { Write } from './writes.ts';
 
@@ -107,17 +108,13 @@ const events = `
 
 const letters = 'select side, event_id, type, subject, error from dead_letters';
 
-export interface GatherOptions {
-  readonly stage: Stage;
-  readonly writes: readonly Write[];
-  readonly incidents: readonly string[];
-  /** Number of the stream's last message before the seed. */
-  readonly streamBefore: number;
+export interface GatherOptions extends Pick<Evidence, 'transport' | 'writes' | 'deliveries' | 'incidents'> {
+  /** With the instruments in them. */
+  readonly databases: Databases;
 }
 
-/** Reads all of it, when nothing changes any more. */
-export async function gather({ stage, streamBefore, ...rest }: GatherOptions): Promise<Evidence> {
-  const { databases, transport, witness } = stage;
+/** Reads what the stores have, when nothing changes any more. */
+export async function gather({ databases, ...rest }: GatherOptions): Promise<Evidence> {
   const users = await ask(databases.users, async ({ rows }) => ({
     users: await rows<UserRow>('select id, name, email, version from users'),
     userCounters: await rows<Evidence['userCounters'][number]>('select slot, users from user_counters'),
@@ -147,22 +144,15 @@ export async function gather({ stage, streamBefore, ...rest }: GatherOptions): P
   }));
   return {
     ...rest,
-    transport,
     ...users,
     ...orders,
     acts: { users: users.acts, orders: orders.acts },
     events: { users: users.events, orders: orders.events },
     letters: { users: users.letters, orders: orders.letters },
-    deliveries:
-      stage.nats === undefined ? [...witness.deliveries] : await readStream(stage.nats.url, streamBefore),
   };
 }
 
-async function readStream(url: string, after: number): Promise<Delivery[]> {
-  const stream = await viewStream(url, 'ZERDA');
-  try {
-    return (await stream.after(after)).map(readDelivery);
-  } finally {
-    await stream.close();
-  }
+/** What a stream has after the message of that number: by NATS, these are the deliveries. */
+export async function readDeliveries(stream: StreamView, after: number): Promise<Delivery[]> {
+  return (await stream.after(after)).map(readDelivery);
 }

@@ -1,7 +1,8 @@
+import { ask, type DatabaseName } from './databases.ts';
 import { type Cut, cuts, type Link } from './link.ts';
 import { patiently } from './patiently.ts';
 import type { Random } from './random.ts';
-import { ask, type DatabaseName, type Stage } from './stage.ts';
+import type { Stage } from './stage.ts';
 
 /** Something that goes wrong. */
 export interface Fault {

@@ -1,15 +1,21 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { viewStream } from '../../../packages/chassis/src/events/testing-nats.ts';
+import {
+  type StreamView,
+  type TestNats,
+  viewStream,
+} from '../../../packages/chassis/src/events/testing-nats.ts';
 import { bundleFile } from '../../../scripts/lib/services.ts';
 import { check, type Violation } from './checker.ts';
-import { type Evidence, gather } from './evidence.ts';
+import { ask } from './databases.ts';
+import { type Evidence, gather, readDeliveries } from './evidence.ts';
 import { chooseFaults, type Fault } from './faults.ts';
 import { orderTables, userTables } from './instruments.ts';
 import { patiently } from './patiently.ts';
 import { createRandom, type Random } from './random.ts';
-import { ask, type DatabaseName, type Stage } from './stage.ts';
+import { comeToRest } from './rest.ts';
+import type { Stage } from './stage.ts';
 import { type Clients, createClients, isAcknowledged } from './writes.ts';
 
 const run = promisify(execFile);
@@ -81,16 +87,19 @@ export async function runSeed({ stage, seed, dist }: SeedOptions): Promise<SeedR
   const struck = await storm(stage, random, clients, tell);
   const incidents = await heal(stage, clients, tell);
   await dealWithLetters(stage, random, dist, tell);
-  incidents.push(...(await comeToRest(stage)));
+  incidents.push(...(await rested(stage)));
   stage.replicas.forEach(({ name, deaths }, index) => {
     incidents.push(...deaths.slice(deathsBefore[index]).map((death) => `${name} ended by itself: ${death}`));
   });
   tell('at rest');
 
-  const evidence = await gather({
-    ...{ stage, incidents, writes: clients.writes },
-    streamBefore: before.stream,
-  });
+  const { databases, transport, nats, witness } = stage;
+  const deliveries =
+    nats === undefined
+      ? [...witness.deliveries]
+      : await viewing(nats, (stream) => readDeliveries(stream, before.stream));
+  const { writes } = clients;
+  const evidence = await gather({ databases, transport, writes, deliveries, incidents });
   const numbers = await countAll(stage, evidence, struck, before.handedOut);
   return {
     ...{ seed, numbers, story, evidence },
@@ -120,18 +129,15 @@ async function reset({ databases, links, nats, witness }: Stage): Promise<Before
   await ask(databases.orders, ({ rows }) => rows(`truncate ${orderTables}`));
   witness.clear();
   if (nats === undefined) return { stream: 0, handedOut: 0 };
-  const stream = await viewStream(nats.url, 'ZERDA');
-  try {
+  return viewing(nats, (stream) =>
     // The first replica that starts makes them, a moment after it is ready.
-    return await patiently(async () => {
+    patiently(async () => {
       const { deliveries: handedOut } = await stream.consumer('order-service');
       // A server that is killed may hand out again what was acknowledged long ago; the inbox does not know it any more.
       await stream.purge();
       return { stream: await stream.last(), handedOut };
-    });
-  } finally {
-    await stream.close();
-  }
+    }),
+  );
 }
 
 type Struck = Readonly<Record<Fault['kind'] | 'amid', number>>;
@@ -206,33 +212,19 @@ async function heal(stage: Stage, clients: Clients, tell: (line: string) => void
   }
   await clients.settled(rest.clientsMs);
   tell('every write has its answer');
-  incidents.push(...(await comeToRest(stage)));
+  incidents.push(...(await rested(stage)));
   return incidents;
 }
 
-/** Waits until nothing is to be sent or handed out; what is left when that takes too long. */
-async function comeToRest({ databases, nats }: Stage): Promise<string[]> {
-  const giveUpAt = performance.now() + rest.servicesMs;
-  const unsent = (name: DatabaseName) =>
-    ask(databases[name], ({ rows }) =>
-      rows<{ subject: string; attempts: number; wait: number }>(
-        `select subject, attempts, extract(epoch from claimed_until - now())::float8 as wait
-          from outbox where sent_at is null order by position limit 10`,
-      ),
-    );
-  for (;;) {
-    const left: string[] = [];
-    for (const name of ['users', 'orders'] as const) {
-      for (const row of await unsent(name)) left.push(`not sent by ${name}: ${JSON.stringify(row)}`);
-    }
-    if (nats !== undefined) {
-      const stream = await viewStream(nats.url, 'ZERDA');
-      const { pending, inHand } = await stream.consumer('order-service').finally(() => stream.close());
-      if (pending + inHand > 0) left.push(`NATS has ${pending} events to hand out, and ${inHand} in hand`);
-    }
-    if (left.length === 0 || performance.now() > giveUpAt) return left;
-    await wait(200);
-  }
+/** Looks into the stream over a connection of its own. */
+async function viewing<T>({ url }: TestNats, look: (stream: StreamView) => Promise<T>): Promise<T> {
+  const stream = await viewStream(url, 'ZERDA');
+  return look(stream).finally(() => stream.close());
+}
+
+function rested({ databases, nats }: Stage): Promise<string[]> {
+  const consumer = nats && (() => viewing(nats, (stream) => stream.consumer('order-service')));
+  return comeToRest({ databases, consumer, withinMs: rest.servicesMs });
 }
 
 /** Replays the dead letters as an operator does; at times they are left, for they may lie there. Deletions may not: a saga hangs on them. */
@@ -265,8 +257,7 @@ async function countAll(
   const all = [...events.users, ...events.orders];
   let redeliveries = all.reduce((sum, { attempts }) => sum + Math.max(0, attempts - 1), 0);
   if (nats !== undefined) {
-    const stream = await viewStream(nats.url, 'ZERDA');
-    const handedOut = (await stream.consumer('order-service').finally(() => stream.close())).deliveries;
+    const { deliveries: handedOut } = await viewing(nats, (stream) => stream.consumer('order-service'));
     const stored = deliveries.filter(({ subject }) => subject.startsWith('users/')).length;
     redeliveries += Math.max(0, handedOut - handedOutBefore - stored);
   }

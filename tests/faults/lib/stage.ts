@@ -1,15 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import {
-  connectPostgres,
-  startPostgres,
-  type TestConnection,
-  type TestPostgres,
-} from '../../../packages/chassis/src/database/testing-postgres.ts';
+import { startPostgres, type TestPostgres } from '../../../packages/chassis/src/database/testing-postgres.ts';
 import { startNats, type TestNats } from '../../../packages/chassis/src/events/testing-nats.ts';
 import { StartupError } from '../../../packages/chassis/src/startup-error.ts';
 import { bundleFile, type ServiceName } from '../../../scripts/lib/services.ts';
+import { ask, type DatabaseName } from './databases.ts';
 import { orderInstruments, userInstruments } from './instruments.ts';
 import { type Link, openLink } from './link.ts';
 import { type Replica, startReplica } from './replica.ts';
@@ -32,21 +28,6 @@ export interface Stage {
   readonly nats: TestNats | undefined;
   readonly witness: Witness;
   close(): Promise<void>;
-}
-
-export type DatabaseName = 'users' | 'orders';
-
-/** Asks a database something, over a connection of its own and past every link. */
-export async function ask<T>(
-  { url }: Pick<TestPostgres, 'url'>,
-  work: (connection: TestConnection) => Promise<T>,
-): Promise<T> {
-  const connection = await connectPostgres(url);
-  try {
-    return await work(connection);
-  } finally {
-    await connection.close();
-  }
 }
 
 /** Commits survive a kill of the server; that they would survive one of the machine is not what is looked at here. */

@@ -72,9 +72,11 @@ export interface ClientOptions {
   readonly random: Random;
   /** What marks begin with. */
   readonly prefix: string;
+  /** Headers of every request; none by default. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-export function createClients({ gateways, random, prefix }: ClientOptions): Clients {
+export function createClients({ gateways, random, prefix, headers: always = {} }: ClientOptions): Clients {
   const writes: Write[] = [];
   const users: Known[] = [];
   const orders: (Known & { status: string })[] = [];
@@ -159,7 +161,11 @@ export function createClients({ gateways, random, prefix }: ClientOptions): Clie
         {
           method,
           agent,
-          headers: { ...headers, ...(text !== undefined && { 'content-type': 'application/json' }) },
+          headers: {
+            ...always,
+            ...headers,
+            ...(text !== undefined && { 'content-type': 'application/json' }),
+          },
           signal: AbortSignal.timeout(patienceMs),
         },
         (response) => {

@@ -89,9 +89,13 @@ export interface ConsumerView {
   readonly deliveries: number;
 }
 
-/** Looks into a stream of a running server. */
-export async function viewStream(url: string, stream: string): Promise<StreamView> {
-  const connection = await connectNats({ servers: url, maxReconnectAttempts: -1 });
+/** Looks into a stream of a running server, which may want a user and password. */
+export async function viewStream(
+  url: string,
+  stream: string,
+  access: { readonly user?: string; readonly pass?: string } = {},
+): Promise<StreamView> {
+  const connection = await connectNats({ servers: url, maxReconnectAttempts: -1, ...access });
   const { streams, consumers } = await jetstreamManager(connection, { checkAPI: false });
 
   async function last(): Promise<number> {

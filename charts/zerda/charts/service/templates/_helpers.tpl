@@ -83,6 +83,49 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.global.eventsSecret | default (printf "%s-events" .Release.Name) -}}
 {{- end -}}
 
+{{/* Names of what the umbrella installs once for all services. */}}
+{{- define "service.natsName" -}}
+{{- printf "%s-nats" .Release.Name -}}
+{{- end -}}
+
+{{- define "service.valkeyName" -}}
+{{- printf "%s-valkey" .Release.Name -}}
+{{- end -}}
+
+{{- define "service.natsSelectorLabels" -}}
+app.kubernetes.io/name: nats
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: broker
+{{- end -}}
+
+{{- define "service.valkeySelectorLabels" -}}
+app.kubernetes.io/name: valkey
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: cache
+{{- end -}}
+
+{{/* Secrets with files for NATS: a volume each, and where they are mounted. */}}
+{{- define "service.natsVolumes" -}}
+{{- with .Values.global.nats }}
+{{- if and $.Values.events.enabled (eq .type "external") }}
+{{- if and .external.existingSecret .external.credentialsKey }}
+- name: nats-credentials
+  secret: {secretName: {{ .external.existingSecret }}, items: [{key: {{ .external.credentialsKey }}, path: {{ .external.credentialsKey }}}]}
+{{- end }}
+{{- with .external.tls.existingSecret }}
+- name: nats-tls
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "service.natsVolumeMounts" -}}
+{{- range include "service.natsVolumes" . | fromYamlArray }}
+- {name: {{ .name }}, mountPath: /etc/zerda/{{ .name }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
 {{/* Seconds until a pod is killed. */}}
 {{- define "service.gracePeriod" -}}
 {{- with .Values.shutdown -}}
@@ -127,6 +170,35 @@ SHUTDOWN_DEADLINE_MS: {{ mul .Values.shutdown.deadlineSeconds 1000 | quote }}
 {{- range $name, $peer := .Values.peers }}
 {{ $name }}: {{ include "service.peerUrl" (list $ $peer) | quote }}
 {{- end }}
+{{- if .Values.events.enabled }}
+{{- with .Values.global.nats }}
+{{- if eq .type "bundled" }}
+NATS_URL: nats://{{ include "service.natsName" $ }}:4222
+NATS_USER: zerda
+{{- else if eq .type "external" }}
+NATS_URL: {{ .external.url | quote }}
+NATS_STREAM_REPLICAS: {{ int .external.streamReplicas | quote }}
+{{- if and .external.existingSecret .external.credentialsKey }}
+NATS_CREDENTIALS_FILE: /etc/zerda/nats-credentials/{{ .external.credentialsKey }}
+{{- end }}
+{{- with .external.tls }}
+{{- if .existingSecret }}
+{{- range $variable, $key := dict "NATS_CA_FILE" .caKey "NATS_CERT_FILE" .certKey "NATS_KEY_FILE" .keyKey }}
+{{- if $key }}
+{{ $variable }}: /etc/zerda/nats-tls/{{ $key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.valkey.enabled (eq .Values.global.valkey.type "external") }}
+{{- with .Values.global.valkey.external.url }}
+VALKEY_URL: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if eq .Values.global.nats.type "none" }}
 {{- with .Values.events.sinks }}
 {{- /* Not by the headless name: asked for while nobody is ready, it would be unknown for as long as DNS keeps that answer. */}}
 {{- $urls := list }}
@@ -134,6 +206,7 @@ SHUTDOWN_DEADLINE_MS: {{ mul .Values.shutdown.deadlineSeconds 1000 | quote }}
 {{- $urls = append $urls (printf "http://%s:%d/events" (include "service.fullnameOf" (list $ .)) (int $.Values.ports.management)) }}
 {{- end }}
 EVENT_SINKS: {{ join "," $urls | quote }}
+{{- end }}
 {{- end }}
 {{- with .Values.database }}
 {{- if ne .type "none" }}
@@ -176,6 +249,28 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- if .Values.events.enabled }}
 - name: EVENT_SECRET
   valueFrom: {secretKeyRef: {name: {{ include "service.eventsSecret" . }}, key: secret}}
+{{- with .Values.global.nats }}
+{{- if eq .type "bundled" }}
+- name: NATS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .bundled.existingSecret | default (include "service.natsName" $) }}, key: {{ .bundled.passwordKey }}}}
+{{- else if and (eq .type "external") .external.existingSecret (not .external.credentialsKey) }}
+- name: NATS_USER
+  valueFrom: {secretKeyRef: {name: {{ .external.existingSecret }}, key: {{ .external.userKey }}}}
+- name: NATS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .external.existingSecret }}, key: {{ .external.passwordKey }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.valkey.enabled }}
+{{- with .Values.global.valkey }}
+{{- if eq .type "bundled" }}
+- name: VALKEY_URL
+  valueFrom: {secretKeyRef: {name: {{ .bundled.existingSecret | default (include "service.valkeyName" $) }}, key: uri}}
+{{- else if and (eq .type "external") .external.existingSecret }}
+- name: VALKEY_URL
+  valueFrom: {secretKeyRef: {name: {{ .external.existingSecret }}, key: {{ .external.uriKey }}}}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $secret := include "service.databaseSecret" . }}
 {{- with .Values.database }}
@@ -199,5 +294,22 @@ DATABASE_PARAMETERS: {{ . | quote }}
 - name: {{ $name }}
   {{- toYaml $value | nindent 2 }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The way out to NATS or Valkey: (dict "server" <its values> "port" <of the bundled one> "labels" <of the bundled one>). */}}
+{{- define "service.serverEgress" -}}
+{{- if eq .server.type "bundled" }}
+    - ports:
+        - {port: {{ .port }}, protocol: TCP}
+      to:
+        - podSelector:
+            matchLabels: {{- .labels | nindent 14 }}
+{{- else if eq .server.type "external" }}
+    - ports:
+        - {port: {{ int .server.external.port }}, protocol: TCP}
+      {{- with .server.external.to }}
+      to: {{- toYaml . | nindent 8 }}
+      {{- end }}
 {{- end }}
 {{- end -}}
