@@ -99,6 +99,7 @@ export const gatewayOperations = {
     id: 'getProfile',
     method: 'get',
     path: '/api/users/{id}/profile',
+    access: 'user',
     summary: 'A user with their orders',
     tag,
     params: z.strictObject({ id: idText.describe('Id of the user.') }),
@@ -119,6 +120,7 @@ export const gatewayOperations = {
     id: 'getDashboard',
     method: 'get',
     path: '/api/dashboard',
+    access: 'admin',
     summary: 'The numbers of the whole system',
     tag,
     answer: {
@@ -132,6 +134,7 @@ export const gatewayOperations = {
     id: 'getHealth',
     method: 'get',
     path: '/api/health',
+    access: 'public',
     summary: 'Health of every service',
     tag,
     answer: {

@@ -246,7 +246,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         async ({ ms, tried, retriesAfter }) => {
           const response = await http
             .get<Body>(path, {
-              headers: contextHeaders(ms),
+              headers: { ...contextHeaders(ms), ...authorizationHeader() },
               timeout: ms,
               // Judged as an answer; rejected below.
               validateStatus: null,
@@ -286,6 +286,12 @@ export function contextHeaders(
     [headerNames.requestTimeout]: String(Math.max(1, Math.floor(ms * (1 - reserve)))),
     ...(correlationId !== undefined && { [headerNames.correlationId]: correlationId }),
   };
+}
+
+/** Says in whose name a call is made: the caller's of the request in hand. */
+function authorizationHeader(): Record<string, string> {
+  const authorization = currentContext()?.authorization;
+  return authorization === undefined ? {} : { authorization };
 }
 
 function isTimeout(error: unknown): boolean {

@@ -1,4 +1,5 @@
 import { gatewayOperations } from '../gateway.ts';
+import { identityOperations } from '../identity.ts';
 import { orderOperations } from '../orders.ts';
 import type { ProblemCode } from '../problems.ts';
 import type { Operation } from '../protocol/operation.ts';
@@ -16,7 +17,7 @@ const forwardingProblems: readonly ProblemCode[] = [
   'upstream-timeout',
 ];
 
-const users = Object.values(userOperations) as readonly Operation[];
+const users = Object.values({ ...userOperations, ...identityOperations }) as readonly Operation[];
 const orders = Object.values(orderOperations) as readonly Operation[];
 const own = Object.values(gatewayOperations) as readonly Operation[];
 
@@ -24,7 +25,7 @@ const own = Object.values(gatewayOperations) as readonly Operation[];
 export const documents = {
   'user-service': openApiDocument({
     title: 'zerda user-service',
-    description: 'Users of the system.',
+    description: 'Users of the system, and who they are.',
     version: apiVersion,
     operations: users,
   }),
