@@ -10,12 +10,17 @@ export const degradedReason = z.enum(['circuit_open', 'overloaded', 'timeout', '
 
 export type DegradedReason = z.infer<typeof degradedReason>;
 
-/** A part of an aggregate that could not be had. */
+/** A part of an aggregate that could not be had, or only as it was some time ago. */
 export const degradedPart = z
   .strictObject({
     part: z.string().describe('Name of the part.'),
     reason: degradedReason,
     status: z.int().optional().describe('The status that its service answered, when it did.'),
+    stale_seconds: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('How old what is shown of it is, in seconds; absent when nothing is.'),
   })
   .meta({ id: 'DegradedPart' });
 
@@ -24,7 +29,9 @@ export type DegradedPart = z.infer<typeof degradedPart>;
 const degraded = z
   .array(degradedPart)
   .optional()
-  .describe('The parts that are missing, each null above; absent when the answer is whole.');
+  .describe(
+    'The parts that are missing, each null above, or old, with `stale_seconds`; absent when the answer is whole.',
+  );
 
 /** A user with their orders. */
 export const profile = z
@@ -87,6 +94,9 @@ export const systemHealth = z
       .object({ user_service: circuit, order_service: circuit })
       .catchall(circuit)
       .describe("The gateway's circuit breaker of each service, since the gateway began."),
+    authentication: z
+      .enum(['required', 'off'])
+      .describe('Whether the gateway asks who is asking; `off` lets everybody do everything.'),
     overall_status: z.enum(['healthy', 'degraded']),
   })
   .meta({ id: 'SystemHealth' });

@@ -112,6 +112,12 @@ const definitions = {
     description:
       'Too many passwords were tried from this address, or for this account. The password was not looked at. Try again after Retry-After seconds.',
   },
+  'rate-limited': {
+    status: 429,
+    title: 'Too many requests',
+    description:
+      'The caller, or the address it asks from, has made as many requests as this route takes in this time, or all callers have. RateLimit says how it stands. Repeat the request after Retry-After seconds.',
+  },
   'internal-error': {
     status: 500,
     title: 'Something went wrong',
@@ -126,6 +132,12 @@ const definitions = {
     status: 502,
     title: 'A service behind the gateway failed',
     description: 'The connection was refused or broke, or the answer made no sense.',
+  },
+  overloaded: {
+    status: 503,
+    title: 'The gateway has too much to do',
+    description:
+      'Nothing was done with the request, so that those that were begun can be finished. Repeat it after Retry-After seconds.',
   },
   'upstream-unavailable': {
     status: 503,

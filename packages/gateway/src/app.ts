@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { BlockList } from 'node:net';
+import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { Failure } from '@zerda/chassis/failure';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
@@ -14,12 +15,18 @@ import { documents } from '@zerda/contracts/openapi/documents';
 import express, { type RequestHandler } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
+import { createAnswerCache } from './cache/answer-cache.ts';
+import { createClientAddress } from './client-address.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
 import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
+import type { Limiters } from './limits/limiter.ts';
+import type { LoadMonitor } from './load-monitor.ts';
+import { createPeers } from './peers.ts';
+import type { PolicyResources } from './policies/resources.ts';
 import { ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
-import { createRoutes, resolveRoutes } from './routes/route.ts';
+import { cachedUpstreams, createRoutes, resolveRoutes, upstreamQuotas } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -34,6 +41,16 @@ export interface AppDependencies {
   readonly upstreamTimeoutMs: number;
   /** Proxies in front whose word about the client is believed; none by default. */
   readonly trustedProxies?: BlockList | undefined;
+  /** Tells who asks; `off` when everybody may do everything. */
+  readonly authentication: Authentication;
+  /** Where requests are counted that have a limit. */
+  readonly limiters: Limiters;
+  /** What every limit of the table is multiplied by; 0 switches limits off. */
+  readonly limitFactor: number;
+  /** How much there is to do. */
+  readonly load: LoadMonitor;
+  /** Bytes of answers that are kept at most. */
+  readonly cacheBytes: number;
 }
 
 /** The gateway: what is forwarded goes past Express, which answers the rest. */
@@ -45,26 +62,42 @@ export function createApp({
   requestTimeoutMs,
   upstreamTimeoutMs,
   trustedProxies,
+  authentication,
+  limiters,
+  limitFactor,
+  load,
+  cacheBytes,
 }: AppDependencies): RequestListener {
   const answerHeaders = createAnswerHeaders();
   const observer = createRequestObserver({ logger, metrics, requestTimeoutMs });
+  const settings = resolveRoutes(table, upstreamTimeoutMs);
+  const peers = createPeers(trustedProxies);
+  const forwardedHeaders = createForwardedHeaders(peers);
+  const resources: PolicyResources = {
+    ...{ authentication, limiters, limitFactor, load, answerHeaders, forwardedHeaders, upstreamTimeoutMs },
+    metrics: metrics.policies,
+    clientAddress: createClientAddress(peers, trustedProxies),
+    upstreamQuotas: upstreamQuotas(table),
+    cache: createAnswerCache(cacheBytes, metrics.policies),
+    cachedUpstreams: cachedUpstreams(table, settings),
+  };
   const frontDoor = createFrontDoor({
-    match: createMatch(createRoutes(resolveRoutes(table, upstreamTimeoutMs), upstreams), [
+    match: createMatch(createRoutes(settings, upstreams, resources), [
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
     answerHeaders,
-    forwardedHeaders: createForwardedHeaders(trustedProxies),
+    forwardedHeaders,
     logger,
   });
   const { getHealth } = gatewayOperations;
-  const health = createHealth(table, upstreams);
+  const health = createHealth(table, upstreams, authentication);
 
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.use(refuseUpgrade);
-  app.use(createAggregateRouter(table.aggregates, upstreams));
+  app.use(createAggregateRouter(table, upstreams, resources));
   app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
   app.use(serveOpenApi(documents.gateway));
   app.use(createDocumentationRouter(documents.gateway));

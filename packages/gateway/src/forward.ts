@@ -15,14 +15,17 @@ import type { Dispatcher } from 'undici';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
 import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
+import type { Visit } from './policies/policy.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
-import type { Route } from './routes/route.ts';
+import type { ForwardedRoute } from './routes/route.ts';
 
 export interface Forwarding {
   readonly context: RequestContext;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly route: Route;
+  readonly route: ForwardedRoute;
+  /** What its policies said; undefined when it has none. */
+  readonly visit: Visit | undefined;
   readonly answerHeaders: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
@@ -203,7 +206,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     clearTimeout(this.#headTimer);
-    const { context, request, response, answerHeaders } = this.#forwarding;
+    const { context, request, response, route, visit, answerHeaders } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
@@ -218,9 +221,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#release = this.#attempt.hold();
     // The rest of a body that nobody waits for would be taken for the next request.
     if (!request.complete) response.shouldKeepAlive = false;
+    visit?.onAnswer?.();
     response.writeHead(status, [
       ...answerHeaders.list(context),
-      ...passedAnswerHeaders(raw, answerHeaders.names),
+      ...(visit?.answerHeaders ?? []),
+      ...passedAnswerHeaders(raw, route.ownHeaders),
     ]);
     process.nextTick(this.#sendHead);
     this.#settle.resolve(answer);

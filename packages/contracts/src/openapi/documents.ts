@@ -9,8 +9,12 @@ import { openApiDocument } from './document.ts';
 /** Version of the APIs; the first number changes when a client would have to. */
 export const apiVersion = '1.0.0';
 
+/** What the gateway's policies answer, whatever would be called. */
+const policyProblems: readonly ProblemCode[] = ['rate-limited', 'overloaded'];
+
 /** What a call through the gateway can meet beside what the service behind it answers. */
 const forwardingProblems: readonly ProblemCode[] = [
+  ...policyProblems,
   'upstream-failed',
   'upstream-overloaded',
   'upstream-unavailable',
@@ -41,7 +45,8 @@ export const documents = {
     version: apiVersion,
     operations: [...own, ...users, ...orders],
     problemsOf: (operation) => {
-      if (own.includes(operation)) return [];
+      if (operation === gatewayOperations.getHealth) return [];
+      if (own.includes(operation)) return policyProblems;
       return operation.body === undefined ? forwardingProblems : [...forwardingProblems, 'request-timeout'];
     },
   }),

@@ -1,4 +1,13 @@
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
+import { cacheSettings } from '../policies/cache.ts';
+import {
+  createPolicies,
+  type PolicySettings,
+  policyHeaders,
+  policyKeys,
+  type RoutePolicies,
+} from '../policies/policies.ts';
+import type { PolicyResources } from '../policies/resources.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
 import type { RouteTable } from './table.ts';
 
@@ -24,12 +33,19 @@ export interface RouteSettings {
   readonly bodyLimitBytes: number;
   /** How often a failed call is made again at most. */
   readonly retries: number;
+  /** What is decided before it is forwarded. */
+  readonly policies: PolicySettings;
 }
 
 /** A path that is forwarded, and where to. */
-export interface Route extends Omit<RouteSettings, 'upstream'> {
+export interface ForwardedRoute extends Omit<RouteSettings, 'upstream' | 'policies'> {
   readonly upstream: Upstream;
+  /** Names of headers, in lower case, that the gateway writes itself. */
+  readonly ownHeaders: ReadonlySet<string>;
 }
+
+/** With what is decided before it is forwarded. */
+export interface Route extends ForwardedRoute, RoutePolicies {}
 
 const standard = { idleTimeoutMs: 30_000, bodyLimitBytes: 1024 * 1024, retries: 1 };
 
@@ -55,11 +71,69 @@ export function resolveRoutes(
       totalTimeoutMs: limits.total_timeout_ms,
       bodyLimitBytes: limits.body_limit_bytes ?? standard.bodyLimitBytes,
       retries: limits.retries ?? standard.retries,
+      policies: policySettings(limits),
     };
   });
 }
 
-/** Joins settings to the upstreams that they name. */
-export function createRoutes(settings: readonly RouteSettings[], upstreams: Upstreams): Route[] {
-  return settings.map((route) => ({ ...route, upstream: upstreamOf(upstreams, route.upstream) }));
+/** The policies of an entry, what it leaves out taken from the table's defaults. */
+function policySettings(...entries: readonly object[]): PolicySettings {
+  const all: Readonly<Record<string, unknown>> = Object.assign({}, ...entries);
+  return Object.fromEntries(
+    Object.keys(policyKeys).flatMap((key) => (all[key] === undefined ? [] : [[key, all[key]]])),
+  );
+}
+
+/** The policies of an aggregate: those of the table too, but for the cache, which its parts have. */
+export function aggregatePolicies({ defaults }: Pick<RouteTable, 'defaults'>, own: object): PolicySettings {
+  const { cache: _ofRoutes, ...shared } = policySettings(defaults, own);
+  return shared;
+}
+
+/** Joins settings to the upstreams that they name, and to what is decided before they are called. */
+export function createRoutes(
+  settings: readonly RouteSettings[],
+  upstreams: Upstreams,
+  resources: PolicyResources,
+): Route[] {
+  return settings.map(({ policies, ...limits }) => {
+    const upstream = upstreamOf(upstreams, limits.upstream);
+    const ownHeaders = new Set([...resources.answerHeaders.names, ...policyHeaders(policies)]);
+    const forwarded = { ...limits, upstream, ownHeaders };
+    return {
+      ...forwarded,
+      ...createPolicies(
+        policies,
+        {
+          name: `${limits.methods.join('+')} ${limits.path}`,
+          ...{ path: limits.path, methods: limits.methods, upstreams: [limits.upstream] },
+          forwarded,
+        },
+        resources,
+      ),
+    };
+  });
+}
+
+/** Limits of the upstreams that have one, by name. */
+export function upstreamQuotas({
+  upstreams,
+}: Pick<RouteTable, 'upstreams'>): PolicyResources['upstreamQuotas'] {
+  return new Map(
+    Object.entries(upstreams).flatMap(([name, { limit }]) => (limit === undefined ? [] : [[name, limit]])),
+  );
+}
+
+/** Names of the upstreams that have a route or a part whose answers are kept. */
+export function cachedUpstreams(
+  { aggregates }: Pick<RouteTable, 'aggregates'>,
+  routes: readonly RouteSettings[],
+): ReadonlySet<string> {
+  const entries = [
+    ...routes.map(({ upstream, policies }) => ({ upstream, cache: policies.cache })),
+    ...aggregates.flatMap(({ parts }) => Object.values(parts)),
+  ];
+  return new Set(
+    entries.flatMap(({ upstream, cache }) => (cacheSettings(cache) === undefined ? [] : [upstream])),
+  );
 }
