@@ -23,10 +23,12 @@ import { createFrontDoor } from './front-door.ts';
 import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
 import { createPeers } from './peers.ts';
+import { createUpstreamCounters } from './policies/limit.ts';
 import type { PolicyResources } from './policies/resources.ts';
+import { repeatsHeader } from './repeated-headers.ts';
 import { ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
-import { cachedUpstreams, createRoutes, resolveRoutes, upstreamQuotas } from './routes/route.ts';
+import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -77,7 +79,7 @@ export function createApp({
     ...{ authentication, limiters, limitFactor, load, answerHeaders, forwardedHeaders, upstreamTimeoutMs },
     metrics: metrics.policies,
     clientAddress: createClientAddress(peers, trustedProxies),
-    upstreamQuotas: upstreamQuotas(table),
+    upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
     cache: createAnswerCache(cacheBytes, metrics.policies),
     cachedUpstreams: cachedUpstreams(table, settings),
   };
@@ -96,7 +98,7 @@ export function createApp({
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.use(refuseUpgrade);
+  app.use(refuseOdd);
   app.use(createAggregateRouter(table, upstreams, resources));
   app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
   app.use(serveOpenApi(documents.gateway));
@@ -107,7 +109,7 @@ export function createApp({
   return (request, response) => {
     takeOriginForm(request);
     const context = observer.begin(request, response);
-    if (!asksForUpgrade(request) && frontDoor(request, response, context)) return;
+    if (!isOdd(request) && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     runInContext(context, () => app(request, response));
   };
@@ -126,7 +128,14 @@ function takeOriginForm(request: IncomingMessage): void {
   request.headers.host = authority.replace(/^.*@/, '');
 }
 
-const refuseUpgrade: RequestHandler = (request, _response, next) => {
+/** Whether a request is none that could be answered, whatever it asks for. */
+function isOdd(request: IncomingMessage): boolean {
+  return repeatsHeader(request.rawHeaders) || asksForUpgrade(request);
+}
+
+const refuseOdd: RequestHandler = (request, _response, next) => {
+  if (repeatsHeader(request.rawHeaders))
+    throw new Failure('invalid-request', { detail: 'A header comes twice that may come once.' });
   if (asksForUpgrade(request)) throw new Failure('upgrade-unsupported');
   next();
 };

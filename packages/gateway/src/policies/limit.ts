@@ -32,8 +32,8 @@ export const limit: PolicyKind<typeof keys> = {
     const counters = [
       ...(set === undefined || set === 'off' ? [] : [perCaller(set, route.name, resources)]),
       ...route.upstreams.flatMap((name) => {
-        const ofUpstream = resources.upstreamQuotas.get(name);
-        return ofUpstream === undefined ? [] : [perUpstream(ofUpstream, name, resources)];
+        const ofUpstream = resources.upstreamCounters.get(name);
+        return ofUpstream === undefined ? [] : [ofUpstream];
       }),
     ].filter((counter) => counter !== undefined);
     const [only] = counters;
@@ -56,7 +56,8 @@ export const limit: PolicyKind<typeof keys> = {
   },
 };
 
-interface Counter {
+/** Counts requests against one limit. */
+export interface Counter {
   /** What it counts for, as metrics have it. */
   readonly scope: 'caller' | 'upstream';
   /** Counts the request, tells its caller how it stands, and why it is refused when it is. */
@@ -87,19 +88,21 @@ function perCaller(
   };
 }
 
-function perUpstream(
-  set: QuotaKey,
-  name: string,
-  { limiters, limitFactor }: PolicyResources,
-): Counter | undefined {
-  const scaled = scale(set, limitFactor);
-  if (scaled === undefined) return undefined;
-  const limiter = limiters.create(`upstream ${name}`, scaled);
-  const tell = createTell('upstream', scaled);
-  return {
-    scope: 'upstream',
-    count: (visit) => limiter.count('all').then((counted) => tell(visit, counted)),
-  };
+/** The limits of the upstreams that have one, by name: one for all routes that lead there. */
+export function createUpstreamCounters(
+  upstreams: Readonly<Record<string, { readonly limit?: QuotaKey | undefined }>>,
+  { limiters, limitFactor }: Pick<PolicyResources, 'limiters' | 'limitFactor'>,
+): ReadonlyMap<string, Counter> {
+  const counters = new Map<string, Counter>();
+  for (const [name, { limit: set }] of Object.entries(upstreams)) {
+    const scaled = set && scale(set, limitFactor);
+    if (scaled === undefined) continue;
+    const limiter = limiters.create(`upstream ${name}`, scaled);
+    const tell = createTell('upstream', scaled);
+    const count: Counter['count'] = (visit) => limiter.count('all').then((counted) => tell(visit, counted));
+    counters.set(name, { scope: 'upstream', count });
+  }
+  return counters;
 }
 
 /** Undefined when limits are switched off by a factor of 0. */

@@ -1,13 +1,12 @@
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import type { PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
-import type { z } from 'zod';
 import type { AnswerCache } from '../cache/answer-cache.ts';
 import type { ClientAddress } from '../client-address.ts';
 import type { ForwardedHeaders } from '../forwarded-headers.ts';
 import type { Limiters } from '../limits/limiter.ts';
 import type { LoadMonitor } from '../load-monitor.ts';
-import type { quota } from './limit.ts';
+import type { Counter } from './limit.ts';
 
 /** What policies work with: one of each for the whole gateway. */
 export interface PolicyResources {
@@ -19,8 +18,8 @@ export interface PolicyResources {
   readonly limiters: Limiters;
   /** What every limit of the table is multiplied by; 0 switches limits off. */
   readonly limitFactor: number;
-  /** Limits of the upstreams that have one, by name. */
-  readonly upstreamQuotas: ReadonlyMap<string, z.output<typeof quota>>;
+  /** What counts requests to the upstreams that have a limit, by name. */
+  readonly upstreamCounters: ReadonlyMap<string, Counter>;
   readonly load: LoadMonitor;
   readonly cache: AnswerCache;
   /** Names of the upstreams whose answers the cache may have. */

@@ -115,15 +115,6 @@ export function createRoutes(
   });
 }
 
-/** Limits of the upstreams that have one, by name. */
-export function upstreamQuotas({
-  upstreams,
-}: Pick<RouteTable, 'upstreams'>): PolicyResources['upstreamQuotas'] {
-  return new Map(
-    Object.entries(upstreams).flatMap(([name, { limit }]) => (limit === undefined ? [] : [[name, limit]])),
-  );
-}
-
 /** Names of the upstreams that have a route or a part whose answers are kept. */
 export function cachedUpstreams(
   { aggregates }: Pick<RouteTable, 'aggregates'>,
