@@ -118,6 +118,11 @@ const definitions = {
     description:
       'The caller, or the address it asks from, has made as many requests as this route takes in this time, or all callers have. RateLimit says how it stands. Repeat the request after Retry-After seconds.',
   },
+  'too-many-headers': {
+    status: 431,
+    title: 'The request has too many headers',
+    description: 'More than anybody needs. The gateway takes 256, and 16 KiB of request line and headers together.',
+  },
   'internal-error': {
     status: 500,
     title: 'Something went wrong',

@@ -1,7 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
-import type { BlockList } from 'node:net';
+import type { BlockList, Socket } from 'node:net';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
-import { Failure } from '@zerda/chassis/failure';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
@@ -22,10 +21,10 @@ import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
 import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
+import { oddityOf } from './odd-request.ts';
 import { createPeers } from './peers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
 import type { PolicyResources } from './policies/resources.ts';
-import { repeatsHeader } from './repeated-headers.ts';
 import { ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
@@ -107,9 +106,11 @@ export function createApp({
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
+    // Behind a request that could not be read for certain, nobody knows where the next one begins.
+    if (response.socket === null && closing.has(request.socket)) return;
     takeOriginForm(request);
     const context = observer.begin(request, response);
-    if (!isOdd(request) && frontDoor(request, response, context)) return;
+    if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     runInContext(context, () => app(request, response));
   };
@@ -128,19 +129,14 @@ function takeOriginForm(request: IncomingMessage): void {
   request.headers.host = authority.replace(/^.*@/, '');
 }
 
-/** Whether a request is none that could be answered, whatever it asks for. */
-function isOdd(request: IncomingMessage): boolean {
-  return repeatsHeader(request.rawHeaders) || asksForUpgrade(request);
-}
+/** Connections on which no further request is read. */
+const closing = new WeakSet<Socket>();
 
-const refuseOdd: RequestHandler = (request, _response, next) => {
-  if (repeatsHeader(request.rawHeaders))
-    throw new Failure('invalid-request', { detail: 'A header comes twice that may come once.' });
-  if (asksForUpgrade(request)) throw new Failure('upgrade-unsupported');
-  next();
+const refuseOdd: RequestHandler = (request, response, next) => {
+  const oddity = oddityOf(request);
+  if (oddity !== undefined) {
+    closing.add(request.socket);
+    response.shouldKeepAlive = false;
+  }
+  next(oddity);
 };
-
-/** HTTP/2 is offered by clients that go on with HTTP/1.1 when nobody takes it up (RFC 9113, section 3.1). */
-function asksForUpgrade({ headers: { upgrade } }: IncomingMessage): boolean {
-  return upgrade !== undefined && upgrade.toLowerCase() !== 'h2c';
-}
