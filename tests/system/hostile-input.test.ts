@@ -101,8 +101,10 @@ describe('the gateway against hostile input', { concurrency: 24 }, () => {
           patienceMs,
         });
         const seen = `${JSON.stringify(text.slice(0, 300))}${closed ? ', closed' : ''}`;
-        assert.equal(statuses.length, answers.length, seen);
-        answers.forEach((allowed, nth) => {
+        // Bytes that come after the parser has given up reset the connection, and that can take its 400 away.
+        const reset = closed && text === '' && (answers[0]?.includes(400) ?? false);
+        assert.ok(reset || statuses.length === answers.length, seen);
+        (reset ? [] : answers).forEach((allowed, nth) => {
           assert.ok(allowed.includes(statuses[nth] ?? 0), `${statuses[nth]} is none of ${allowed}: ${seen}`);
         });
 

@@ -74,8 +74,8 @@ export const cache: PolicyKind<typeof keys> = {
     const read = settings && createRead(route, path, settings, resources);
     const writes = methods.some(isUnsafe) && upstreams.some((name) => resources.cachedUpstreams.has(name));
     const write = writes ? createWrite(route.upstream.name, resources) : undefined;
-    if (read === undefined) return write;
-    return (visit) => (isUnsafe(visit.request.method ?? '') ? (write?.(visit) ?? false) : read(visit));
+    if (read === undefined && write === undefined) return undefined;
+    return (visit) => (isUnsafe(visit.request.method ?? '') ? write : read)?.(visit) ?? false;
   },
 };
 
