@@ -77,8 +77,13 @@ describe('cache of a route', () => {
     });
     const impatient = ask(`${gateway.url}/kept/1`, { headers: { 'x-request-timeout-ms': '100' } });
     await until(() => pending !== undefined, 'the call');
-    const others = Array.from({ length: 99 }, () => read(gateway));
     assert.equal((await impatient).status, 504, 'it does not wait longer than it wants to');
+    const others = Array.from({ length: 99 }, () => read(gateway));
+    let active = '';
+    while (active !== '99') {
+      await wait(2);
+      active = /^http_server_active_requests (\d+)$/m.exec((await gateway.metrics.render()).body)?.[1] ?? '';
+    }
     sendJson(pending as unknown as ServerResponse, 200, { version: 1 });
     const answers = await Promise.all(others);
     assert.deepEqual(
@@ -331,6 +336,20 @@ describe('a write through the gateway', () => {
     await until(() => held.length === 4, 'a new read');
     held[3]?.();
     assert.equal((await after).version, 2);
+  });
+
+  it('has made old what was read before when the first byte of its answer is here', async (context) => {
+    const { gateway } = await start(context);
+    await read(gateway);
+    gateway.users.behaviour = (_incoming, response) => {
+      response.writeHead(200);
+      response.write('begun');
+    };
+    const { body } = await fetch(`${gateway.url}/asked/1`, { method: 'POST', body: '{}' });
+    gateway.users.behaviour = versioned({ version: 2, headers: {} });
+    const after = await read(gateway);
+    assert.deepEqual([after.version, after.said], [2, 'miss']);
+    await body?.cancel();
   });
 });
 
