@@ -47,6 +47,8 @@ export interface Metrics {
   pool(name: string, read: () => PoolNumbers): void;
   /** Numbers of events. */
   readonly events: EventMetrics;
+  /** Where a service registers the numbers that only it has. */
+  readonly registry: Registry;
   /** The text that Prometheus scrapes. */
   render(): Promise<{ contentType: string; body: string }>;
 }
@@ -160,6 +162,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       pools.set(name, read);
     },
     events: createEventMetrics(registry),
+    registry,
     async render() {
       return { contentType: registry.contentType, body: await registry.metrics() };
     },
