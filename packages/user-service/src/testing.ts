@@ -35,13 +35,14 @@ export function createTestApp(database: Database, env: Record<string, string>, l
   const config = loadConfig(userServiceVariables, { AUTH: 'off', AUTH_KEY_SECRET, ...env });
   const metrics = testMetrics();
   const issuer = openIssuer(config, database);
+  const identity = openIdentity({ config, database, issuer, logger, metrics });
   const app: Express = createApp({
     users: createUserStore(database),
-    ...openIdentity({ config, database, issuer, logger, metrics }),
+    ...identity,
     authentication: openVerifier({ config, logger, keys: issuer && ownKeys(issuer) }),
     logger,
     metrics,
     requestTimeoutMs: 10_000,
   });
-  return { app, issuer: issuer as Issuer, config, metrics };
+  return { app, ...identity, issuer: issuer as Issuer, config, metrics };
 }
