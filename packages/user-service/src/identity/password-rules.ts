@@ -57,7 +57,8 @@ function lettersFor(text: string): string {
 
 /** The same few characters again and again. */
 function isRepetition(text: string): boolean {
-  return /^(.{1,4}?)\1+.{0,3}$/su.test(text) && new Set(text).size <= 4;
+  const different = new Set(text).size;
+  return different <= 2 || (different <= 4 && /^(.{1,4}?)\1+.{0,3}$/su.test(text));
 }
 
 /** Characters that follow one another, up or down, in the alphabet or as digits, or lie in a row on a keyboard. */
