@@ -14,12 +14,10 @@ const credentials = z
 /** Whatever is no token of ours is refused as one that is not good any more. */
 const refreshToken = z.string().min(1).max(512);
 
-const refreshRequest = z
-  .strictObject({ refresh_token: refreshToken })
-  .meta({
-    id: 'RefreshRequest',
-    examples: [{ refresh_token: 'F0Wb5hCqJ0i7h1Vw2yJmIvTkZ6gY8rQeLxNpUdSaOcE' }],
-  });
+const refreshRequest = z.strictObject({ refresh_token: refreshToken }).meta({
+  id: 'RefreshRequest',
+  examples: [{ refresh_token: 'F0Wb5hCqJ0i7h1Vw2yJmIvTkZ6gY8rQeLxNpUdSaOcE' }],
+});
 
 /** Members are named as OAuth 2.0 names them (RFC 6749, section 5.1). */
 const tokens = z

@@ -15,7 +15,7 @@ export interface OpenVerifierOptions {
   readonly config: AuthConfig;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   /** Where keys come from; default: AUTH_JWKS_URL, or user-service at `userServiceUrl`. */
-  readonly keys?: Omit<KeySetOptions, 'onFailure'>;
+  readonly keys?: Omit<KeySetOptions, 'onFailure'> | undefined;
   /** Base URL of user-service, which has the keys when no other issuer is set. */
   readonly userServiceUrl?: string;
 }

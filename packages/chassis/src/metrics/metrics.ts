@@ -50,6 +50,8 @@ export interface Metrics {
   readonly events: EventMetrics;
   /** Numbers of a gateway's policies. */
   readonly policies: PolicyMetrics;
+  /** Where a service registers the numbers that only it has. */
+  readonly registry: Registry;
   /** The text that Prometheus scrapes. */
   render(): Promise<{ contentType: string; body: string }>;
 }
@@ -164,6 +166,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
     events: createEventMetrics(registry),
     policies: createPolicyMetrics(registry),
+    registry,
     async render() {
       return { contentType: registry.contentType, body: await registry.metrics() };
     },
