@@ -121,7 +121,8 @@ const definitions = {
   'too-many-headers': {
     status: 431,
     title: 'The request has too many headers',
-    description: 'More than anybody needs. The gateway takes 256, and 16 KiB of request line and headers together.',
+    description:
+      'More than anybody needs. The gateway takes 256, and 16 KiB of request line and headers together.',
   },
   'internal-error': {
     status: 500,

@@ -22,6 +22,7 @@ import { createFrontDoor } from './front-door.ts';
 import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
 import { oddityOf } from './odd-request.ts';
+import { createAnswerGuards } from './passed-headers.ts';
 import { createPeers } from './peers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
 import type { PolicyResources } from './policies/resources.ts';
@@ -70,12 +71,13 @@ export function createApp({
   cacheBytes,
 }: AppDependencies): RequestListener {
   const answerHeaders = createAnswerHeaders();
+  const guards = createAnswerGuards();
   const observer = createRequestObserver({ logger, metrics, requestTimeoutMs });
   const settings = resolveRoutes(table, upstreamTimeoutMs);
   const peers = createPeers(trustedProxies);
   const forwardedHeaders = createForwardedHeaders(peers);
   const resources: PolicyResources = {
-    ...{ authentication, limiters, limitFactor, load, answerHeaders, forwardedHeaders, upstreamTimeoutMs },
+    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
     metrics: metrics.policies,
     clientAddress: createClientAddress(peers, trustedProxies),
     upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
@@ -87,8 +89,7 @@ export function createApp({
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    answerHeaders,
-    forwardedHeaders,
+    ...{ answerHeaders, guards, forwardedHeaders },
     logger,
   });
   const { getHealth } = gatewayOperations;

@@ -26,7 +26,8 @@ export interface Forwarding {
   readonly route: ForwardedRoute;
   /** What its policies said; undefined when it has none. */
   readonly visit: Visit | undefined;
-  readonly answerHeaders: AnswerHeaders;
+  /** What is on the answer beside the upstream's headers, and instead of those of the same name. */
+  readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
@@ -206,7 +207,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     clearTimeout(this.#headTimer);
-    const { context, request, response, route, visit, answerHeaders } = this.#forwarding;
+    const { context, request, response, route, visit, guards } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
@@ -222,11 +223,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     // The rest of a body that nobody waits for would be taken for the next request.
     if (!request.complete) response.shouldKeepAlive = false;
     visit?.onAnswer?.();
-    response.writeHead(status, [
-      ...answerHeaders.list(context),
-      ...(visit?.answerHeaders ?? []),
-      ...passedAnswerHeaders(raw, route.ownHeaders),
-    ]);
+    const own =
+      visit === undefined ? guards.list(context) : [...guards.list(context), ...visit.answerHeaders];
+    response.writeHead(status, passedAnswerHeaders(raw, own, route.ownHeaders));
     process.nextTick(this.#sendHead);
     this.#settle.resolve(answer);
   }
@@ -290,7 +289,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     // They cannot be held back as bodies are, and must not pile up for a client that does not read.
     if (response.writableLength > response.writableHighWaterMark) return;
     if (status === 102) response.writeProcessing();
-    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw, none))) return;
+    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw))) return;
     this.#settle.onInterim();
   }
 
@@ -308,8 +307,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#clientTimer);
   }
 }
-
-const none: ReadonlySet<string> = new Set();
 
 /** Node takes hints only with links, and only links of a form it knows; others are hints that nobody gets. */
 function writeEarlyHints(response: ServerResponse, headers: readonly string[]): boolean {

@@ -19,17 +19,22 @@ const written: ReadonlySet<string> = new Set(['x-forwarded-for', 'x-forwarded-ho
 export function createForwardedHeaders(peers: Peers): ForwardedHeaders {
   return (request) => {
     const { headers, socket } = request;
-    const { address: client, believed } = peers(socket);
+    const peer = peers(socket);
+    const { address: client, believed } = peer;
     const given = (name: string): string | undefined => (believed ? listOf(headers[name]) : undefined);
     const host = headers.host;
     const proto = 'encrypted' in socket ? 'https' : 'http';
+    if (peer.hop === undefined || peer.host !== host) {
+      peer.host = host;
+      peer.hop = element(client, host, proto);
+    }
     const passed = [
       'x-forwarded-for',
       appended(given('x-forwarded-for'), client),
       'x-forwarded-proto',
       given('x-forwarded-proto') ?? proto,
       'forwarded',
-      appended(given('forwarded'), element(client, host, proto)),
+      appended(given('forwarded'), peer.hop),
     ];
     const forwardedHost = given('x-forwarded-host') ?? host;
     if (forwardedHost !== undefined) passed.push('x-forwarded-host', forwardedHost);

@@ -16,7 +16,10 @@ import { toFailure } from './upstream-failure.ts';
 
 export interface FrontDoorDependencies {
   readonly match: Match;
+  /** Headers of what the gateway answers itself. */
   readonly answerHeaders: AnswerHeaders;
+  /** Headers that it puts on what it passes on. */
+  readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
@@ -31,6 +34,7 @@ export type FrontDoor = (
 export function createFrontDoor({
   match,
   answerHeaders,
+  guards,
   forwardedHeaders,
   logger,
 }: FrontDoorDependencies): FrontDoor {
@@ -52,7 +56,7 @@ export function createFrontDoor({
         const answered = runPolicies(route.policies, visit);
         if (answered !== false && (await answered)) return;
       }
-      await forward({ context, request, response, route, visit, answerHeaders, forwardedHeaders, logger });
+      await forward({ context, request, response, route, visit, guards, forwardedHeaders, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);

@@ -6,6 +6,9 @@ export interface Peer {
   readonly address: string;
   /** It is a proxy whose word about the hops before it is believed. */
   readonly believed: boolean;
+  /** The host it asked for last, and its hop with that: both seldom change on a connection. */
+  host: string | undefined;
+  hop: string | undefined;
 }
 
 /** Tells who is at the other end; what is known of a connection does not change with its requests. */
@@ -18,7 +21,8 @@ export function createPeers(trusted?: BlockList): Peers {
     const found = known.get(socket);
     if (found !== undefined) return found;
     const address = plainAddress(socket.remoteAddress ?? 'unknown');
-    const peer = { address, believed: isTrusted(trusted, address) };
+    const believed = isTrusted(trusted, address);
+    const peer: Peer = { address, believed, host: undefined, hop: undefined };
     known.set(socket, peer);
     return peer;
   };

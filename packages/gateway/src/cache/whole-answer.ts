@@ -109,7 +109,7 @@ class Reading implements Dispatcher.DispatchHandler {
     if (status < 200) return;
     this.#status = status;
     const raw = (controller.rawHeaders ?? []) as readonly Buffer[];
-    this.#headers = passedAnswerHeaders(raw, this.#options.own);
+    this.#headers = passedAnswerHeaders(raw, [], this.#options.own);
     if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes) this.#refuse();
   }
 

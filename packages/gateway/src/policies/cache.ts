@@ -102,7 +102,7 @@ function createRead(
   route: ForwardedRoute,
   path: string,
   settings: CacheSettings & { readonly maxBytes: number },
-  { cache: answers, metrics, forwardedHeaders, answerHeaders }: PolicyResources,
+  { cache: answers, metrics, forwardedHeaders, guards }: PolicyResources,
 ): Policy {
   const { upstream, keepHost, timeoutMs, slowMs, retries, ownHeaders: own } = route;
 
@@ -125,7 +125,7 @@ function createRead(
 
   function answer({ request, response, context, answerHeaders: more }: Visit, found: Found): true {
     metrics.cacheAsked(path, found.outcome);
-    sendKept(request, response, found, [...answerHeaders.list(context), ...more]);
+    sendKept(request, response, found, [...guards.list(context), ...more]);
     return true;
   }
 

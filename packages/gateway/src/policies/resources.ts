@@ -26,6 +26,6 @@ export interface PolicyResources {
   readonly cachedUpstreams: ReadonlySet<string>;
   /** Milliseconds that an upstream has where the table does not say. */
   readonly upstreamTimeoutMs: number;
-  /** Headers that every answer has. */
-  readonly answerHeaders: AnswerHeaders;
+  /** Headers that the gateway puts on what it passes on. */
+  readonly guards: AnswerHeaders;
 }

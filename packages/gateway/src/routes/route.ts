@@ -98,7 +98,7 @@ export function createRoutes(
 ): Route[] {
   return settings.map(({ policies, ...limits }) => {
     const upstream = upstreamOf(upstreams, limits.upstream);
-    const ownHeaders = new Set([...resources.answerHeaders.names, ...policyHeaders(policies)]);
+    const ownHeaders = new Set([...resources.guards.names, ...policyHeaders(policies)]);
     const forwarded = { ...limits, upstream, ownHeaders };
     return {
       ...forwarded,
