@@ -15,9 +15,9 @@ import type { Dispatcher } from 'undici';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
 import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
-import type { Visit } from './policies/policy.ts';
+import type { Visit } from './policies/visit.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
-import type { ForwardedRoute } from './routes/route.ts';
+import type { ForwardedRoute } from './routes/forwarded-route.ts';
 
 export interface Forwarding {
   readonly context: RequestContext;

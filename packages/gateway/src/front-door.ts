@@ -9,8 +9,8 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
-import { addHeaders, createVisit } from './policies/policies.ts';
-import { runPolicies, type Visit } from './policies/policy.ts';
+import { runPolicies } from './policies/policy.ts';
+import { addHeaders, createVisit, type Visit } from './policies/visit.ts';
 import type { Match, MatchedPath } from './routes/match.ts';
 import { toFailure } from './upstream-failure.ts';
 

@@ -7,8 +7,8 @@ import type { WholeAnswer } from '../cache/kept-answer.ts';
 import { ownerOf } from '../cache/owner.ts';
 import { askWhole } from '../cache/whole-answer.ts';
 import type { cacheSettings } from '../policies/cache.ts';
-import type { Visit } from '../policies/policy.ts';
 import type { PolicyResources } from '../policies/resources.ts';
+import type { Visit } from '../policies/visit.ts';
 import { checked, type ReadOptions, read } from './read.ts';
 
 /** What a part says. */

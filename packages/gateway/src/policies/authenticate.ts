@@ -2,7 +2,8 @@ import { bearerTokenOf, unauthenticated } from '@zerda/chassis/auth/bearer';
 import type { Caller } from '@zerda/chassis/auth/caller';
 import { Failure } from '@zerda/chassis/failure';
 import { z } from 'zod';
-import type { PolicyKind, Visit } from './policy.ts';
+import type { PolicyKind } from './policy.ts';
+import type { Visit } from './visit.ts';
 
 export const accessKeys = {
   access: z

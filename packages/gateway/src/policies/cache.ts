@@ -7,9 +7,10 @@ import { ownerOf } from '../cache/owner.ts';
 import { sendKept } from '../cache/send-kept.ts';
 import { askWhole } from '../cache/whole-answer.ts';
 import { passedRequestHeaders } from '../passed-headers.ts';
-import type { ForwardedRoute } from '../routes/route.ts';
-import type { Policy, PolicyKind, Visit } from './policy.ts';
+import type { ForwardedRoute } from '../routes/forwarded-route.ts';
+import type { Policy, PolicyKind } from './policy.ts';
 import type { PolicyResources } from './resources.ts';
+import type { Visit } from './visit.ts';
 
 const milliseconds = z.int().min(0).max(oldestMs);
 

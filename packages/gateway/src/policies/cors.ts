@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import type { Policy, PolicyKind, Visit } from './policy.ts';
+import type { Policy, PolicyKind } from './policy.ts';
+import type { Visit } from './visit.ts';
 
 const origin = z.string().refine((text) => {
   try {

@@ -2,8 +2,10 @@ import { Failure } from '@zerda/chassis/failure';
 import { z } from 'zod';
 import { networkOf } from '../client-address.ts';
 import type { Count, Quota } from '../limits/limiter.ts';
-import type { Policy, PolicyKind, Visit } from './policy.ts';
+import type { Policy, PolicyKind } from './policy.ts';
+import type { RequestCounter } from './request-counter.ts';
 import type { PolicyResources } from './resources.ts';
+import type { Visit } from './visit.ts';
 
 /** How many requests are taken in how long. */
 export const quota = z
@@ -40,7 +42,7 @@ export const limit: PolicyKind<typeof keys> = {
     if (only === undefined) return undefined;
     const { limited } = resources.metrics;
     const step =
-      ({ scope, count }: Counter): Policy =>
+      ({ scope, count }: RequestCounter): Policy =>
       (visit) =>
         count(visit).then((failure) => {
           if (failure === undefined) return false;
@@ -56,21 +58,13 @@ export const limit: PolicyKind<typeof keys> = {
   },
 };
 
-/** Counts requests against one limit. */
-export interface Counter {
-  /** What it counts for, as metrics have it. */
-  readonly scope: 'caller' | 'upstream';
-  /** Counts the request, tells its caller how it stands, and why it is refused when it is. */
-  count(visit: Visit): Promise<Failure | undefined>;
-}
-
 type QuotaKey = z.output<typeof quota>;
 
 function perCaller(
   set: QuotaKey,
   name: string,
   { limiters, limitFactor, clientAddress }: PolicyResources,
-): Counter | undefined {
+): RequestCounter | undefined {
   const scaled = scale(set, limitFactor);
   if (scaled === undefined) return undefined;
   const limiter = limiters.create(name, scaled);
@@ -92,14 +86,15 @@ function perCaller(
 export function createUpstreamCounters(
   upstreams: Readonly<Record<string, { readonly limit?: QuotaKey | undefined }>>,
   { limiters, limitFactor }: Pick<PolicyResources, 'limiters' | 'limitFactor'>,
-): ReadonlyMap<string, Counter> {
-  const counters = new Map<string, Counter>();
+): ReadonlyMap<string, RequestCounter> {
+  const counters = new Map<string, RequestCounter>();
   for (const [name, { limit: set }] of Object.entries(upstreams)) {
     const scaled = set && scale(set, limitFactor);
     if (scaled === undefined) continue;
     const limiter = limiters.create(`upstream ${name}`, scaled);
     const tell = createTell('upstream', scaled);
-    const count: Counter['count'] = (visit) => limiter.count('all').then((counted) => tell(visit, counted));
+    const count: RequestCounter['count'] = (visit) =>
+      limiter.count('all').then((counted) => tell(visit, counted));
     counters.set(name, { scope: 'upstream', count });
   }
   return counters;

@@ -1,11 +1,9 @@
-import type { ServerResponse } from 'node:http';
-import type { RequestContext } from '@zerda/chassis/request-context';
 import { authenticate } from './authenticate.ts';
 import { authorize } from './authorize.ts';
 import { cache } from './cache.ts';
 import { cors, createPreflight } from './cors.ts';
 import { limit } from './limit.ts';
-import type { Policy, PolicyKind, PolicyRoute, Visit } from './policy.ts';
+import type { Policy, PolicyKind, PolicyRoute } from './policy.ts';
 import type { PolicyResources } from './resources.ts';
 import { shed } from './shed.ts';
 
@@ -60,24 +58,4 @@ export function policyHeaders(settings: PolicySettings): string[] {
 /** The policies in words, as `npm run routes` shows them. */
 export function describePolicies(settings: PolicySettings): string {
   return kinds.flatMap((kind) => kind.describe(settings) ?? []).join(', ');
-}
-
-/** Adds headers to an answer, beside others of the same name. */
-export function addHeaders(response: ServerResponse, headers: readonly string[]): void {
-  if (response.headersSent) return;
-  for (let index = 0; index < headers.length; index += 2) {
-    response.appendHeader(headers[index] ?? '', headers[index + 1] ?? '');
-  }
-}
-
-/** A request that no policy has seen yet. */
-export function createVisit(
-  request: Visit['request'],
-  response: Visit['response'],
-  context: RequestContext,
-): Visit {
-  return {
-    ...{ request, response, context },
-    ...{ caller: undefined, refusal: undefined, answerHeaders: [], onAnswer: undefined },
-  };
 }

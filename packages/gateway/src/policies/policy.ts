@@ -1,25 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Caller } from '@zerda/chassis/auth/caller';
-import type { Failure } from '@zerda/chassis/failure';
-import type { RequestContext } from '@zerda/chassis/request-context';
 import type { z } from 'zod';
-import type { ForwardedRoute } from '../routes/route.ts';
+import type { ForwardedRoute } from '../routes/forwarded-route.ts';
 import type { PolicyResources } from './resources.ts';
-
-/** A request on its way through the policies of its route. */
-export interface Visit {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly context: RequestContext;
-  /** Who asks, once that is known; undefined for somebody who does not say. */
-  caller: Caller | undefined;
-  /** Why the caller is not believed: kept until the request has been counted, then thrown. */
-  refusal: Failure | undefined;
-  /** Headers that the answer gets beside its own, whatever it is: name, value, name, value. */
-  readonly answerHeaders: string[];
-  /** Told right before the head of an answer leaves that came from an upstream. */
-  onAnswer: (() => void) | undefined;
-}
+import type { Visit } from './visit.ts';
 
 /**
  * One step of a route. True says that it has answered, or will; false that the request goes on. What it throws is the

@@ -6,7 +6,7 @@ import type { ClientAddress } from '../client-address.ts';
 import type { ForwardedHeaders } from '../forwarded-headers.ts';
 import type { Limiters } from '../limits/limiter.ts';
 import type { LoadMonitor } from '../load-monitor.ts';
-import type { Counter } from './limit.ts';
+import type { RequestCounter } from './request-counter.ts';
 
 /** What policies work with: one of each for the whole gateway. */
 export interface PolicyResources {
@@ -19,7 +19,7 @@ export interface PolicyResources {
   /** What every limit of the table is multiplied by; 0 switches limits off. */
   readonly limitFactor: number;
   /** What counts requests to the upstreams that have a limit, by name. */
-  readonly upstreamCounters: ReadonlyMap<string, Counter>;
+  readonly upstreamCounters: ReadonlyMap<string, RequestCounter>;
   readonly load: LoadMonitor;
   readonly cache: AnswerCache;
   /** Names of the upstreams whose answers the cache may have. */

@@ -5,7 +5,7 @@ import type { TokenVerifier } from '@zerda/chassis/auth/token-verifier';
 import { Failure } from '@zerda/chassis/failure';
 
 /** The token of somebody for `testVerifier`. */
-export function tokenOf(subject: string, role: Role = 'user'): string {
+function tokenOf(subject: string, role: Role = 'user'): string {
   return `${role}.${subject}`;
 }
 

@@ -1,4 +1,3 @@
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { cacheSettings } from '../policies/cache.ts';
 import {
   createPolicies,
@@ -9,42 +8,18 @@ import {
 } from '../policies/policies.ts';
 import type { PolicyResources } from '../policies/resources.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
+import type { ForwardedRoute, RouteLimits } from './forwarded-route.ts';
 import type { RouteTable } from './table.ts';
 
-/** A path that is forwarded, with every limit decided. */
-export interface RouteSettings {
-  /** Pattern with placeholders, as metrics name it. */
-  readonly path: string;
-  /** Methods as `Allow` lists them. */
-  readonly methods: readonly string[];
+/** A path that is forwarded, as the table has it. */
+export interface RouteSettings extends RouteLimits {
   /** Name of the upstream. */
   readonly upstream: string;
-  /** Milliseconds from the end of a request to the head of its answer. */
-  readonly timeoutMs: number;
-  /** Milliseconds after which a caller who gives up counts as a failure of the upstream. */
-  readonly slowMs: number;
-  /** Milliseconds between two pieces of a body, of either side. */
-  readonly idleTimeoutMs: number;
-  /** Milliseconds until the end of the answer; undefined without a limit. */
-  readonly totalTimeoutMs: number | undefined;
-  /** Whether the upstream gets the caller's `Host` instead of its own. */
-  readonly keepHost: boolean;
-  /** Bytes of a request body at most. */
-  readonly bodyLimitBytes: number;
-  /** How often a failed call is made again at most. */
-  readonly retries: number;
   /** What is decided before it is forwarded. */
   readonly policies: PolicySettings;
 }
 
-/** A path that is forwarded, and where to. */
-export interface ForwardedRoute extends Omit<RouteSettings, 'upstream' | 'policies'> {
-  readonly upstream: Upstream;
-  /** Names of headers, in lower case, that the gateway writes itself. */
-  readonly ownHeaders: ReadonlySet<string>;
-}
-
-/** With what is decided before it is forwarded. */
+/** A path that is forwarded, with what is decided before. */
 export interface Route extends ForwardedRoute, RoutePolicies {}
 
 const standard = { idleTimeoutMs: 30_000, bodyLimitBytes: 1024 * 1024, retries: 1 };
