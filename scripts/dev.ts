@@ -1,12 +1,13 @@
 import { watchBundle } from './lib/bundler.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { createPrefix, logVariables, wantsColour } from './lib/console-lines.ts';
+import { withOwnSecrets } from './lib/own-secrets.ts';
 import { requireFreePorts } from './lib/ports.ts';
 import { createRestarter } from './lib/restarter.ts';
 import { planSystem } from './lib/services.ts';
 
 await runCommand(async () => {
-  const plan = planSystem(process.env);
+  const plan = planSystem(await withOwnSecrets(process.env));
   await requireFreePorts(
     plan.host,
     plan.services.flatMap(({ ports }) => ports),

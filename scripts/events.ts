@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { bundle } from './lib/bundler.ts';
 import { runCommand } from './lib/command.ts';
+import { withOwnSecrets } from './lib/own-secrets.ts';
 import { planSystem, type ServicePlan, services } from './lib/services.ts';
 
 /** How a command ended at one service. */
@@ -18,7 +19,7 @@ interface Run {
 await runCommand(async () => {
   const words = process.argv.slice(2);
   const namesWithDatabase = services.filter(({ hasDatabase }) => hasDatabase).map(({ name }) => name);
-  const withDatabase = planSystem(process.env).services.filter(({ name }) =>
+  const withDatabase = planSystem(await withOwnSecrets(process.env)).services.filter(({ name }) =>
     namesWithDatabase.includes(name),
   );
   const named = withDatabase.filter(({ name }) => name === words[0]);

@@ -2,12 +2,13 @@ import { banner } from './lib/banner.ts';
 import { bundle } from './lib/bundler.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { createPrefix, logVariables, wantsColour } from './lib/console-lines.ts';
+import { withOwnSecrets } from './lib/own-secrets.ts';
 import { requireFreePorts } from './lib/ports.ts';
 import { planSystem } from './lib/services.ts';
 import { supervise } from './lib/supervisor.ts';
 
 await runCommand(async () => {
-  const plan = planSystem(process.env);
+  const plan = planSystem(await withOwnSecrets(process.env));
   await requireFreePorts(
     plan.host,
     plan.services.flatMap(({ ports }) => ports),

@@ -1,4 +1,5 @@
 import { relative } from 'node:path';
+import { secretsFile } from './own-secrets.ts';
 import type { ServicePlan, SystemPlan } from './services.ts';
 
 export interface BannerOptions {
@@ -13,6 +14,7 @@ export function banner({ plan, startedInMs }: BannerOptions): string {
   const embedded = plan.services.filter((service) => service.embedded);
   const inside = relative(process.cwd(), plan.dataDir);
   const folder = inside.startsWith('..') ? plan.dataDir : inside || '.';
+  const admin = plan.services.find(({ env }) => env.AUTH === 'required')?.env.AUTH_ADMIN_EMAIL;
   return [
     '',
     `zerda is ready in ${(startedInMs / 1000).toFixed(1)} s`,
@@ -21,10 +23,11 @@ export function banner({ plan, startedInMs }: BannerOptions): string {
     '',
     `  Try      curl ${gateway?.url}/api/dashboard`,
     `  Explore  ${gateway?.url}/docs`,
+    ...(admin ? [`  Log in   as ${admin}, with the AUTH_ADMIN_PASSWORD of ${secretsFile(folder)}`] : []),
     '  Stop     Ctrl-C',
     ...(embedded.length > 0 ? [`  Reset    npm run reset   (data is kept in ${folder})`] : []),
     '',
-    `  For trying out only: ${demoParts(embedded).join('; ')}.`,
+    `  For trying out only: ${demoParts(embedded, plan).join('; ')}.`,
     '',
   ].join('\n');
 }
@@ -33,12 +36,12 @@ function addresses({ name, url, managementUrl }: ServicePlan): string {
   return `  ${name.padEnd(14)} ${url.padEnd(24)} management ${managementUrl}`;
 }
 
-function demoParts(embedded: readonly ServicePlan[]): string[] {
+function demoParts(embedded: readonly ServicePlan[], plan: SystemPlan): string[] {
   const names = embedded.map(({ name }) => name).join(' and ');
   return [
     ...(names
       ? [`embedded database (${names}; PostgreSQL by ZERDA_USER_DATABASE_URL, ZERDA_ORDER_DATABASE_URL)`]
       : []),
-    'authentication off',
+    ...(plan.services.some(({ env }) => env.AUTH === 'off') ? ['authentication off (AUTH=required)'] : []),
   ];
 }

@@ -91,8 +91,8 @@ function options(names: readonly ServiceName[], { packages, dist }: BundleFolder
     format: 'esm',
     target: 'node20',
     // PGlite finds its WebAssembly beside its own files; drizzle's part for it imports it, which in one bundle would be at
-    // the start and not when it is used. pg asks for pg-native only when told to.
-    external: ['@electric-sql/pglite', 'drizzle-orm/pglite', 'pg-native'],
+    // the start and not when it is used. pg asks for pg-native only when told to. argon2 is native code.
+    external: ['@electric-sql/pglite', 'drizzle-orm/pglite', 'pg-native', '@node-rs/argon2'],
     // CommonJS dependencies still call require for what Node itself brings; the name differs from any in the sources.
     banner: {
       js: "import { createRequire as requireFrom } from 'node:module';const require = requireFrom(import.meta.url);",

@@ -1,4 +1,4 @@
-import { rmdir } from 'node:fs/promises';
+import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   acquireForRemoval,
@@ -6,10 +6,11 @@ import {
   dataFolderUser,
 } from '../../packages/chassis/src/database/data-folder.ts';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { secretsFile } from './own-secrets.ts';
 import { services } from './services.ts';
 
 /**
- * Removes the embedded databases below `dataDir`, and `dataDir` when nothing else is in it. Returns the folders removed.
+ * Removes the embedded databases below `dataDir` with the secrets of the system, and `dataDir` when nothing else is in it. Returns the folders removed.
  * @throws StartupError with one line when a service still runs or a folder is not a service's; then nothing is removed
  */
 export async function removeData(dataDir: string): Promise<string[]> {
@@ -31,6 +32,8 @@ export async function removeData(dataDir: string): Promise<string[]> {
       if (folder) doomed.push({ path, folder });
     }
     for (const { folder } of doomed) await folder.remove();
+    // What they encrypt has just gone.
+    await rm(secretsFile(dataDir), { force: true });
   } finally {
     for (const { folder } of doomed) await folder.release();
   }

@@ -87,7 +87,10 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
   // Whoever starts the services together makes the secret of their events; nobody else need know it.
   const secret = env.EVENT_SECRET || randomBytes(32).toString('hex');
   const upstreams = Object.fromEntries(
-    planned.map(({ service, port }) => [`${service.variable}_SERVICE_URL`, httpUrl(host, port)]),
+    planned.flatMap(({ service, port, management }) => [
+      [`${service.variable}_SERVICE_URL`, httpUrl(host, port)],
+      [`${service.variable}_SERVICE_MANAGEMENT_URL`, httpUrl(host, management)],
+    ]),
   );
 
   const sinksOf = (name: ServiceName): string =>
@@ -109,20 +112,41 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
         ports: [port, management],
         embedded: service.hasDatabase && !databaseUrl,
         env: {
-          ...env,
+          ...withoutSecrets(env),
           HOST: host,
           PORT: String(port.port),
           MANAGEMENT_PORT: String(management.port),
           DATABASE_URL: databaseUrl,
           DATA_DIR: dataDir,
           DEMO_DATA: env.DEMO_DATA || 'true',
+          // The specification's requests carry no token.
+          AUTH: env.AUTH || 'off',
+          AUTH_ISSUER: env.AUTH_ISSUER || upstreams.USER_SERVICE_URL,
           ...upstreams,
           ...(service.hasDatabase && { EVENT_SECRET: secret, EVENT_SINKS: sinksOf(service.name) }),
+          ...(service.name === 'user-service' && identityOf(env)),
         },
       };
     }),
   };
 }
+
+/** Secrets of the whole environment that some service has and others have not. */
+function withoutSecrets({ EVENT_SECRET: _events, ...env }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !identitySecrets.includes(name)));
+}
+
+/** What the service that logs users in has, and no other. */
+function identityOf(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(identitySecrets.map((name) => [name, env[name]]));
+}
+
+const identitySecrets = [
+  'AUTH_KEY_SECRET',
+  'AUTH_KEY_SECRET_PREVIOUS',
+  'AUTH_ADMIN_EMAIL',
+  'AUTH_ADMIN_PASSWORD',
+];
 
 function plannedPort(
   env: NodeJS.ProcessEnv,

@@ -9,6 +9,8 @@ export interface RequestContext {
   readonly deadline: Deadline;
   /** Trace that it belongs to (W3C Trace Context), as the caller or the event has it. */
   readonly traceparent?: string | undefined;
+  /** `Authorization` of the request, for calls to other services that are made in its caller's name. */
+  readonly authorization?: string | undefined;
 }
 
 const storage = new AsyncLocalStorage<RequestContext | undefined>();

@@ -10,12 +10,17 @@ export const degradedReason = z.enum(['circuit_open', 'overloaded', 'timeout', '
 
 export type DegradedReason = z.infer<typeof degradedReason>;
 
-/** A part of an aggregate that could not be had. */
+/** A part of an aggregate that could not be had, or only as it was some time ago. */
 export const degradedPart = z
   .strictObject({
     part: z.string().describe('Name of the part.'),
     reason: degradedReason,
     status: z.int().optional().describe('The status that its service answered, when it did.'),
+    stale_seconds: z
+      .int()
+      .min(0)
+      .optional()
+      .describe('How old what is shown of it is, in seconds; absent when nothing is.'),
   })
   .meta({ id: 'DegradedPart' });
 
@@ -24,7 +29,9 @@ export type DegradedPart = z.infer<typeof degradedPart>;
 const degraded = z
   .array(degradedPart)
   .optional()
-  .describe('The parts that are missing, each null above; absent when the answer is whole.');
+  .describe(
+    'The parts that are missing, each null above, or old, with `stale_seconds`; absent when the answer is whole.',
+  );
 
 /** A user with their orders. */
 export const profile = z
@@ -87,6 +94,9 @@ export const systemHealth = z
       .object({ user_service: circuit, order_service: circuit })
       .catchall(circuit)
       .describe("The gateway's circuit breaker of each service, since the gateway began."),
+    authentication: z
+      .enum(['required', 'off'])
+      .describe('Whether the gateway asks who is asking; `off` lets everybody do everything.'),
     overall_status: z.enum(['healthy', 'degraded']),
   })
   .meta({ id: 'SystemHealth' });
@@ -99,6 +109,7 @@ export const gatewayOperations = {
     id: 'getProfile',
     method: 'get',
     path: '/api/users/{id}/profile',
+    access: 'user',
     summary: 'A user with their orders',
     tag,
     params: z.strictObject({ id: idText.describe('Id of the user.') }),
@@ -119,6 +130,7 @@ export const gatewayOperations = {
     id: 'getDashboard',
     method: 'get',
     path: '/api/dashboard',
+    access: 'admin',
     summary: 'The numbers of the whole system',
     tag,
     answer: {
@@ -132,6 +144,7 @@ export const gatewayOperations = {
     id: 'getHealth',
     method: 'get',
     path: '/api/health',
+    access: 'public',
     summary: 'Health of every service',
     tag,
     answer: {

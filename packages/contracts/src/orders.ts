@@ -79,6 +79,7 @@ export const orderOperations = {
     id: 'orderHealth',
     method: 'get',
     path: '/api/orders/health',
+    access: 'public',
     summary: 'Health of order-service',
     tag,
     answer: {
@@ -92,6 +93,7 @@ export const orderOperations = {
     id: 'orderStats',
     method: 'get',
     path: '/api/orders/stats',
+    access: 'admin',
     summary: 'Orders and their totals by status',
     tag,
     answer: {
@@ -105,6 +107,7 @@ export const orderOperations = {
     id: 'listOrders',
     method: 'get',
     path: '/api/orders',
+    access: 'user',
     summary: 'List orders',
     tag,
     query: z.strictObject({
@@ -123,6 +126,7 @@ export const orderOperations = {
     id: 'listOrdersOfUser',
     method: 'get',
     path: '/api/orders/user/{user_id}',
+    access: 'user',
     summary: "List a user's orders",
     description:
       "A user without orders has an empty list; `page.total` counts all of the user's orders, whatever their status.",
@@ -140,6 +144,7 @@ export const orderOperations = {
     id: 'getOrder',
     method: 'get',
     path: '/api/orders/{id}',
+    access: 'user',
     summary: 'Get an order',
     tag,
     params: byId,
@@ -151,6 +156,7 @@ export const orderOperations = {
     id: 'placeOrder',
     method: 'post',
     path: '/api/orders',
+    access: 'user',
     summary: 'Place an order',
     description: 'The order starts as pending.',
     tag,
@@ -169,6 +175,7 @@ export const orderOperations = {
     id: 'updateOrderStatus',
     method: 'put',
     path: '/api/orders/{id}/status',
+    access: 'user',
     summary: 'Move an order to another status',
     tag,
     params: byId,
@@ -181,6 +188,7 @@ export const orderOperations = {
     id: 'cancelOrder',
     method: 'delete',
     path: '/api/orders/{id}',
+    access: 'user',
     summary: 'Cancel an order',
     description: 'The order stays, with the status cancelled.',
     tag,

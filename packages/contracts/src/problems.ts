@@ -16,6 +16,30 @@ const definitions = {
     description:
       'The body is not JSON, or a path, query or header value is not of the form the API documents. Correct the request; repeating it unchanged gives the same answer.',
   },
+  unauthenticated: {
+    status: 401,
+    title: 'The request does not say who asks',
+    description:
+      'It has no access token, or one that is not valid: malformed, expired, of another issuer or for another audience. Send `Authorization: Bearer` with a new one.',
+  },
+  'login-failed': {
+    status: 401,
+    title: 'Nobody has this e-mail address and password',
+    description:
+      'One of the two is wrong, or the user has no password. Which of these it is, is not told; the answer takes the same time.',
+  },
+  'session-ended': {
+    status: 401,
+    title: 'The refresh token is not good any more',
+    description:
+      'It is unknown, expired or revoked, or was used before, which has revoked all that were made from it. Log in again.',
+  },
+  forbidden: {
+    status: 403,
+    title: 'The caller may not do this',
+    description:
+      'The access token is valid, but not for this: it is for admins, or concerns another user. Another token of the same user does not help.',
+  },
   'not-found': {
     status: 404,
     title: 'No such resource',
@@ -82,6 +106,24 @@ const definitions = {
     title: 'The Idempotency-Key was used for another body',
     description: 'A key stands for one request. Take a new key for a new request.',
   },
+  'login-throttled': {
+    status: 429,
+    title: 'Too many attempts to log in',
+    description:
+      'Too many passwords were tried from this address, or for this account. The password was not looked at. Try again after Retry-After seconds.',
+  },
+  'rate-limited': {
+    status: 429,
+    title: 'Too many requests',
+    description:
+      'The caller, or the address it asks from, has made as many requests as this route takes in this time, or all callers have. RateLimit says how it stands. Repeat the request after Retry-After seconds.',
+  },
+  'too-many-headers': {
+    status: 431,
+    title: 'The request has too many headers',
+    description:
+      'More than anybody needs. The gateway takes 256, and 16 KiB of request line and headers together.',
+  },
   'internal-error': {
     status: 500,
     title: 'Something went wrong',
@@ -97,6 +139,12 @@ const definitions = {
     title: 'A service behind the gateway failed',
     description: 'The connection was refused or broke, or the answer made no sense.',
   },
+  overloaded: {
+    status: 503,
+    title: 'The gateway has too much to do',
+    description:
+      'Nothing was done with the request, so that those that were begun can be finished. Repeat it after Retry-After seconds.',
+  },
   'upstream-unavailable': {
     status: 503,
     title: 'A service behind the gateway is unavailable',
@@ -108,6 +156,17 @@ const definitions = {
     title: 'A service behind the gateway has too much to do',
     description:
       'As many calls to it as are allowed are running; it was not called. Repeat the request after Retry-After seconds.',
+  },
+  'identity-unavailable': {
+    status: 503,
+    title: 'Who asks cannot be found out now',
+    description:
+      'The keys that access tokens are checked against could not be had from their issuer. The token may well be valid. Repeat the request after Retry-After seconds.',
+  },
+  'login-overloaded': {
+    status: 503,
+    title: 'Too many passwords are being checked',
+    description: 'The password was not looked at. Repeat the request after Retry-After seconds.',
   },
   'dependency-unavailable': {
     status: 503,

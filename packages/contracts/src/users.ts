@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { givenPassword, newPassword } from './passwords.ts';
 import { pageOf, success } from './protocol/envelope.ts';
 import { defineOperation } from './protocol/operation.ts';
 import { pageQuery } from './protocol/page.ts';
@@ -12,7 +13,7 @@ export const userRole = z.enum(userRoles);
 export type UserRole = z.infer<typeof userRole>;
 
 /** An e-mail address in lower case: letter case does not make another user. 254 is the longest of RFC 5321. */
-const email = z.email().max(254).toLowerCase();
+export const email = z.email().max(254).toLowerCase();
 
 const name = line(100);
 
@@ -35,19 +36,33 @@ export const newUser = z
   .strictObject({
     name: name.describe('Full name, 1 to 100 characters.'),
     email: email.describe('Unique over all users, whatever its letter case.'),
-    role: userRole.default('user'),
+    role: userRole.default('user').describe('Set by admins only.'),
+    password: newPassword.optional().describe('Without one the user cannot log in.'),
   })
   .meta({ id: 'NewUser', examples: [{ name: 'John Doe', email: 'john@example.com' }] });
 
-export type NewUser = z.infer<typeof newUser>;
+/** What makes a user, without what nobody but the login has to know. */
+export type NewUser = Omit<z.infer<typeof newUser>, 'password'>;
 
 /** What may change of a user: the members given, at least one. */
 export const userChange = z
-  .strictObject({ name: name.optional(), email: email.optional(), role: userRole.optional() })
-  .refine((change) => Object.keys(change).length > 0, 'must change at least one member')
+  .strictObject({
+    name: name.optional(),
+    email: email.optional(),
+    role: userRole.optional().describe('Set by admins only.'),
+    password: newPassword.optional().describe('Ends all sessions of the user.'),
+    current_password: givenPassword
+      .optional()
+      .describe('Whoever changes their own password has to know it; admins change that of others without.'),
+  })
+  .refine(
+    ({ current_password: _given, ...change }) => Object.keys(change).length > 0,
+    'must change at least one member',
+  )
   .meta({ id: 'UserChange', minProperties: 1, examples: [{ name: 'John Q. Doe' }] });
 
-export type UserChange = z.infer<typeof userChange>;
+/** What changes of a user, without what nobody but the login has to know. */
+export type UserChange = Omit<z.infer<typeof userChange>, 'password' | 'current_password'>;
 
 const userStats = z.strictObject({ users: count }).meta({ id: 'UserStats' });
 
@@ -71,6 +86,7 @@ export const userOperations = {
     id: 'userHealth',
     method: 'get',
     path: '/api/users/health',
+    access: 'public',
     summary: 'Health of user-service',
     tag,
     answer: {
@@ -84,6 +100,7 @@ export const userOperations = {
     id: 'userStats',
     method: 'get',
     path: '/api/users/stats',
+    access: 'admin',
     summary: 'Number of users',
     tag,
     answer: { status: 200, description: 'The count, kept with every write.', schema: success(userStats) },
@@ -93,6 +110,7 @@ export const userOperations = {
     id: 'listUsers',
     method: 'get',
     path: '/api/users',
+    access: 'user',
     summary: 'List users',
     tag,
     query: z.strictObject({ ...pageQuery, role: userRole.optional().describe('Only users with this role.') }),
@@ -103,6 +121,7 @@ export const userOperations = {
     id: 'getUser',
     method: 'get',
     path: '/api/users/{id}',
+    access: 'user',
     summary: 'Get a user',
     tag,
     params: byId,
@@ -114,6 +133,7 @@ export const userOperations = {
     id: 'createUser',
     method: 'post',
     path: '/api/users',
+    access: 'optional',
     summary: 'Create a user',
     tag,
     body: newUser,
@@ -125,25 +145,28 @@ export const userOperations = {
       etag: true,
       location: true,
     },
-    problems: ['email-taken'],
+    problems: ['email-taken', 'login-overloaded'],
   }),
   updateUser: defineOperation({
     id: 'updateUser',
     method: 'put',
     path: '/api/users/{id}',
+    access: 'user',
     summary: 'Change a user',
-    description: 'Members that are absent keep their value.',
+    description:
+      'Members that are absent keep their value. A new password ends all sessions of the user: their refresh tokens are good no more.',
     tag,
     params: byId,
     body: userChange,
     accepts: { ifMatch: true },
     answer: { status: 200, description: 'The user as stored.', schema: success(user), etag: true },
-    problems: ['user-not-found', 'email-taken'],
+    problems: ['user-not-found', 'email-taken', 'login-throttled', 'login-overloaded'],
   }),
   deleteUser: defineOperation({
     id: 'deleteUser',
     method: 'delete',
     path: '/api/users/{id}',
+    access: 'user',
     summary: 'Delete a user',
     tag,
     params: byId,

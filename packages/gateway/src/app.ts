@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
-import type { BlockList } from 'node:net';
-import { Failure } from '@zerda/chassis/failure';
+import type { BlockList, Socket } from 'node:net';
+import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
@@ -14,12 +14,21 @@ import { documents } from '@zerda/contracts/openapi/documents';
 import express, { type RequestHandler } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
+import { createAnswerCache } from './cache/answer-cache.ts';
+import { createClientAddress } from './client-address.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
 import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
+import type { Limiters } from './limits/limiter.ts';
+import type { LoadMonitor } from './load-monitor.ts';
+import { oddityOf } from './odd-request.ts';
+import { createAnswerGuards } from './passed-headers.ts';
+import { createPeers } from './peers.ts';
+import { createUpstreamCounters } from './policies/limit.ts';
+import type { PolicyResources } from './policies/resources.ts';
 import { ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
-import { createRoutes, resolveRoutes } from './routes/route.ts';
+import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -34,6 +43,16 @@ export interface AppDependencies {
   readonly upstreamTimeoutMs: number;
   /** Proxies in front whose word about the client is believed; none by default. */
   readonly trustedProxies?: BlockList | undefined;
+  /** Tells who asks; `off` when everybody may do everything. */
+  readonly authentication: Authentication;
+  /** Where requests are counted that have a limit. */
+  readonly limiters: Limiters;
+  /** What every limit of the table is multiplied by; 0 switches limits off. */
+  readonly limitFactor: number;
+  /** How much there is to do. */
+  readonly load: LoadMonitor;
+  /** Bytes of answers that are kept at most. */
+  readonly cacheBytes: number;
 }
 
 /** The gateway: what is forwarded goes past Express, which answers the rest. */
@@ -45,26 +64,42 @@ export function createApp({
   requestTimeoutMs,
   upstreamTimeoutMs,
   trustedProxies,
+  authentication,
+  limiters,
+  limitFactor,
+  load,
+  cacheBytes,
 }: AppDependencies): RequestListener {
   const answerHeaders = createAnswerHeaders();
+  const guards = createAnswerGuards();
   const observer = createRequestObserver({ logger, metrics, requestTimeoutMs });
+  const settings = resolveRoutes(table, upstreamTimeoutMs);
+  const peers = createPeers(trustedProxies);
+  const forwardedHeaders = createForwardedHeaders(peers);
+  const resources: PolicyResources = {
+    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
+    metrics: metrics.policies,
+    clientAddress: createClientAddress(peers, trustedProxies),
+    upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
+    cache: createAnswerCache(cacheBytes, metrics.policies),
+    cachedUpstreams: cachedUpstreams(table, settings),
+  };
   const frontDoor = createFrontDoor({
-    match: createMatch(createRoutes(resolveRoutes(table, upstreamTimeoutMs), upstreams), [
+    match: createMatch(createRoutes(settings, upstreams, resources), [
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    answerHeaders,
-    forwardedHeaders: createForwardedHeaders(trustedProxies),
+    ...{ answerHeaders, guards, forwardedHeaders },
     logger,
   });
   const { getHealth } = gatewayOperations;
-  const health = createHealth(table, upstreams);
+  const health = createHealth(table, upstreams, authentication);
 
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.use(refuseUpgrade);
-  app.use(createAggregateRouter(table.aggregates, upstreams));
+  app.use(refuseOdd);
+  app.use(createAggregateRouter(table, upstreams, resources));
   app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
   app.use(serveOpenApi(documents.gateway));
   app.use(createDocumentationRouter(documents.gateway));
@@ -72,9 +107,11 @@ export function createApp({
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
+    // Behind a request that could not be read for certain, nobody knows where the next one begins.
+    if (response.socket === null && closing.has(request.socket)) return;
     takeOriginForm(request);
     const context = observer.begin(request, response);
-    if (!asksForUpgrade(request) && frontDoor(request, response, context)) return;
+    if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     runInContext(context, () => app(request, response));
   };
@@ -93,12 +130,14 @@ function takeOriginForm(request: IncomingMessage): void {
   request.headers.host = authority.replace(/^.*@/, '');
 }
 
-const refuseUpgrade: RequestHandler = (request, _response, next) => {
-  if (asksForUpgrade(request)) throw new Failure('upgrade-unsupported');
-  next();
-};
+/** Connections on which no further request is read. */
+const closing = new WeakSet<Socket>();
 
-/** HTTP/2 is offered by clients that go on with HTTP/1.1 when nobody takes it up (RFC 9113, section 3.1). */
-function asksForUpgrade({ headers: { upgrade } }: IncomingMessage): boolean {
-  return upgrade !== undefined && upgrade.toLowerCase() !== 'h2c';
-}
+const refuseOdd: RequestHandler = (request, response, next) => {
+  const oddity = oddityOf(request);
+  if (oddity !== undefined) {
+    closing.add(request.socket);
+    response.shouldKeepAlive = false;
+  }
+  next(oddity);
+};

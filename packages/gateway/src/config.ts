@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url';
+import { authVariables } from '@zerda/chassis/config/auth-variables';
 import { commonVariables, upstreamUrl, upstreamVariables } from '@zerda/chassis/config/common-variables';
-import { addressRanges } from '@zerda/chassis/config/values';
+import { addressRanges, count, milliseconds } from '@zerda/chassis/config/values';
+import { StartupError } from '@zerda/chassis/startup-error';
 import { z } from 'zod';
 import type { RouteTable } from './routes/table.ts';
 
@@ -19,6 +21,25 @@ export const gatewayVariables = z.object({
     .describe(
       'Addresses or ranges (CIDR), joined by commas, whose `Forwarded` and `X-Forwarded-*` headers are believed; none when not set.',
     ),
+  VALKEY_URL: z
+    .url({ protocol: /^rediss?$/, error: 'must be a redis:// or rediss:// URL' })
+    .optional()
+    .describe(
+      'Valkey (or Redis) in which replicas count requests together for the limits of the table; when not set, each counts by itself.',
+    ),
+  RATE_LIMIT_FACTOR: count()
+    .default(1)
+    .describe('What every limit of the table of routes is multiplied by; 0 switches limits off.'),
+  MAX_REQUESTS_IN_FLIGHT: count(1)
+    .default(1000)
+    .describe('Requests in hand at most; more are answered 503 at once. Health and metrics always answer.'),
+  MAX_EVENT_LOOP_DELAY_MS: milliseconds(1)
+    .default(250)
+    .describe('Milliseconds that the event loop may be late; while it is later, requests are answered 503.'),
+  CACHE_MAX_BYTES: count(1, 2_000_000_000)
+    .default(67_108_864)
+    .describe('Bytes of answers that are kept at most, for routes with a cache.'),
+  ...authVariables(),
   ...upstreamVariables(),
 });
 
@@ -37,4 +58,22 @@ export function upstreamUrlVariables({ upstreams }: RouteTable) {
       Object.entries(upstreams).map(([name, { url }]) => [upstreamVariable(name), upstreamUrl(name, url)]),
     ),
   );
+}
+
+/**
+ * Where user-service is, which has the keys of access tokens unless AUTH_JWKS_URL says who has.
+ * @throws StartupError (78) when tokens are required and nobody is known to have the keys
+ */
+export function identityUrl(
+  { AUTH, AUTH_JWKS_URL }: Pick<GatewayConfig, 'AUTH' | 'AUTH_JWKS_URL'>,
+  urls: Readonly<Record<string, string>>,
+): string {
+  const url = urls[upstreamVariable('user-service')];
+  if (url === undefined && AUTH === 'required' && AUTH_JWKS_URL === undefined) {
+    throw new StartupError(
+      'Access tokens are required, and the table of routes has no user-service: set AUTH_JWKS_URL to where their keys are',
+      78,
+    );
+  }
+  return url ?? '';
 }

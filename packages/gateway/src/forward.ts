@@ -15,14 +15,17 @@ import type { Dispatcher } from 'undici';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
 import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
+import type { Visit } from './policies/visit.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
-import type { Route } from './routes/route.ts';
+import type { ForwardedRoute } from './routes/forwarded-route.ts';
 
 export interface Forwarding {
   readonly context: RequestContext;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly route: Route;
+  readonly route: ForwardedRoute;
+  /** What its policies said; undefined when it has none. */
+  readonly visit: Visit | undefined;
   /** What is on the answer beside the upstream's headers, and instead of those of the same name. */
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
@@ -204,7 +207,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     clearTimeout(this.#headTimer);
-    const { context, request, response, guards } = this.#forwarding;
+    const { context, request, response, route, visit, guards } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
@@ -219,7 +222,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#release = this.#attempt.hold();
     // The rest of a body that nobody waits for would be taken for the next request.
     if (!request.complete) response.shouldKeepAlive = false;
-    response.writeHead(status, passedAnswerHeaders(raw, guards.list(context), guards.names));
+    visit?.onAnswer?.();
+    const own =
+      visit === undefined ? guards.list(context) : [...guards.list(context), ...visit.answerHeaders];
+    response.writeHead(status, passedAnswerHeaders(raw, own, route.ownHeaders));
     process.nextTick(this.#sendHead);
     this.#settle.resolve(answer);
   }

@@ -4,6 +4,7 @@ import { BlockList } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createForwardedHeaders } from './forwarded-headers.ts';
+import { createPeers } from './peers.ts';
 
 function from(remoteAddress: string, headers: IncomingMessage['headers']): IncomingMessage {
   return { headers, socket: { remoteAddress } } as unknown as IncomingMessage;
@@ -28,7 +29,7 @@ const lies = {
 
 describe('forwarded headers', () => {
   it('say who asks, and nothing that somebody who is not trusted says of it', () => {
-    assert.deepEqual(asObject(createForwardedHeaders()(from('::ffff:192.0.2.7', lies))), {
+    assert.deepEqual(asObject(createForwardedHeaders(createPeers())(from('::ffff:192.0.2.7', lies))), {
       'x-forwarded-for': '192.0.2.7',
       'x-forwarded-host': 'shop.test:8000',
       'x-forwarded-proto': 'http',
@@ -39,7 +40,7 @@ describe('forwarded headers', () => {
   it('keep what a trusted proxy says of the hops before it', () => {
     const trusted = new BlockList();
     trusted.addSubnet('192.0.2.0', 24);
-    const headers = createForwardedHeaders(trusted);
+    const headers = createForwardedHeaders(createPeers(trusted));
     assert.deepEqual(asObject(headers(from('192.0.2.7', lies))), {
       'x-forwarded-for': '10.1.2.3, 192.0.2.7',
       'x-forwarded-host': 'evil.test',
@@ -51,7 +52,7 @@ describe('forwarded headers', () => {
   });
 
   it('write addresses of IPv6 as RFC 7239 has them', () => {
-    const { forwarded } = asObject(createForwardedHeaders()(from('2001:db8::1', {})));
+    const { forwarded } = asObject(createForwardedHeaders(createPeers())(from('2001:db8::1', {})));
     assert.equal(forwarded, 'for="[2001:db8::1]";proto=http');
   });
 
@@ -66,7 +67,7 @@ describe('forwarded headers', () => {
           'x-forwarded-proto': `${proto}secret`,
           forwarded: `${forwarded}secret`,
         };
-        const pairs = createForwardedHeaders()(from(address, given));
+        const pairs = createForwardedHeaders(createPeers())(from(address, given));
         for (const text of pairs) assert.doesNotMatch(text.replaceAll(host, ''), /secret|[\r\n]/);
         assert.equal(asObject(pairs)['x-forwarded-for'], address);
       }),

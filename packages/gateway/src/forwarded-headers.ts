@@ -1,17 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { type BlockList, isIPv6, type Socket } from 'node:net';
+import { isIPv6 } from 'node:net';
+import type { Peers } from './peers.ts';
 
 /** Who asked, for what and how, as headers that a request goes on with: name, value, name, value. */
 export type ForwardedHeaders = (request: IncomingMessage) => string[];
-
-interface Peer {
-  readonly address: string;
-  /** What it says of hops before it is believed. */
-  readonly believed: boolean;
-  /** The host it asked for last, and its hop with that: both seldom change on a connection. */
-  host: string | undefined;
-  hop: string | undefined;
-}
 
 /** Whether a header of the request, its name in lower case, is replaced by those. */
 export function isForwardedHeader(name: string): boolean {
@@ -24,24 +16,10 @@ const written: ReadonlySet<string> = new Set(['x-forwarded-for', 'x-forwarded-ho
  * Writes `Forwarded` (RFC 7239) and the `X-Forwarded-*` headers that came before it. What a trusted proxy says of
  * hops before it is kept; what anybody else says is not passed on.
  */
-export function createForwardedHeaders(trusted?: BlockList): ForwardedHeaders {
-  /** What is known of the other end of a connection, which does not change with its requests. */
-  const peers = new WeakMap<Socket, Peer>();
-
-  function peerOf(socket: Socket): Peer {
-    const known = peers.get(socket);
-    if (known !== undefined) return known;
-    const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, '');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    const believed = trusted?.check(address, family) ?? false;
-    const peer: Peer = { address, believed, host: undefined, hop: undefined };
-    peers.set(socket, peer);
-    return peer;
-  }
-
+export function createForwardedHeaders(peers: Peers): ForwardedHeaders {
   return (request) => {
     const { headers, socket } = request;
-    const peer = peerOf(socket);
+    const peer = peers(socket);
     const { address: client, believed } = peer;
     const given = (name: string): string | undefined => (believed ? listOf(headers[name]) : undefined);
     const host = headers.host;

@@ -9,13 +9,17 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
-import { createAnswerGuards } from './passed-headers.ts';
+import { runPolicies } from './policies/policy.ts';
+import { addHeaders, createVisit, type Visit } from './policies/visit.ts';
 import type { Match, MatchedPath } from './routes/match.ts';
 import { toFailure } from './upstream-failure.ts';
 
 export interface FrontDoorDependencies {
   readonly match: Match;
+  /** Headers of what the gateway answers itself. */
   readonly answerHeaders: AnswerHeaders;
+  /** Headers that it puts on what it passes on. */
+  readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
@@ -30,26 +34,35 @@ export type FrontDoor = (
 export function createFrontDoor({
   match,
   answerHeaders,
+  guards,
   forwardedHeaders,
   logger,
 }: FrontDoorDependencies): FrontDoor {
-  const guards = createAnswerGuards();
-
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
     context: RequestContext,
     { routes, allow }: MatchedPath,
   ): Promise<void> {
+    let visit: Visit | undefined;
     try {
       const route = routes.get(request.method ?? '');
-      if (route === undefined) throw new Failure('method-not-allowed', { headers: { Allow: allow } });
-      await forward({ context, request, response, route, guards, forwardedHeaders, logger });
+      if (route === undefined) {
+        if (preflight(request, response, context, routes)) return;
+        throw new Failure('method-not-allowed', { headers: { Allow: allow } });
+      }
+      if (route.policies.length > 0) {
+        visit = createVisit(request, response, context);
+        const answered = runPolicies(route.policies, visit);
+        if (answered !== false && (await answered)) return;
+      }
+      await forward({ context, request, response, route, visit, guards, forwardedHeaders, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
       logFailure(logger, failure, context);
       answerHeaders.setOn(response, context);
+      if (visit !== undefined) addHeaders(response, visit.answerHeaders);
       refuse(request, response, context, failure);
     }
   }
@@ -62,6 +75,18 @@ export function createFrontDoor({
     void answer(request, response, context, matched);
     return true;
   };
+}
+
+/** Whether a browser was told what it may ask; it asks with OPTIONS, and names the method that it means. */
+function preflight(
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: RequestContext,
+  routes: MatchedPath['routes'],
+): boolean {
+  if (request.method !== 'OPTIONS') return false;
+  const wanted = routes.get(String(request.headers['access-control-request-method']));
+  return wanted?.preflight?.(createVisit(request, response, context)) === true;
 }
 
 /** A client that sends too much, or does not get on with it, is not waited for: the connection closes with the answer. */

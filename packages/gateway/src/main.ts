@@ -1,3 +1,4 @@
+import { openVerifier } from '@zerda/chassis/auth/open-verifier';
 import { loadConfig } from '@zerda/chassis/config/load-config';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
@@ -5,7 +6,9 @@ import { openProcess } from '@zerda/chassis/lifecycle/open-process';
 import { runService } from '@zerda/chassis/lifecycle/run-service';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
-import { gatewayVariables, standardRoutesFile, upstreamUrlVariables } from './config.ts';
+import { gatewayVariables, identityUrl, standardRoutesFile, upstreamUrlVariables } from './config.ts';
+import { openLimiters } from './limits/open-limiters.ts';
+import { createLoadMonitor } from './load-monitor.ts';
 import { readTable } from './routes/read-table.ts';
 import { createUpstreams } from './upstreams.ts';
 
@@ -24,11 +27,24 @@ await runService(service, async () => {
   await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
 
   const upstreams = createUpstreams(table, urls, config, { metrics, logger, lifecycle });
+  const authentication = openVerifier({ config, logger, userServiceUrl: identityUrl(config, urls) });
+  const load = createLoadMonitor({
+    maxInFlight: config.MAX_REQUESTS_IN_FLIGHT,
+    maxDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,
+  });
+  lifecycle.onShutdown('load monitor', () => load.stop());
+  const limiters = await openLimiters(config.VALKEY_URL, {
+    metrics: metrics.policies,
+    ...{ logger, lifecycle },
+  });
   const app = createApp({
     ...{ table, upstreams, logger, metrics },
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     upstreamTimeoutMs: config.UPSTREAM_TIMEOUT_MS,
     trustedProxies: config.TRUSTED_PROXIES,
+    ...{ authentication, limiters, load },
+    limitFactor: config.RATE_LIMIT_FACTOR,
+    cacheBytes: config.CACHE_MAX_BYTES,
   });
   await listen(app, { name: 'API', host, port, lifecycle, logger, asksForBodies: true });
   lifecycle.markReady();

@@ -4,6 +4,7 @@ import { contextHeaders } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import { type ForwardedHeaders, isForwardedHeader } from './forwarded-headers.ts';
+import { isUntrusted } from './untrusted-headers.ts';
 
 /** What concerns one connection only (RFC 9110, section 7.6.1), with the trailers that are not passed on. */
 const hopByHop = new Set([
@@ -50,7 +51,13 @@ export function passedRequestHeaders(
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
     const key = name.toLowerCase();
-    if (!hopByHop.has(key) && !replaced.has(key) && !named.has(key) && !isForwardedHeader(key))
+    if (
+      !hopByHop.has(key) &&
+      !replaced.has(key) &&
+      !named.has(key) &&
+      !isForwardedHeader(key) &&
+      !isUntrusted(key)
+    )
       passed.push(name, rawHeaders[index + 1] ?? '');
   }
   for (const [name, value] of Object.entries(contextHeaders(ms, context))) passed.push(name, value);

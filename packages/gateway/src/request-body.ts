@@ -36,12 +36,9 @@ export interface RequestBody {
 /** Bytes that are kept at most. */
 const keptBytes = 64 * 1024;
 
-/** @throws Failure when the request says itself that its body is larger than it may be, or coded in an unknown way */
+/** @throws Failure when the request says itself that its body is larger than it may be */
 export function createRequestBody(options: RequestBodyOptions): RequestBody {
   const { request, response, limitBytes, idleTimeoutMs } = options;
-  // RFC 9112, section 6.1: the other codings are not understood here, and would be lost on the way.
-  if (!/^(chunked)?$/i.test(request.headers['transfer-encoding'] ?? ''))
-    throw new Failure('invalid-request', { detail: 'The body has another transfer coding than chunked.' });
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge(limitBytes);
   let kept: Buffer[] | undefined = options.keep ? [] : undefined;
   let received = 0;

@@ -14,8 +14,9 @@ import { createUpstream, type Upstream, type UpstreamOptions } from '@zerda/chas
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { silentLogger, testMetrics } from '@zerda/chassis/testing';
-import { createApp } from './app.ts';
+import { type AppDependencies, createApp } from './app.ts';
 import { standardRoutesFile } from './config.ts';
+import { memoryLimiters } from './limits/memory-limiters.ts';
 import { parseTable } from './routes/read-table.ts';
 import type { RouteTable } from './routes/table.ts';
 
@@ -106,6 +107,18 @@ export function tableWith(defaults: RouteTable['defaults']): RouteTable {
   return { ...standardTable, defaults };
 }
 
+/** A door that asks nobody who they are; it counts in this process, and is never too busy. */
+export const openDoor: Pick<
+  AppDependencies,
+  'authentication' | 'limiters' | 'limitFactor' | 'load' | 'cacheBytes'
+> = {
+  authentication: 'off',
+  limiters: memoryLimiters,
+  limitFactor: 1,
+  load: { reason: () => undefined, enter: () => () => undefined, stop: () => undefined },
+  cacheBytes: 2 ** 24,
+};
+
 export interface TestGatewayOptions {
   /** Table of routes to `user-service` and `order-service`; the one that comes with the gateway by default. */
   readonly table?: RouteTable;
@@ -120,6 +133,8 @@ export interface TestGatewayOptions {
   readonly requestTimeoutMs?: number;
   readonly circuit?: Partial<UpstreamOptions['circuit']>;
   readonly logger?: Logger;
+  /** What policies work with, where a test has its own. */
+  readonly door?: Partial<typeof openDoor>;
 }
 
 export async function startGateway(
@@ -158,6 +173,8 @@ export async function startGateway(
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
     upstreamTimeoutMs: options.upstreamTimeoutMs ?? 5000,
     trustedProxies: options.trustedProxies,
+    ...openDoor,
+    ...options.door,
   });
   const server = await startServer(context, app);
   server.server.on('checkContinue', app);

@@ -1,3 +1,4 @@
+import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
@@ -15,6 +16,7 @@ import type { OrderStore } from './store/order-store.ts';
 export interface AppDependencies {
   readonly orders: OrderStore;
   readonly users: UserDirectory;
+  readonly authentication: Authentication;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds a request may take. */
@@ -22,13 +24,20 @@ export interface AppDependencies {
 }
 
 /** The order service's API, in the order that a request goes through it. */
-export function createApp({ orders, users, logger, metrics, requestTimeoutMs }: AppDependencies): Express {
+export function createApp({
+  orders,
+  users,
+  authentication,
+  logger,
+  metrics,
+  requestTimeoutMs,
+}: AppDependencies): Express {
   const placeOrder = createPlaceOrder({ orders, users });
   const app = express();
   app.disable('x-powered-by');
   app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
   app.use(createAnswerHeaders().set);
-  app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder })));
+  app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder }), authentication));
   app.use(serveOpenApi(documents['order-service']));
   app.use(notFound);
   app.use(problemHandler({ logger }));

@@ -1,3 +1,4 @@
+import { unauthenticated } from '@zerda/chassis/auth/bearer';
 import { Failure } from '@zerda/chassis/failure';
 import { CircuitOpenError } from '@zerda/chassis/http-client/circuit-breaker';
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
@@ -9,7 +10,10 @@ import type { UserDirectory } from './domain/place-order.ts';
 /** The code by which user-service says that it knows no such user; any other 404 says nothing about the user. */
 const noSuchUser: ProblemCode = 'user-not-found';
 
-/** Asks user-service. Whatever else it answers, or does not, leaves the question open. */
+/**
+ * Asks user-service, in the name of the caller of the request in hand. Whatever else it answers, or does not, leaves the question
+ * open.
+ */
 export function createHttpUserDirectory(userService: Pick<Upstream, 'get'>): UserDirectory {
   return {
     async exists(userId) {
@@ -18,6 +22,8 @@ export function createHttpUserDirectory(userService: Pick<Upstream, 'get'>): Use
         return true;
       } catch (error) {
         if (isAxiosError(error) && error.response?.headers[headerNames.problem] === noSuchUser) return false;
+        // Their token has ended on the way.
+        if (isAxiosError(error) && error.response?.status === 401) throw unauthenticated();
         if (error instanceof Failure) throw error;
         throw unavailable(error);
       }

@@ -1,6 +1,7 @@
+import { openVerifier } from '@zerda/chassis/auth/open-verifier';
 import { upstreamSettings } from '@zerda/chassis/config/common-variables';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
-import { openServiceEvents, openServiceSink } from '@zerda/chassis/events/service-events';
+import { eventSecrets, openServiceEvents, openServiceSink } from '@zerda/chassis/events/service-events';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
 import { createUpstream } from '@zerda/chassis/http-client/upstream';
@@ -14,6 +15,7 @@ import { loadDemoOrders } from './demo-data.ts';
 import { runOrderEvents } from './events/run-order-events.ts';
 import { userSubscriptions } from './events/user-subscriptions.ts';
 import { createHttpUserDirectory } from './http-user-directory.ts';
+import { createSignedUserList } from './signed-user-list.ts';
 import { createOrderStore } from './store/order-store.ts';
 
 const service = 'order-service';
@@ -41,17 +43,21 @@ await runService(service, async () => {
     return lifecycle.shutdown();
   }
 
-  const userService = createUpstream({
-    ...{ name: 'user-service', logger, lifecycle, metrics },
-    baseUrl: config.USER_SERVICE_URL,
-    ...upstreamSettings(config),
-  });
-  const users = createHttpUserDirectory(userService);
+  const openUserService = (baseUrl: string) =>
+    createUpstream({
+      name: 'user-service',
+      baseUrl,
+      logger,
+      lifecycle,
+      metrics,
+      ...upstreamSettings(config),
+    });
   if (command === 'events') {
+    const secrets = eventSecrets(config);
+    const userService = openUserService(config.USER_SERVICE_MANAGEMENT_URL);
     await runOrderEvents(words.slice(1), {
       database: await openDatabase(),
-      userService,
-      users,
+      users: secrets.length === 0 ? undefined : createSignedUserList({ userService, secrets }),
       logger,
       metrics,
     });
@@ -72,7 +78,8 @@ await runService(service, async () => {
   });
   const app = createApp({
     orders: createOrderStore(events),
-    users,
+    users: createHttpUserDirectory(openUserService(config.USER_SERVICE_URL)),
+    authentication: openVerifier({ config, logger, userServiceUrl: config.USER_SERVICE_URL }),
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,

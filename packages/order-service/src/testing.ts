@@ -1,3 +1,4 @@
+import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import type { Database } from '@zerda/chassis/database/database';
 import { openTestPglite } from '@zerda/chassis/database/testing';
 import { silentLogger, testMetrics } from '@zerda/chassis/testing';
@@ -8,12 +9,16 @@ import { createOrderStore } from './store/order-store.ts';
 
 export const migrations = new URL('../migrations/', import.meta.url);
 
-/** The whole service on an embedded database of its own; `users` says who exists. */
-export async function openTestApp(users: UserDirectory): Promise<{ app: Express; database: Database }> {
+/** The whole service on an embedded database of its own; `users` says who exists, and nobody is asked who they are by default. */
+export async function openTestApp(
+  users: UserDirectory,
+  authentication: Authentication = 'off',
+): Promise<{ app: Express; database: Database }> {
   const database = await openTestPglite(migrations);
   const app = createApp({
     orders: createOrderStore(database),
     users,
+    authentication,
     logger: silentLogger(),
     metrics: testMetrics(),
     requestTimeoutMs: 10_000,

@@ -1,3 +1,4 @@
+import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
@@ -5,14 +6,17 @@ import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
+import { identityOperations } from '@zerda/contracts/identity';
 import { documents } from '@zerda/contracts/openapi/documents';
 import { userOperations } from '@zerda/contracts/users';
 import express, { type Express } from 'express';
-import { createUserHandlers } from './http/user-handlers.ts';
-import type { UserStore } from './store/user-store.ts';
+import { createIdentityHandlers, type IdentityHandlersDependencies } from './http/identity-handlers.ts';
+import { createUserHandlers, type UserHandlersDependencies } from './http/user-handlers.ts';
 
-export interface AppDependencies {
-  readonly users: UserStore;
+export interface AppDependencies extends UserHandlersDependencies {
+  readonly authentication: Authentication;
+  /** What logs users in; undefined where another issuer does. */
+  readonly identity: Pick<IdentityHandlersDependencies, 'issuer' | 'sessions'> | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds a request may take. */
@@ -20,12 +24,15 @@ export interface AppDependencies {
 }
 
 /** The user service's API, in the order that a request goes through it. */
-export function createApp({ users, logger, metrics, requestTimeoutMs }: AppDependencies): Express {
+export function createApp(dependencies: AppDependencies): Express {
+  const { authentication, identity, logger, metrics, requestTimeoutMs } = dependencies;
   const app = express();
   app.disable('x-powered-by');
   app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
   app.use(createAnswerHeaders().set);
-  app.use(createApiRouter(userOperations, createUserHandlers(users)));
+  if (identity !== undefined)
+    app.use(createApiRouter(identityOperations, createIdentityHandlers({ ...dependencies, ...identity })));
+  app.use(createApiRouter(userOperations, createUserHandlers(dependencies), authentication));
   app.use(serveOpenApi(documents['user-service']));
   app.use(notFound);
   app.use(problemHandler({ logger }));

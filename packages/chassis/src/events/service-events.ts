@@ -32,8 +32,11 @@ export interface ServiceEventsOptions {
   readonly subscriptions?: readonly Subscription[];
 }
 
-/** Secrets of events, the one to come or to go last. */
-function eventSecrets({ EVENT_SECRET, EVENT_SECRET_PREVIOUS }: EventConfig): string[] {
+/** Secrets that services sign with among themselves, the one to come or to go last. */
+export function eventSecrets({
+  EVENT_SECRET,
+  EVENT_SECRET_PREVIOUS,
+}: Pick<EventConfig, 'EVENT_SECRET' | 'EVENT_SECRET_PREVIOUS'>): string[] {
   return [EVENT_SECRET, EVENT_SECRET_PREVIOUS].filter((secret) => secret !== undefined);
 }
 

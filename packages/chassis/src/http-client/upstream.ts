@@ -66,6 +66,8 @@ export interface CallOptions {
 export interface GetOptions extends Pick<CallOptions, 'timeoutMs' | 'slowMs'> {
   /** Query of the URL. */
   readonly params?: Readonly<Record<string, string | number>>;
+  /** Headers beside those that every call has. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** One attempt at a call. */
@@ -241,12 +243,12 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       return inFlight;
     },
     call,
-    async get<Body>(path: string, { params, ...limits }: GetOptions = {}) {
+    async get<Body>(path: string, { params, headers, ...limits }: GetOptions = {}) {
       const { response } = await call(
         async ({ ms, tried, retriesAfter }) => {
           const response = await http
             .get<Body>(path, {
-              headers: contextHeaders(ms),
+              headers: { ...contextHeaders(ms), ...authorizationHeader(), ...headers },
               timeout: ms,
               // Judged as an answer; rejected below.
               validateStatus: null,
@@ -286,6 +288,12 @@ export function contextHeaders(
     [headerNames.requestTimeout]: String(Math.max(1, Math.floor(ms * (1 - reserve)))),
     ...(correlationId !== undefined && { [headerNames.correlationId]: correlationId }),
   };
+}
+
+/** Says in whose name a call is made: the caller's of the request in hand. */
+function authorizationHeader(): Record<string, string> {
+  const authorization = currentContext()?.authorization;
+  return authorization === undefined ? {} : { authorization };
 }
 
 function isTimeout(error: unknown): boolean {

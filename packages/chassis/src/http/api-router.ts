@@ -1,9 +1,12 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FieldError, ProblemCode } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { AnswerOf, InputOf, Operation, Operations } from '@zerda/contracts/protocol/operation';
 import express, { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { z } from 'zod';
+import { bearerTokenOf, forbidden, unauthenticated } from '../auth/bearer.ts';
+import { type Caller, everybody } from '../auth/caller.ts';
+import type { Authentication } from '../auth/open-verifier.ts';
 import { Failure } from '../failure.ts';
 import type { KeyedRequest } from '../idempotency/idempotency.ts';
 import { currentContext } from '../request-context.ts';
@@ -15,6 +18,10 @@ import { routerPath } from './route-path.ts';
 
 /** What a handler gets: the request's parts as the operation's schemas read them. */
 export type Input<Op extends Operation> = InputOf<Op> & {
+  /** Who asks; undefined where an operation answers everybody and nobody is named. */
+  readonly caller: Op['access'] extends 'user' | 'admin' ? Caller : Caller | undefined;
+  /** The request in hand, for what only it knows: the address that it came from. */
+  readonly request: IncomingMessage;
   /** Present when the caller sent `If-Match`: whether the change may go ahead on that version. */
   readonly ifMatch: IfMatch | undefined;
   /** Present when the caller sent an `Idempotency-Key`. */
@@ -29,6 +36,8 @@ export interface Answer<Op extends Operation> {
   readonly version?: number | undefined;
   /** Path of what was made; becomes the `Location`. */
   readonly location?: string | undefined;
+  /** `Cache-Control` of the answer; by default nobody keeps it without asking whether it is current. */
+  readonly cacheControl?: string | undefined;
   /** Whether this repeats the answer of an earlier request with the same key. */
   readonly replayed?: boolean | undefined;
 }
@@ -41,16 +50,21 @@ export type Handlers<Ops extends Operations> = {
 /** Bytes of a body that are read at most. */
 const bodyLimit = 100 * 1024;
 
-/** Who a key belongs to as long as nobody says who they are. */
+/** Who a key belongs to when nobody says who they are. */
 const anonymous = 'anonymous';
 
 const parseJson = express.json({ limit: bodyLimit, strict: false, type: 'application/json' });
 
 /**
- * Serves operations: reads each request by its contract, calls the handler, answers with status, envelope and headers
- * as the contract has them. A known path with another method is a 405.
+ * Serves operations: finds out who asks, reads each request by its contract, calls the handler, answers with status, envelope and
+ * headers as the contract has them. A known path with another method is a 405.
+ * @param authentication tells who asks; to be left out only where every operation is public
  */
-export function createApiRouter<Ops extends Operations>(operations: Ops, handlers: Handlers<Ops>): Router {
+export function createApiRouter<Ops extends Operations>(
+  operations: Ops,
+  handlers: Handlers<Ops>,
+  authentication?: Authentication,
+): Router {
   const router = Router({ caseSensitive: true, strict: true });
   for (const [path, names] of byPath(operations)) {
     const route = router.route(routerPath(path));
@@ -61,7 +75,11 @@ export function createApiRouter<Ops extends Operations>(operations: Ops, handler
     for (const name of names) {
       const operation = operations[name] as Operation;
       const handler = handlers[name] as unknown as (input: Input<Operation>) => Promise<Answer<Operation>>;
-      route[operation.method](...bodyParsers(operation), handle(operation, handler));
+      route[operation.method](
+        authenticate(operation, authentication),
+        ...bodyParsers(operation),
+        handle(operation, handler),
+      );
     }
     route.all(methodNotAllowed(methodsOf(names.map((name) => operations[name] as Operation))));
   }
@@ -85,6 +103,30 @@ function byPath(operations: Operations): [string, string[]][] {
 function literalLength(path: string): number {
   const placeholder = path.indexOf('{');
   return placeholder === -1 ? Number.POSITIVE_INFINITY : placeholder;
+}
+
+/** Who made each request, from its authentication to its handler. */
+const callers = new WeakMap<Request, Caller>();
+
+/** Before the body is read: who may not ask need not be listened to. */
+function authenticate({ id, access }: Operation, authentication: Authentication | undefined): RequestHandler {
+  if (access === 'public') return (_request, _response, next) => next();
+  if (authentication === undefined) throw new Error(`${id} is not public, and nobody can tell who asks`);
+  if (authentication === 'off') {
+    return (request, _response, next) => {
+      callers.set(request, everybody);
+      next();
+    };
+  }
+  return async (request, _response, next) => {
+    const token = bearerTokenOf(request.get('authorization'));
+    if (token !== undefined) {
+      const caller = await authentication.verify(token);
+      if (access === 'admin' && caller.role !== 'admin') throw forbidden('This is for admins.');
+      callers.set(request, caller);
+    } else if (access !== 'optional') throw unauthenticated();
+    next();
+  };
 }
 
 function bodyParsers(operation: Operation): RequestHandler[] {
@@ -122,6 +164,8 @@ function readInput(operation: Operation, request: Request): Input<Operation> {
   const accepts = operation.accepts ?? {};
   const body = parse(operation.body, request.body, 'validation-failed');
   return {
+    caller: callers.get(request),
+    request,
     params: parse(operation.params, request.params, 'invalid-request'),
     query: parse(operation.query, request.query, 'invalid-request'),
     body,
@@ -157,7 +201,10 @@ function keyOf(operation: Operation, request: Request, body: unknown): KeyedRequ
       errors: [{ path: headerNames.idempotencyKey, message: 'must be 1 to 255 visible ASCII characters' }],
     });
   }
-  return { key, caller: anonymous, method: operation.method.toUpperCase(), path: request.path, body };
+  const owner = callers.get(request);
+  // The keys of one caller say nothing to another.
+  const caller = owner === undefined || owner === everybody ? anonymous : `subject ${owner.subject}`;
+  return { key, caller, method: operation.method.toUpperCase(), path: request.path, body };
 }
 
 /** A copy may be kept by the caller alone, and used only after asking whether it is current. */
@@ -168,7 +215,10 @@ function sendAnswer(operation: Operation, response: Response, answer: Answer<Ope
   response.status(operation.answer.status);
   response.setHeader('Content-Type', 'application/json; charset=utf-8');
   response.setHeader('Content-Length', Buffer.byteLength(text));
-  response.setHeader('Cache-Control', answer.version === undefined ? 'no-store' : revalidate);
+  response.setHeader(
+    'Cache-Control',
+    answer.cacheControl ?? (answer.version === undefined ? 'no-store' : revalidate),
+  );
   if (answer.version !== undefined) response.setHeader('ETag', entityTag(answer.version));
   if (answer.location !== undefined) response.setHeader('Location', answer.location);
   if (answer.replayed) response.setHeader(headerNames.idempotencyReplayed, 'true');

@@ -53,6 +53,7 @@ export function createRequestObserver({
       correlationId: correlationIdOf(request),
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
       traceparent: traceparentOf(request),
+      authorization: request.headers.authorization,
     };
     closeWithConnection(request, response);
     response.once('close', () => {

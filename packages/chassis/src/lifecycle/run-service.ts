@@ -18,14 +18,20 @@ export function endOnSignals({ lifecycle, logger }: { lifecycle: Lifecycle; logg
 
 /**
  * What a service is asked to do: `serve` until it is stopped, which is the default, `migrate` its database and end, or work on its
- * `events`, as the words after that say.
+ * `events`, or on what else it has, as the words after that say.
+ * @param own commands that only this service has
  * @throws StartupError (78) for anything else
  */
-export function readCommand(words: readonly string[]): 'serve' | 'migrate' | 'events' {
+export function readCommand<Own extends string = never>(
+  words: readonly string[],
+  own: readonly Own[] = [],
+): 'serve' | 'migrate' | 'events' | Own {
   const [command = 'serve', ...rest] = words;
-  if (command === 'events') return command;
+  const withWords = (['events', ...own] as const).find((name) => name === command);
+  if (withWords !== undefined) return withWords;
   if ((command === 'serve' || command === 'migrate') && rest.length === 0) return command;
-  throw new StartupError(`"${words.join(' ')}" is not known: say serve, migrate, events, or nothing`, 78);
+  const known = ['serve', 'migrate', 'events', ...own].join(', ');
+  throw new StartupError(`"${words.join(' ')}" is not known: say ${known}, or nothing`, 78);
 }
 
 /**

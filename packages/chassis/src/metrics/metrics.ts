@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { createEventMetrics, type EventMetrics } from './event-metrics.ts';
+import { createPolicyMetrics, type PolicyMetrics } from './policy-metrics.ts';
 
 export interface MetricsOptions {
   /** Name of the service, the `service` label of `build_info`. */
@@ -47,6 +48,10 @@ export interface Metrics {
   pool(name: string, read: () => PoolNumbers): void;
   /** Numbers of events. */
   readonly events: EventMetrics;
+  /** Numbers of a gateway's policies. */
+  readonly policies: PolicyMetrics;
+  /** Where a service registers the numbers that only it has. */
+  readonly registry: Registry;
   /** The text that Prometheus scrapes. */
   render(): Promise<{ contentType: string; body: string }>;
 }
@@ -160,6 +165,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
       pools.set(name, read);
     },
     events: createEventMetrics(registry),
+    policies: createPolicyMetrics(registry),
+    registry,
     async render() {
       return { contentType: registry.contentType, body: await registry.metrics() };
     },

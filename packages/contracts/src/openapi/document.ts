@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type ProblemCode, problemDetails, problemTypes } from '../problems.ts';
 import { headerNames } from '../protocol/headers.ts';
-import type { Operation } from '../protocol/operation.ts';
+import type { Access, Operation } from '../protocol/operation.ts';
 
 /** What a document says beside its operations. */
 export interface DocumentOptions {
@@ -42,6 +42,7 @@ export function openApiDocument({
       summary: operation.summary,
       ...(operation.description !== undefined && { description: operation.description }),
       tags: [operation.tag],
+      security: security[operation.access],
       parameters: [
         ...partParameters('path', operation.params, schemas),
         ...partParameters('query', operation.query, schemas),
@@ -61,13 +62,42 @@ export function openApiDocument({
     info: { title, description, version, license: { name: 'MIT', identifier: 'MIT' } },
     tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
     paths,
-    components: { schemas: sorted(schemas) },
+    components: {
+      schemas: sorted(schemas),
+      securitySchemes: {
+        [scheme]: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'Access token of `POST /api/auth/login`, or of the issuer that the system is set to.',
+        },
+      },
+    },
   };
 }
 
+const scheme = 'accessToken';
+const required = [{ [scheme]: [] }];
+
+/** What each kind of access asks of a request. */
+const security: Readonly<Record<Access, readonly object[]>> = {
+  public: [],
+  optional: [{}, ...required],
+  user: required,
+  admin: required,
+};
+
 /** Errors that follow from what an operation accepts, so that no operation has to list them. */
-export function problemsOfEveryRequest({ params, query, body, accepts, method }: Operation): ProblemCode[] {
+export function problemsOfEveryRequest({
+  params,
+  query,
+  body,
+  accepts,
+  method,
+  access,
+}: Operation): ProblemCode[] {
   const codes: ProblemCode[] = ['internal-error', 'database-unavailable', 'deadline-exceeded'];
+  if (access !== 'public') codes.push('unauthenticated', 'forbidden', 'identity-unavailable');
   if (params !== undefined || query !== undefined || body !== undefined) codes.push('invalid-request');
   if (body !== undefined) codes.push('payload-too-large', 'unsupported-media-type', 'validation-failed');
   if (accepts?.idempotencyKey) codes.push('idempotency-key-in-use', 'idempotency-key-reused');
@@ -154,6 +184,12 @@ const headers = {
   retryAfter: {
     'Retry-After': { description: 'Seconds to wait before the next try.', schema: { type: 'string' } },
   },
+  challenge: {
+    'WWW-Authenticate': {
+      description: 'How to say who asks, and what is wrong with the token (RFC 6750, section 3).',
+      schema: { type: 'string' },
+    },
+  },
   problem: {
     [headerNames.problem]: { description: 'Last segment of `type` in the body.', schema: { type: 'string' } },
   },
@@ -192,13 +228,17 @@ function problemResponses(codes: readonly ProblemCode[], schema: Json): Json {
         headers: {
           ...headers.correlationId,
           ...headers.problem,
-          ...((status === 503 || status === 409) && headers.retryAfter),
+          ...(waiting.has(status) && headers.retryAfter),
+          ...(status === 401 && headers.challenge),
         },
         content: { 'application/problem+json': { schema } },
       },
     ]),
   );
 }
+
+/** Statuses whose problems say when a repeat makes sense. */
+const waiting = new Set([409, 429, 503]);
 
 function sorted(members: Json): Json {
   return Object.fromEntries(Object.entries(members).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -1,4 +1,5 @@
 import { gatewayOperations } from '../gateway.ts';
+import { identityOperations } from '../identity.ts';
 import { orderOperations } from '../orders.ts';
 import type { ProblemCode } from '../problems.ts';
 import type { Operation } from '../protocol/operation.ts';
@@ -8,15 +9,19 @@ import { openApiDocument } from './document.ts';
 /** Version of the APIs; the first number changes when a client would have to. */
 export const apiVersion = '1.0.0';
 
+/** What the gateway's policies answer, whatever would be called. */
+const policyProblems: readonly ProblemCode[] = ['rate-limited', 'overloaded'];
+
 /** What a call through the gateway can meet beside what the service behind it answers. */
 const forwardingProblems: readonly ProblemCode[] = [
+  ...policyProblems,
   'upstream-failed',
   'upstream-overloaded',
   'upstream-unavailable',
   'upstream-timeout',
 ];
 
-const users = Object.values(userOperations) as readonly Operation[];
+const users = Object.values({ ...userOperations, ...identityOperations }) as readonly Operation[];
 const orders = Object.values(orderOperations) as readonly Operation[];
 const own = Object.values(gatewayOperations) as readonly Operation[];
 
@@ -24,7 +29,7 @@ const own = Object.values(gatewayOperations) as readonly Operation[];
 export const documents = {
   'user-service': openApiDocument({
     title: 'zerda user-service',
-    description: 'Users of the system.',
+    description: 'Users of the system, and who they are.',
     version: apiVersion,
     operations: users,
   }),
@@ -40,7 +45,8 @@ export const documents = {
     version: apiVersion,
     operations: [...own, ...users, ...orders],
     problemsOf: (operation) => {
-      if (own.includes(operation)) return [];
+      if (operation === gatewayOperations.getHealth) return [];
+      if (own.includes(operation)) return policyProblems;
       return operation.body === undefined ? forwardingProblems : [...forwardingProblems, 'request-timeout'];
     },
   }),

@@ -14,6 +14,15 @@ export interface AcceptedHeaders {
   readonly ifNoneMatch?: true;
 }
 
+/**
+ * Whom an operation answers when authentication is required:
+ * - `public`: everybody; a token is not looked at
+ * - `optional`: everybody, and more where a token says who asks; one that is not valid is refused
+ * - `user`: whoever has a valid token; what of it is theirs, the service decides
+ * - `admin`: admins alone
+ */
+export type Access = 'public' | 'optional' | 'user' | 'admin';
+
 /** What an operation answers when it succeeds. */
 export interface SuccessfulAnswer {
   readonly status: 200 | 201;
@@ -35,6 +44,8 @@ export interface Operation {
   readonly path: string;
   readonly summary: string;
   readonly description?: string;
+  /** Whom it answers. */
+  readonly access: Access;
   /** Heading in the documentation. */
   readonly tag: string;
   readonly params?: z.ZodObject;

@@ -39,7 +39,7 @@ export function line(max: number) {
 }
 
 /** Whether the text can be written as UTF-8 and read back. */
-function isWellFormed(text: string): boolean {
+export function isWellFormed(text: string): boolean {
   return !/\p{Cs}/u.test(text);
 }
 

@@ -4,26 +4,55 @@ import { setRoute } from '@zerda/chassis/http/request-observer';
 import { routerPath } from '@zerda/chassis/http/route-path';
 import { success } from '@zerda/chassis/http/success';
 import { currentContext } from '@zerda/chassis/request-context';
-import { Router } from 'express';
-import type { TableAggregate } from '../routes/table.ts';
+import { type Request, type Response, Router } from 'express';
+import { cacheSettings } from '../policies/cache.ts';
+import { createPolicies } from '../policies/policies.ts';
+import { runPolicies } from '../policies/policy.ts';
+import type { PolicyResources } from '../policies/resources.ts';
+import { addHeaders, createVisit, type Visit } from '../policies/visit.ts';
+import { aggregatePolicies } from '../routes/route.ts';
+import type { RouteTable, TableAggregate } from '../routes/table.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
 import { type Ask, gather, type PartAnswers } from './gather.ts';
 import { valueAt } from './json-path.ts';
 import { read } from './read.ts';
+import { readKept } from './read-kept.ts';
 
 /** Answers the aggregates of the table: all parts are asked for at once, and each member is taken from one of them. */
-export function createAggregateRouter(aggregates: readonly TableAggregate[], upstreams: Upstreams): Router {
+export function createAggregateRouter(
+  table: Pick<RouteTable, 'aggregates' | 'defaults'>,
+  upstreams: Upstreams,
+  resources: PolicyResources,
+): Router {
   const router = Router({ caseSensitive: true, strict: true });
-  for (const aggregate of aggregates) {
-    const answer = createAggregate(aggregate, upstreams);
+  for (const aggregate of table.aggregates) {
+    const answer = createAggregate(aggregate, upstreams, resources);
+    const { policies, preflight } = createPolicies(
+      aggregatePolicies(table, aggregate),
+      {
+        name: `GET+HEAD ${aggregate.path}`,
+        ...{ path: aggregate.path, methods: ['GET', 'HEAD'], forwarded: undefined },
+        upstreams: Object.values(aggregate.parts).map(({ upstream }) => upstream),
+      },
+      resources,
+    );
     router
       .route(routerPath(aggregate.path))
       .all((_request, response, next) => {
         setRoute(response, aggregate.path);
         next();
       })
+      .options((request, response, next) => {
+        if (preflight?.(visitOf(request, response)) !== true) next();
+      })
       .get(async (request, response) => {
-        const data = await answer(request.params as Readonly<Record<string, string>>);
+        const visit = visitOf(request, response);
+        try {
+          await runPolicies(policies, visit);
+        } finally {
+          addHeaders(response, visit.answerHeaders);
+        }
+        const data = await answer(request.params as Readonly<Record<string, string>>, visit);
         // What is partial must not be kept as the whole, and the whole changes with every write.
         response.setHeader('Cache-Control', 'no-store');
         response.json(success(data));
@@ -33,12 +62,22 @@ export function createAggregateRouter(aggregates: readonly TableAggregate[], ups
   return router;
 }
 
-type Answer = (params: Readonly<Record<string, string>>) => Promise<object>;
+function visitOf(request: Request, response: Response): Visit {
+  const context = currentContext();
+  if (context === undefined) throw new Error('an aggregate is answered within a request');
+  return createVisit(request, response, context);
+}
+
+type Answer = (params: Readonly<Record<string, string>>, visit: Visit) => Promise<object>;
 
 /** Segments that a URL does not hold but resolves, encoded or not: a part would be asked for another path. */
 const strayingSegment = /^\.{1,2}$/;
 
-function createAggregate({ params: given, parts, answer }: TableAggregate, upstreams: Upstreams): Answer {
+function createAggregate(
+  { path: pattern, params: given, parts, answer }: TableAggregate,
+  upstreams: Upstreams,
+  resources: PolicyResources,
+): Answer {
   const forms = new Map(
     Object.entries(given).map(([name, form]) => [name, new RegExp(`^(?:${form})$`, 'u')] as const),
   );
@@ -47,13 +86,14 @@ function createAggregate({ params: given, parts, answer }: TableAggregate, upstr
   const asked = Object.entries(parts).map(([name, part]) => ({
     ...part,
     name,
+    settings: cacheSettings(part.cache),
     upstream: upstreamOf(upstreams, part.upstream),
     // A part without a member that is wanted of it is broken: better seen than shown as nothing.
     members: Object.values(answer)
       .filter(({ from, omit_null }) => !omit_null && from.startsWith(`${name}.`))
       .map(({ from }) => from.slice(name.length + 1)),
   }));
-  return async (params) => {
+  return async (params, visit) => {
     const unfit = Object.entries(params).filter(([name, value]) => !fits(name, value));
     if (unfit.length > 0) {
       throw new Failure('invalid-request', {
@@ -61,9 +101,24 @@ function createAggregate({ params: given, parts, answer }: TableAggregate, upstr
       });
     }
     if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
-    const asks = asked.map(({ name, required, upstream, path, timeout_ms: timeoutMs, members }): Ask => {
-      return { name, required, ask: () => read(upstream, fill(path, params), { timeoutMs, members }) };
-    });
+    const asks = asked.map(
+      ({ name, required, upstream, path, timeout_ms: timeoutMs, members, settings }): Ask => {
+        const target = fill(path, params);
+        return {
+          name,
+          required,
+          ask: async () =>
+            settings === undefined
+              ? { content: await read(upstream, target, { timeoutMs, members }) }
+              : readKept(
+                  upstream,
+                  target,
+                  { ...{ pattern, timeoutMs, members }, ...{ settings, visit } },
+                  resources,
+                ),
+        };
+      },
+    );
     const { answers, degraded } = await gather(asks);
     return { ...compose(answer, answers), ...(degraded.length > 0 && { degraded }) };
   };

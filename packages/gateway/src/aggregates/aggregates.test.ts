@@ -327,6 +327,7 @@ describe('GET /api/health', () => {
         user_service: userBodies['/api/users/health'].data,
         order_service: orderBodies['/api/orders/health'].data,
       },
+      authentication: 'off',
       overall_status: 'healthy',
     });
   });
@@ -344,6 +345,7 @@ describe('GET /api/health', () => {
         user_service: userBodies['/api/users/health'].data,
         order_service: { service: 'order-service', status: 'unhealthy', reason: 'unreachable' },
       },
+      authentication: 'off',
       overall_status: 'degraded',
     });
     await gateway.users.stop();

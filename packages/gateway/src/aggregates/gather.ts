@@ -5,13 +5,14 @@ import { currentContext, runInContext } from '@zerda/chassis/request-context';
 import type { DegradedPart } from '@zerda/contracts/gateway';
 import { isAxiosError } from 'axios';
 import { toFailure } from '../upstream-failure.ts';
+import type { PartContent } from './read-kept.ts';
 
 /** Asks for one part of an aggregate. */
 export interface Ask {
   readonly name: string;
   /** Without it there is no answer. */
   readonly required: boolean;
-  readonly ask: () => Promise<unknown>;
+  readonly ask: () => Promise<PartContent>;
 }
 
 /** What was answered, by the name of the part. */
@@ -19,7 +20,7 @@ export type PartAnswers = ReadonlyMap<string, unknown>;
 
 export interface Gathered {
   readonly answers: PartAnswers;
-  /** The parts that could not be had, with the reason; empty when the answer is whole. */
+  /** The parts that could not be had, or only as they were, with the reason; empty when the answer is whole. */
   readonly degraded: readonly DegradedPart[];
 }
 
@@ -35,7 +36,10 @@ export async function gather(asks: readonly Ask[]): Promise<Gathered> {
     Promise.all(
       asks.map(async ({ name, required, ask }) => {
         try {
-          answers.set(name, await ask());
+          const { content, stale } = await ask();
+          answers.set(name, content);
+          if (stale !== undefined)
+            degraded.push({ part: name, reason: stale.reason, stale_seconds: stale.seconds });
         } catch (error) {
           if (required) throw toFailure(error);
           degraded.push(missing(name, error));

@@ -1,3 +1,4 @@
+import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import { success } from '@zerda/chassis/http/success';
 import { reasonOf } from '@zerda/chassis/http-client/call-outcome';
@@ -16,6 +17,7 @@ type SystemHealth = Awaited<ReturnType<Handlers<typeof gatewayOperations>['getHe
 export function createHealth(
   table: Pick<RouteTable, 'upstreams'>,
   upstreams: Upstreams,
+  authentication: Authentication,
 ): () => Promise<SystemHealth> {
   const asked = Object.entries(table.upstreams).map(([name, { health }]) => ({
     member: name.replaceAll('-', '_'),
@@ -32,6 +34,7 @@ export function createHealth(
       gateway: 'healthy',
       services: Object.fromEntries(said.map(({ member, health }) => [member, health])),
       circuits: Object.fromEntries(asked.map(({ member, upstream }) => [member, describeCircuit(upstream)])),
+      authentication: authentication === 'off' ? 'off' : 'required',
       overall_status: said.every(({ healthy }) => healthy) ? 'healthy' : 'degraded',
     }) as SystemHealth;
   };

@@ -19,13 +19,18 @@ export async function read(
   { timeoutMs, members }: ReadOptions,
 ): Promise<unknown> {
   const { data } = await upstream.get(path, { timeoutMs });
+  return checked(data, upstream.name, members);
+}
+
+/** @throws Failure `upstream-failed` for an answer that is not what it should be */
+export function checked(data: unknown, upstream: string, members: readonly string[]): unknown {
   // axios leaves what it cannot parse as text.
   if (typeof data === 'string') {
-    throw new Failure('upstream-failed', { detail: `${upstream.name} answered something else than JSON.` });
+    throw new Failure('upstream-failed', { detail: `${upstream} answered something else than JSON.` });
   }
   const absent = members.find((member) => valueAt(data, member.split('.')) === undefined);
   if (absent === undefined) return data;
   throw new Failure('upstream-failed', {
-    detail: `${upstream.name} answered something else than its contract: there is no ${absent}.`,
+    detail: `${upstream} answered something else than its contract: there is no ${absent}.`,
   });
 }

@@ -6,6 +6,7 @@ import { problemCodes, problemType, problemTypes } from '@zerda/contracts/proble
 import supertest from 'supertest';
 import { createApp } from '../app.ts';
 import { parseTable } from '../routes/read-table.ts';
+import { openDoor } from '../testing.ts';
 import { type ApiDocument, apiPage } from './api-page.ts';
 import { html } from './html.ts';
 
@@ -17,6 +18,7 @@ const app = createApp({
   metrics: testMetrics(),
   requestTimeoutMs: 1000,
   upstreamTimeoutMs: 1000,
+  ...openDoor,
 });
 
 async function pageAt(path: string) {

@@ -1,5 +1,6 @@
 import { upstreamVariable } from '../config.ts';
-import { resolveRoutes } from './route.ts';
+import { describePolicies } from '../policies/policies.ts';
+import { aggregatePolicies, resolveRoutes } from './route.ts';
 import type { RouteTable } from './table.ts';
 
 export interface DescribeTableOptions {
@@ -11,11 +12,12 @@ export interface DescribeTableOptions {
 
 /** A table for people to read: every route with the limits that hold for it. */
 export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTableOptions): string {
-  const upstreams = Object.entries(table.upstreams).map(([name, { max_in_flight, health }]) => [
+  const upstreams = Object.entries(table.upstreams).map(([name, { max_in_flight, health, limit }]) => [
     name,
     urls[upstreamVariable(name)] ?? '',
     max_in_flight === undefined ? '' : `at most ${max_in_flight} in flight`,
     health === undefined ? '' : `health ${health}`,
+    limit === undefined ? '' : `limit ${limit.requests}/${limit.per_seconds} s`,
   ]);
   const routes = resolveRoutes(table, timeoutMs).map((route) => [
     route.methods.filter((method) => method !== 'HEAD').join(' '),
@@ -26,14 +28,19 @@ export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTa
     route.totalTimeoutMs === undefined ? 'no total limit' : `total ${route.totalTimeoutMs} ms`,
     `body ${route.bodyLimitBytes} B`,
     `${route.retries} retries`,
+    describePolicies(route.policies),
   ]);
-  const aggregates = table.aggregates.flatMap(({ path, parts }) =>
+  const aggregates = table.aggregates.flatMap(({ path, parts, ...own }) =>
     Object.entries(parts).map(([name, part], index) => [
       index === 0 ? 'GET' : '',
       index === 0 ? path : '',
       `${part.required ? 'required' : 'optional'} ${name}`,
       `<- ${part.upstream} ${part.path}`,
       `${part.timeout_ms ?? timeoutMs} ms`,
+      [
+        ...(index === 0 ? [describePolicies(aggregatePolicies(table, own))] : []),
+        ...(part.cache === undefined || part.cache === 'off' ? [] : [`cache ${part.cache.ttl_ms} ms`]),
+      ].join(', '),
     ]),
   );
   return [

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { gatewayOperations } from '@zerda/contracts/gateway';
+import { identityOperations } from '@zerda/contracts/identity';
 import { orderOperations } from '@zerda/contracts/orders';
 import type { Operation } from '@zerda/contracts/protocol/operation';
 import { userOperations } from '@zerda/contracts/users';
@@ -23,8 +24,27 @@ describe('the table that comes with the gateway', () => {
       Object.values(operations).map(({ method, path }) => `${method.toUpperCase()} ${path} -> ${upstream}`);
     assert.deepEqual(
       offered.sort(),
-      [...promised(userOperations, 'user-service'), ...promised(orderOperations, 'order-service')].sort(),
+      [
+        ...promised({ ...userOperations, ...identityOperations }, 'user-service'),
+        ...promised(orderOperations, 'order-service'),
+      ].sort(),
     );
+  });
+
+  it('lets in whom each operation is for', () => {
+    const { defaults, aggregates } = standardTable;
+    const said = new Map([
+      ...resolveRoutes(standardTable, 5000).flatMap(({ path, methods, policies }) =>
+        methods.map((method) => [`${method} ${path}`, policies.access] as const),
+      ),
+      ...aggregates.map(({ path, access = defaults.access }) => [`GET ${path}`, access] as const),
+    ]);
+    const operations: readonly Operation[] = Object.values({
+      ...{ ...userOperations, ...identityOperations, ...orderOperations },
+      ...{ getProfile: gatewayOperations.getProfile, getDashboard: gatewayOperations.getDashboard },
+    });
+    for (const { id, method, path, access } of operations)
+      assert.equal(said.get(`${method.toUpperCase()} ${path}`), access, id);
   });
 
   it('answers the aggregates of the contract', () => {

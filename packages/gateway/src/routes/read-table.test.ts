@@ -82,6 +82,40 @@ aggregates:
     ]);
   });
 
+  it('names what is wrong with a policy where it stands, whatever form it may have', () => {
+    const text = `upstreams:
+  a: { limit: { requests: 0, per_seconds: 1 } }
+defaults:
+  limit: some
+  cors: { origins: ['*'], credentials: true }
+routes:
+  - path: /x
+    methods: [GET]
+    upstream: a
+    access: everybody
+    limit:
+      requests: many
+      per_second: 1
+    cache: { ttl_ms: 400000 }
+    cors:
+      origins:
+        - https://app.test/
+    shed: no
+`;
+    assert.deepEqual(errorsOf(text), [
+      'routes.yaml:2 upstreams.a.limit.requests Too small: expected number to be >=1',
+      'routes.yaml:4 defaults.limit must be one of off, or must be object',
+      'routes.yaml:5 defaults.cors must name its origins when pages may send credentials',
+      'routes.yaml:10 routes.0.access must be one of public, optional, user, admin',
+      'routes.yaml:11 routes.0.limit.per_seconds must be set',
+      'routes.yaml:12 routes.0.limit.requests must be number',
+      'routes.yaml:13 routes.0.limit.per_second is not a key of the table',
+      'routes.yaml:14 routes.0.cache.ttl_ms Too big: expected number to be <=300000',
+      'routes.yaml:17 routes.0.cors.origins.0 must be an origin such as https://app.example.com, or *',
+      'routes.yaml:18 routes.0.shed must be one of on, off',
+    ]);
+  });
+
   it('refuses two upstreams that one variable would give their address', () => {
     assert.deepEqual(errorsOf('upstreams:\n  billing: {}\n  billing-service: {}\nroutes: []\n'), [
       'routes.yaml:3 upstreams.billing-service has its address in BILLING_SERVICE_URL, as billing has',
@@ -148,6 +182,7 @@ describe('limits of a route', () => {
       totalTimeoutMs: undefined,
       bodyLimitBytes: 1_048_576,
       retries: 1,
+      policies: {},
     });
   });
 });

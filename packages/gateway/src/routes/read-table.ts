@@ -85,10 +85,28 @@ function describe(issue: z.core.$ZodIssue): TableFinding[] {
       ];
     case 'invalid_value':
       return [{ path: issue.path, message: `must be one of ${issue.values.map(String).join(', ')}` }];
+    case 'invalid_union':
+      return describeForms(issue);
     default:
       return [{ path: issue.path, message: issue.message }];
   }
 }
+
+/** A value that may have several forms is told what is wrong with the one that it has, else which there are. */
+function describeForms({ errors, path }: z.core.$ZodIssueInvalidUnion): TableFinding[] {
+  const forms = errors.map((issues) =>
+    issues.flatMap((inner) => describe({ ...inner, path: [...path, ...inner.path] })),
+  );
+  const meant = errors.findIndex((issues) =>
+    issues.every((inner) => inner.path.length > 0 || !formOf.has(inner.code ?? '')),
+  );
+  const found = forms[meant];
+  if (found !== undefined) return found;
+  return [{ path, message: [...new Set(forms.flat().map(({ message }) => message))].join(', or ') }];
+}
+
+/** What says that a value has another form altogether. */
+const formOf: ReadonlySet<string> = new Set(['invalid_type', 'invalid_value']);
 
 /** Where the nearest part of the path is that the file has: a key where there is one, since its value may be lines below. */
 function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {

@@ -1,35 +1,26 @@
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
+import { cacheSettings } from '../policies/cache.ts';
+import {
+  createPolicies,
+  type PolicySettings,
+  policyHeaders,
+  policyKeys,
+  type RoutePolicies,
+} from '../policies/policies.ts';
+import type { PolicyResources } from '../policies/resources.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
+import type { ForwardedRoute, RouteLimits } from './forwarded-route.ts';
 import type { RouteTable } from './table.ts';
 
-/** A path that is forwarded, with every limit decided. */
-export interface RouteSettings {
-  /** Pattern with placeholders, as metrics name it. */
-  readonly path: string;
-  /** Methods as `Allow` lists them. */
-  readonly methods: readonly string[];
+/** A path that is forwarded, as the table has it. */
+export interface RouteSettings extends RouteLimits {
   /** Name of the upstream. */
   readonly upstream: string;
-  /** Milliseconds from the end of a request to the head of its answer. */
-  readonly timeoutMs: number;
-  /** Milliseconds after which a caller who gives up counts as a failure of the upstream. */
-  readonly slowMs: number;
-  /** Milliseconds between two pieces of a body, of either side. */
-  readonly idleTimeoutMs: number;
-  /** Milliseconds until the end of the answer; undefined without a limit. */
-  readonly totalTimeoutMs: number | undefined;
-  /** Whether the upstream gets the caller's `Host` instead of its own. */
-  readonly keepHost: boolean;
-  /** Bytes of a request body at most. */
-  readonly bodyLimitBytes: number;
-  /** How often a failed call is made again at most. */
-  readonly retries: number;
+  /** What is decided before it is forwarded. */
+  readonly policies: PolicySettings;
 }
 
-/** A path that is forwarded, and where to. */
-export interface Route extends Omit<RouteSettings, 'upstream'> {
-  readonly upstream: Upstream;
-}
+/** A path that is forwarded, with what is decided before. */
+export interface Route extends ForwardedRoute, RoutePolicies {}
 
 const standard = { idleTimeoutMs: 30_000, bodyLimitBytes: 1024 * 1024, retries: 1 };
 
@@ -55,11 +46,60 @@ export function resolveRoutes(
       totalTimeoutMs: limits.total_timeout_ms,
       bodyLimitBytes: limits.body_limit_bytes ?? standard.bodyLimitBytes,
       retries: limits.retries ?? standard.retries,
+      policies: policySettings(limits),
     };
   });
 }
 
-/** Joins settings to the upstreams that they name. */
-export function createRoutes(settings: readonly RouteSettings[], upstreams: Upstreams): Route[] {
-  return settings.map((route) => ({ ...route, upstream: upstreamOf(upstreams, route.upstream) }));
+/** The policies of an entry, what it leaves out taken from the table's defaults. */
+function policySettings(...entries: readonly object[]): PolicySettings {
+  const all: Readonly<Record<string, unknown>> = Object.assign({}, ...entries);
+  return Object.fromEntries(
+    Object.keys(policyKeys).flatMap((key) => (all[key] === undefined ? [] : [[key, all[key]]])),
+  );
+}
+
+/** The policies of an aggregate: those of the table too, but for the cache, which its parts have. */
+export function aggregatePolicies({ defaults }: Pick<RouteTable, 'defaults'>, own: object): PolicySettings {
+  const { cache: _ofRoutes, ...shared } = policySettings(defaults, own);
+  return shared;
+}
+
+/** Joins settings to the upstreams that they name, and to what is decided before they are called. */
+export function createRoutes(
+  settings: readonly RouteSettings[],
+  upstreams: Upstreams,
+  resources: PolicyResources,
+): Route[] {
+  return settings.map(({ policies, ...limits }) => {
+    const upstream = upstreamOf(upstreams, limits.upstream);
+    const ownHeaders = new Set([...resources.guards.names, ...policyHeaders(policies)]);
+    const forwarded = { ...limits, upstream, ownHeaders };
+    return {
+      ...forwarded,
+      ...createPolicies(
+        policies,
+        {
+          name: `${limits.methods.join('+')} ${limits.path}`,
+          ...{ path: limits.path, methods: limits.methods, upstreams: [limits.upstream] },
+          forwarded,
+        },
+        resources,
+      ),
+    };
+  });
+}
+
+/** Names of the upstreams that have a route or a part whose answers are kept. */
+export function cachedUpstreams(
+  { aggregates }: Pick<RouteTable, 'aggregates'>,
+  routes: readonly RouteSettings[],
+): ReadonlySet<string> {
+  const entries = [
+    ...routes.map(({ upstream, policies }) => ({ upstream, cache: policies.cache })),
+    ...aggregates.flatMap(({ parts }) => Object.values(parts)),
+  ];
+  return new Set(
+    entries.flatMap(({ upstream, cache }) => (cacheSettings(cache) === undefined ? [] : [upstream])),
+  );
 }

@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { cacheKey } from '../policies/cache.ts';
+import { quota } from '../policies/limit.ts';
+import { policyKeys, sharedPolicyKeys } from '../policies/policies.ts';
 
 /** A path of which each `{name}` stands for one segment; a last segment `*` stands for everything below. */
 const pattern = z
@@ -49,6 +52,11 @@ const upstream = z
       .describe(
         'Calls at a time at most, counted to the end of the answer; the next one gets 503 at once. By default UPSTREAM_CONNECTIONS for each address: a call that had to wait for a connection would spend its time on that.',
       ),
+    limit: quota
+      .optional()
+      .describe(
+        'Requests to this service by all callers together; more are answered 429. Without a limit by default.',
+      ),
   })
   .describe('A service behind the gateway.');
 
@@ -95,6 +103,7 @@ export const tableRoute = z
       .describe('Methods that are forwarded; GET brings HEAD with it. Any other is answered 405.'),
     upstream: upstreamName,
     ...limits,
+    ...policyKeys,
   })
   .describe('A path that is forwarded, as it came.');
 
@@ -109,6 +118,7 @@ const part = z
     timeout_ms: milliseconds
       .optional()
       .describe('Milliseconds it may take, within the time of the request; UPSTREAM_TIMEOUT_MS by default.'),
+    cache: cacheKey,
   })
   .describe('One call that an aggregate makes.');
 
@@ -141,6 +151,7 @@ export const tableAggregate = z
       .refine((parts) => Object.keys(parts).length > 0, 'must have at least one part')
       .describe('Calls that are made at the same time, by name.'),
     answer: z.record(z.string(), member).describe('Members of `data` in the answer.'),
+    ...sharedPolicyKeys,
   })
   .describe('An answer made of several services.');
 
@@ -149,9 +160,11 @@ export const routeTable = z
   .strictObject({
     upstreams: z.record(upstreamName, upstream).describe('The services behind the gateway, by name.'),
     defaults: z
-      .strictObject(limits)
+      .strictObject({ ...limits, ...policyKeys })
       .prefault({})
-      .describe('Limits of every route that does not set its own.'),
+      .describe(
+        'Limits and policies of every route that does not set its own; aggregates have the policies too, but no cache.',
+      ),
     routes: z.array(tableRoute).describe('What is forwarded where.'),
     aggregates: z.array(tableAggregate).default([]).describe('What is answered from several services.'),
   })

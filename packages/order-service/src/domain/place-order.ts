@@ -6,7 +6,7 @@ import { unknownUser } from './unknown-user.ts';
 
 /** Answers who exists, for users of whom no event has told. */
 export interface UserDirectory {
-  /** @throws Failure `dependency-unavailable` when it cannot be known */
+  /** @throws Failure `dependency-unavailable` when it cannot be known, `unauthenticated` when the caller is known no more */
   exists(userId: number): Promise<boolean>;
 }
 

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { StartupError } from '@zerda/chassis/startup-error';
-import { decodeCursor, encodeCursor } from '@zerda/contracts/protocol/page';
 import { sql } from 'drizzle-orm';
 import { forgetUser, rememberUsers } from '../store/known-users.ts';
 import { createOrderStore, insertOrder } from '../store/order-store.ts';
@@ -26,22 +24,16 @@ describeOnEachEngine('replay of the projection', { migrations }, (open) => {
   /** A user-service with these users, some of whom it lists no more than it must. */
   function userServiceWith(ids: readonly number[], unlisted: readonly number[] = []) {
     const listed = ids.filter((id) => !unlisted.includes(id));
-    const userService = {
-      async get(_path: string, { params = {} }: { params?: { limit?: number; cursor?: string } }) {
-        const after = params.cursor === undefined ? 0 : decodeCursor(params.cursor);
-        const rest = listed.filter((id) => id > after);
-        const page = rest.slice(0, 3);
-        const next = rest.length > 3 ? encodeCursor(page.at(-1) ?? 0) : null;
-        return { data: { data: page.map((id) => ({ id })), page: { next } } };
-      },
-    } as unknown as Pick<Upstream, 'get'>;
     const users = {
+      async idsAfter(after: number) {
+        return listed.filter((id) => id > after).slice(0, 3);
+      },
       async exists(id: number) {
         asked.push(id);
         return ids.includes(id);
       },
     };
-    return { database, userService, users };
+    return { database, users };
   }
 
   const states = (ids: readonly number[]) =>
@@ -89,8 +81,8 @@ describeOnEachEngine('replay of the projection', { migrations }, (open) => {
 
   it('says in a line that user-service does not answer', async () => {
     const { users } = userServiceWith([]);
-    const userService = { get: () => Promise.reject(new Error('connect ECONNREFUSED')) };
-    await assert.rejects(replayProjection({ database, userService, users }), (error) => {
+    const away = { ...users, idsAfter: () => Promise.reject(new Error('connect ECONNREFUSED')) };
+    await assert.rejects(replayProjection({ database, users: away }), (error) => {
       assert.ok(error instanceof StartupError);
       assert.match(error.message, /^user-service does not answer \(connect ECONNREFUSED\)/);
       return true;

@@ -1,20 +1,22 @@
 import type { Database } from '@zerda/chassis/database/database';
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { StartupError } from '@zerda/chassis/startup-error';
-import { pageLimit } from '@zerda/contracts/protocol/page';
 import { largestId } from '@zerda/contracts/protocol/values';
-import type { User } from '@zerda/contracts/users';
 import { and, gt, inArray, lte, notInArray } from 'drizzle-orm';
 import { cancellable } from '../domain/order-status.ts';
-import type { UserDirectory } from '../domain/place-order.ts';
 import { rememberUsers } from '../store/known-users.ts';
 import { knownUsers, orders } from '../store/tables.ts';
 import { cancelForDeletedUser } from './user-subscriptions.ts';
 
+/** Whom user-service has. */
+export interface UserList {
+  /** Some of the ids after this one, in their order; none when there are no more. */
+  idsAfter(after: number): Promise<readonly number[]>;
+  exists(id: number): Promise<boolean>;
+}
+
 export interface ReplayOptions {
   readonly database: Database;
-  readonly userService: Pick<Upstream, 'get'>;
-  readonly users: UserDirectory;
+  readonly users: UserList;
 }
 
 /** What a replay has done. */
@@ -25,32 +27,20 @@ export interface ReplayResult {
   readonly forgotten: number;
 }
 
-interface UserPage {
-  readonly data: readonly User[];
-  readonly page: { readonly next: string | null };
-}
-
 /**
  * Makes the projection of users as user-service has them, page by page, while both go on working: what a page has becomes known
  * unless it was deleted meanwhile, and about everybody else between two pages user-service is asked one by one, for somebody who was
  * created later can have an id that was passed already. Can be cut short and run again.
  * @throws StartupError when user-service does not answer
  */
-export async function replayProjection({
-  database,
-  userService,
-  users,
-}: ReplayOptions): Promise<ReplayResult> {
+export async function replayProjection({ database, users }: ReplayOptions): Promise<ReplayResult> {
   let known = 0;
   let forgotten = 0;
-  let after = 0;
-  for (let cursor: string | null | undefined; cursor !== null; ) {
-    const params = { limit: pageLimit, ...(cursor !== undefined && { cursor }) };
-    const answer = await asked(() => userService.get<UserPage>('/api/users', { params }));
-    const { data, page }: UserPage = answer.data;
-    const ids = data.map(({ id }) => id);
+  for (let after = 0; after < largestId; ) {
+    const from = after;
+    const ids = await asked(() => users.idsAfter(from));
     await database.write((tx) => rememberUsers(tx, ids));
-    const last = page.next === null ? largestId : (ids.at(-1) ?? largestId);
+    const last = ids.at(-1) ?? largestId;
     for (const id of await findOthers(database, { after, last, ids })) {
       if (await asked(() => users.exists(id))) continue;
       while ((await database.write((tx) => cancelForDeletedUser(tx, id))) === 'more');
@@ -58,7 +48,6 @@ export async function replayProjection({
     }
     known += ids.length;
     after = last;
-    cursor = page.next;
   }
   return { known, forgotten };
 }

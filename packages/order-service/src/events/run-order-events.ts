@@ -1,17 +1,16 @@
 import type { Database } from '@zerda/chassis/database/database';
 import { runEventsCommand } from '@zerda/chassis/events/events-command';
 import { createReceiver } from '@zerda/chassis/events/receiver';
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
-import type { UserDirectory } from '../domain/place-order.ts';
-import { replayProjection } from './replay-projection.ts';
+import { StartupError } from '@zerda/chassis/startup-error';
+import { replayProjection, type UserList } from './replay-projection.ts';
 import { userSubscriptions } from './user-subscriptions.ts';
 
 export interface OrderEventsDependencies {
   readonly database: Database;
-  readonly userService: Pick<Upstream, 'get'>;
-  readonly users: UserDirectory;
+  /** Undefined when there is no secret to ask with. */
+  readonly users: UserList | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -19,7 +18,7 @@ export interface OrderEventsDependencies {
 /** `events …` of order-service: dead letters, and the projection of users. */
 export async function runOrderEvents(
   words: readonly string[],
-  { database, userService, users, logger, metrics }: OrderEventsDependencies,
+  { database, users, logger, metrics }: OrderEventsDependencies,
 ): Promise<void> {
   await runEventsCommand({
     service: 'order-service',
@@ -34,7 +33,12 @@ export async function runOrderEvents(
       'replay-projection': {
         summary: 'asks user-service for all users, page by page, and makes the projection like them',
         async run() {
-          const { known, forgotten } = await replayProjection({ database, userService, users });
+          if (users === undefined)
+            throw new StartupError(
+              'EVENT_SECRET must be set: user-service is asked by a call signed with it',
+              78,
+            );
+          const { known, forgotten } = await replayProjection({ database, users });
           return `${known} users are known; ${forgotten} were gone, and their open orders are cancelled`;
         },
       },

@@ -1,3 +1,5 @@
+import { forbidden } from '@zerda/chassis/auth/bearer';
+import { type Caller, mayActFor } from '@zerda/chassis/auth/caller';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
@@ -20,7 +22,7 @@ export interface OrderHandlersDependencies {
   readonly placeOrder: PlaceOrder;
 }
 
-/** What answers each operation of the order service's contract. */
+/** What answers each operation of the order service's contract, to those who may ask. */
 export function createOrderHandlers({
   orders,
   placeOrder,
@@ -33,12 +35,14 @@ export function createOrderHandlers({
     async orderStats() {
       return { body: success(showStats(await orders.countByStatus())) };
     },
-    async listOrders({ query: { cursor, limit, user_id, status } }) {
-      const read = await orders.list({ after: cursor, limit: limit + 1, userId: user_id, status });
+    async listOrders({ caller, query: { cursor, limit, user_id, status } }) {
+      const selection = { after: cursor, limit: limit + 1, userId: user_id, status, only: onlyOf(caller) };
+      const read = await orders.list(selection);
       const { rows, next } = cutPage(read, limit);
       return { body: { ...success(rows.map(show)), page: { next } } };
     },
-    async listOrdersOfUser({ params: { user_id: userId }, query: { cursor, limit, status } }) {
+    async listOrdersOfUser({ caller, params: { user_id: userId }, query: { cursor, limit, status } }) {
+      requireOwn(caller, userId);
       const [read, total] = await Promise.all([
         orders.list({ after: cursor, limit: limit + 1, userId, status }),
         orders.countOf(userId),
@@ -46,23 +50,41 @@ export function createOrderHandlers({
       const { rows, next } = cutPage(read, limit);
       return { body: { ...success(rows.map(show)), page: { next, total } } };
     },
-    async getOrder({ params: { id } }) {
-      return one(await orders.find(id));
+    async getOrder({ caller, params: { id } }) {
+      return one(await orders.find(id, onlyOf(caller)));
     },
-    placeOrder({ body: order, keyed }) {
+    async placeOrder({ caller, body: order, keyed }) {
+      requireOwn(caller, order.user_id);
       return placeOrder({
         order,
         keyed,
         answer: (placed) => ({ ...one(placed), location: `/api/orders/${placed.id}` }),
       });
     },
-    async updateOrderStatus({ params: { id }, body: { status }, ifMatch }) {
-      return one(await orders.changeStatus(id, (from) => moveStatus(from, status), ifMatch));
+    async updateOrderStatus({ caller, params: { id }, body: { status }, ifMatch }) {
+      const only = onlyOf(caller);
+      if (only !== undefined && status !== 'cancelled') {
+        // Of an order that is another's, not even this is told.
+        await orders.find(id, only);
+        throw forbidden('Users may cancel their orders; admins move them on.');
+      }
+      return one(await orders.changeStatus(id, (from) => moveStatus(from, status), ifMatch, only));
     },
-    async cancelOrder({ params: { id }, ifMatch }) {
-      return one(await orders.changeStatus(id, (from) => moveStatus(from, 'cancelled'), ifMatch));
+    async cancelOrder({ caller, params: { id }, ifMatch }) {
+      const cancel = (from: OrderStatus) => moveStatus(from, 'cancelled');
+      return one(await orders.changeStatus(id, cancel, ifMatch, onlyOf(caller)));
     },
   };
+}
+
+/** Whose orders the caller may see; everybody's when undefined. An identity that is no user has none, and nobody has the id 0. */
+function onlyOf({ role, userId }: Caller): number | undefined {
+  return role === 'admin' ? undefined : (userId ?? 0);
+}
+
+/** Decided by the id alone, before anybody looks whether it exists. */
+function requireOwn(caller: Caller, userId: number): void {
+  if (!mayActFor(caller, userId)) throw forbidden('This concerns another user.');
 }
 
 function one(order: StoredOrder) {

@@ -32,14 +32,19 @@ export interface OrderSelection {
   readonly limit: number;
   readonly userId?: number | undefined;
   readonly status?: OrderStatus | undefined;
+  /** Only orders of the user with this id: for a caller who may see no others. */
+  readonly only?: number | undefined;
 }
 
 /** The orders, each write in a transaction of its own, with the event that tells of it. */
 export interface OrderStore {
   /** Orders in the order of their ids. */
   list(selection: OrderSelection): Promise<StoredOrder[]>;
-  /** @throws Failure `order-not-found` */
-  find(id: number): Promise<StoredOrder>;
+  /**
+   * @param only the user whose order it must be; anybody's when undefined
+   * @throws Failure `order-not-found`, also for the order of another user
+   */
+  find(id: number, only?: number): Promise<StoredOrder>;
   /** Orders by status. */
   countByStatus(): Promise<Record<OrderStatus, StatusCount>>;
   /** The number of a user's orders, whatever their status. */
@@ -59,20 +64,22 @@ export interface OrderStore {
   ): Promise<Answered<Body>>;
   /**
    * Gives an order the status that `next` makes of the one it has; nobody else changes it meanwhile.
-   * @throws Failure `order-not-found`, `precondition-failed`, and what `next` throws
+   * @param only the user whose order it must be; anybody's when undefined
+   * @throws Failure `order-not-found`, also for the order of another user, `precondition-failed`, and what `next` throws
    */
   changeStatus(
     id: number,
     next: (status: OrderStatus) => OrderStatus,
     ifMatch?: IfMatch,
+    only?: number,
   ): Promise<StoredOrder>;
 }
 
 export function createOrderStore(database: Database): OrderStore {
   return {
     list: (selection) => database.read((db) => selectOrders(db, selection)),
-    async find(id) {
-      const [order] = await database.read((db) => db.select().from(orders).where(eq(orders.id, id)));
+    async find(id, only) {
+      const [order] = await database.read((db) => db.select().from(orders).where(isOrder(id, only)));
       return found(order);
     },
     countByStatus: () => database.read(readStatusCounts),
@@ -84,9 +91,9 @@ export function createOrderStore(database: Database): OrderStore {
         await holdUser(tx, order.user_id);
         return answer(await insertOrder(tx, order));
       }),
-    changeStatus: (id, next, ifMatch) =>
+    changeStatus: (id, next, ifMatch, only) =>
       database.write(async (tx) => {
-        const [row] = await tx.select().from(orders).where(eq(orders.id, id)).for('update');
+        const [row] = await tx.select().from(orders).where(isOrder(id, only)).for('update');
         const { status, version } = found(row);
         requireMatch(ifMatch, version);
         const [changed] = await tx
@@ -102,8 +109,13 @@ export function createOrderStore(database: Database): OrderStore {
   };
 }
 
+/** The order of that id, if it is that user's. */
+function isOrder(id: number, only: number | undefined) {
+  return and(eq(orders.id, id), only === undefined ? undefined : eq(orders.userId, only));
+}
+
 /** The query of a list: by key, so that its cost does not depend on how far into the list it is. */
-export function selectOrders(db: Queries, { after = 0, limit, userId, status }: OrderSelection) {
+export function selectOrders(db: Queries, { after = 0, limit, userId, status, only }: OrderSelection) {
   return db
     .select()
     .from(orders)
@@ -111,6 +123,7 @@ export function selectOrders(db: Queries, { after = 0, limit, userId, status }: 
       and(
         gt(orders.id, after),
         userId === undefined ? undefined : eq(orders.userId, userId),
+        only === undefined ? undefined : eq(orders.userId, only),
         status === undefined ? undefined : eq(orders.status, status),
       ),
     )

@@ -22,7 +22,12 @@ export interface UserSelection {
   /** Rows at most. */
   readonly limit: number;
   readonly role?: UserRole | undefined;
+  /** Only the user with this id: for a caller who may see nobody else. */
+  readonly only?: number | undefined;
 }
+
+/** What else is written in the transaction of a user. */
+export type Beside = (tx: Queries, user: StoredUser) => Promise<void>;
 
 /** The users, each write in a transaction of its own, with the event that tells of it. */
 export interface UserStore {
@@ -40,9 +45,10 @@ export interface UserStore {
     user: NewUser,
     request: KeyedRequest | undefined,
     answer: (user: StoredUser) => KeptAnswer<Body>,
+    beside?: Beside,
   ): Promise<Answered<Body>>;
   /** @throws Failure `user-not-found`, `precondition-failed`, `email-taken` */
-  update(id: number, change: UserChange, ifMatch?: IfMatch): Promise<StoredUser>;
+  update(id: number, change: UserChange, ifMatch?: IfMatch, beside?: Beside): Promise<StoredUser>;
   /** @throws Failure `user-not-found`, `precondition-failed` */
   remove(id: number, ifMatch?: IfMatch): Promise<void>;
 }
@@ -55,20 +61,16 @@ export function createUserStore(database: Database): UserStore {
       return found(user);
     },
     count: () => database.read(readUserCount),
-    create: (user, request, answer) =>
-      once(database, request, async (tx) => answer(await insertUser(tx, user))),
-    update: (id, change, ifMatch) =>
+    create: (user, request, answer, beside) =>
+      once(database, request, async (tx) => {
+        const inserted = await insertUser(tx, user);
+        await beside?.(tx, inserted);
+        return answer(inserted);
+      }),
+    update: (id, change, ifMatch, beside) =>
       database.write(async (tx) => {
-        const { version } = await lockUser(tx, id, ifMatch);
-        const [changed] = await uniqueEmail(() =>
-          tx
-            .update(users)
-            .set({ ...change, version: version + 1, updatedAt: sql`now()` })
-            .where(eq(users.id, id))
-            .returning(),
-        );
-        const user = found(changed);
-        await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+        const user = await changeUser(tx, id, change, ifMatch);
+        await beside?.(tx, user);
         return user;
       }),
     remove: (id, ifMatch) =>
@@ -83,11 +85,17 @@ export function createUserStore(database: Database): UserStore {
 }
 
 /** The query of a list: by key, so that its cost does not depend on how far into the list it is. */
-export function selectUsers(db: Queries, { after = 0, limit, role }: UserSelection) {
+export function selectUsers(db: Queries, { after = 0, limit, role, only }: UserSelection) {
   return db
     .select()
     .from(users)
-    .where(and(gt(users.id, after), role === undefined ? undefined : eq(users.role, role)))
+    .where(
+      and(
+        gt(users.id, after),
+        role === undefined ? undefined : eq(users.role, role),
+        only === undefined ? undefined : eq(users.id, only),
+      ),
+    )
     .orderBy(asc(users.id))
     .limit(limit);
 }
@@ -99,6 +107,26 @@ export async function insertUser(tx: Queries, user: NewUser): Promise<StoredUser
   await countUser(tx, inserted.id, 1);
   await append(tx, [announce(userEvents.userCreated, stateOf(inserted))]);
   return inserted;
+}
+
+/** Changes a user in a transaction that is open already. @throws as `UserStore.update` */
+export async function changeUser(
+  tx: Queries,
+  id: number,
+  change: UserChange,
+  ifMatch?: IfMatch,
+): Promise<StoredUser> {
+  const { version } = await lockUser(tx, id, ifMatch);
+  const [changed] = await uniqueEmail(() =>
+    tx
+      .update(users)
+      .set({ ...change, version: version + 1, updatedAt: sql`now()` })
+      .where(eq(users.id, id))
+      .returning(),
+  );
+  const user = found(changed);
+  await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+  return user;
 }
 
 /** What events tell of a user as they are now. */

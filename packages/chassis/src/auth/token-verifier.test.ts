@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { before, describe, it } from 'node:test';
+import {
+  type CryptoKey,
+  createLocalJWKSet,
+  exportJWK,
+  exportSPKI,
+  generateKeyPair,
+  type JWK,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  SignJWT,
+} from 'jose';
+import { Failure } from '../failure.ts';
+import { createTokenVerifier, type TokenVerifierOptions } from './token-verifier.ts';
+
+const issuer = 'https://issuer.example';
+const audience = 'zerda';
+
+interface Pair {
+  readonly privateKey: CryptoKey;
+  readonly publicKey: CryptoKey;
+  readonly jwk: JWK;
+}
+
+async function pair(alg: string, kid: string): Promise<Pair> {
+  const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
+  return { privateKey, publicKey, jwk: { ...(await exportJWK(publicKey)), kid, alg } };
+}
+
+let own: Pair;
+let stranger: Pair;
+let rsa: Pair;
+let keys: JWTVerifyGetKey;
+
+before(async () => {
+  own = await pair('EdDSA', 'own');
+  stranger = await pair('EdDSA', 'own');
+  rsa = await pair('RS256', 'rsa');
+  keys = createLocalJWKSet({ keys: [own.jwk, rsa.jwk] });
+});
+
+const seconds = (fromNow: number) => Math.floor(Date.now() / 1000) + fromNow;
+
+interface TokenOptions {
+  readonly claims?: { readonly [name: string]: unknown };
+  readonly header?: object;
+  readonly key?: CryptoKey;
+}
+
+function token({ claims = {}, header = {}, key = own.privateKey }: TokenOptions = {}): Promise<string> {
+  const payload: JWTPayload = {
+    iss: issuer,
+    aud: audience,
+    sub: '7',
+    exp: seconds(60),
+    role: 'user',
+    user_id: 7,
+    ...claims,
+  };
+  return new SignJWT(payload).setProtectedHeader({ alg: 'EdDSA', kid: 'own', ...header }).sign(key);
+}
+
+function verifier(options: Partial<TokenVerifierOptions> = {}) {
+  return createTokenVerifier({ keys, issuer, audience, ...options });
+}
+
+function part(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}
+
+async function refused(text: string, detail: RegExp, options?: Partial<TokenVerifierOptions>): Promise<void> {
+  await assert.rejects(verifier(options).verify(text), (error) => {
+    assert.ok(error instanceof Failure);
+    assert.equal(error.code, 'unauthenticated');
+    assert.match(error.detail ?? '', detail);
+    assert.match(error.headers['WWW-Authenticate'] ?? '', /^Bearer realm="zerda", error="invalid_token"/);
+    for (const part of text.split('.').filter(({ length }) => length > 8))
+      assert.ok(!JSON.stringify(error).includes(part), 'repeats nothing of the token');
+    return true;
+  });
+}
+
+describe('a token verifier', () => {
+  it('tells who asks', async () => {
+    assert.deepEqual(await verifier().verify(await token()), { subject: '7', userId: 7, role: 'user' });
+    const admin = await token({ claims: { role: 'admin', sub: 'auth0|1', user_id: undefined } });
+    assert.deepEqual(await verifier().verify(admin), {
+      subject: 'auth0|1',
+      userId: undefined,
+      role: 'admin',
+    });
+  });
+
+  it('refuses tokens of others, for others, and out of their time', async () => {
+    await refused(await token({ claims: { iss: 'https://elsewhere.example' } }), /issuer/);
+    await refused(await token({ claims: { aud: 'another' } }), /audience/);
+    await refused(await token({ claims: { exp: seconds(-6) } }), /expired/);
+    await refused(await token({ claims: { nbf: seconds(30) } }), /times/);
+    await refused(await token({ claims: { exp: undefined } }), /claims/);
+    await refused(await token({ claims: { sub: undefined } }), /claims/);
+    await refused(await token({ claims: { sub: '' } }), /nobody/);
+    await refused(await token({ key: stranger.privateKey }), /not one/);
+    await refused(await token({ header: { kid: 'unknown' } }), /not one/);
+    for (const text of ['a.b.c', '..', 'e30.e30.', `${part({ alg: 'EdDSA' })}.e30.AA`])
+      await refused(text, /not one/);
+  });
+
+  it('takes audiences of several, and clocks that differ a little', async () => {
+    await verifier().verify(await token({ claims: { aud: ['other', audience] } }));
+    await verifier().verify(await token({ claims: { nbf: seconds(3) } }));
+    await verifier().verify(await token({ claims: { exp: seconds(-3) } }));
+  });
+
+  it('refuses every algorithm that is not allowed, whatever the key is good for', async () => {
+    const claims = { iss: issuer, aud: audience, sub: '7', exp: seconds(60), role: 'admin' };
+    await refused(`${part({ alg: 'none' })}.${part(claims)}.`, /not one/);
+    // The public key as a shared secret: the oldest trick.
+    const head = `${part({ alg: 'HS256', kid: 'rsa' })}.${part(claims)}`;
+    const secret = await exportSPKI(rsa.publicKey);
+    await refused(`${head}.${createHmac('sha256', secret).update(head).digest('base64url')}`, /not one/);
+    const foreign = await token({ header: { alg: 'RS256', kid: 'rsa' }, key: rsa.privateKey });
+    await refused(foreign, /not one/);
+    assert.equal((await verifier({ algorithms: ['RS256'] }).verify(foreign)).userId, 7);
+  });
+
+  it('reads role and id where the configuration says, in lists and nested as well', async () => {
+    const claims = {
+      'https://example.com/uid': '42',
+      realm_access: { roles: ['reader', 'boss'] },
+      role: 'admin',
+    };
+    const options = {
+      roleClaim: 'realm_access.roles',
+      adminRole: 'boss',
+      userIdClaim: 'https://example.com/uid',
+    };
+    const text = await token({ claims });
+    assert.deepEqual(await verifier(options).verify(text), { subject: '7', userId: 42, role: 'admin' });
+    const other = { ...options, adminRole: 'admin' };
+    assert.equal((await verifier(other).verify(text)).role, 'user', 'the other claim says nothing');
+  });
+
+  it('takes nothing for an id or for an admin that is not exactly one', async () => {
+    for (const user_id of ['', '0', '-1', '1.5', 0, -7, 1.5, 2 ** 31, true, { id: 1 }, [7], null, '7 ']) {
+      const caller = await verifier().verify(await token({ claims: { user_id } }));
+      assert.equal(caller.userId, undefined, JSON.stringify(user_id));
+    }
+    for (const role of ['Admin', 'admin ', ['user'], { admin: true }, true, null, undefined]) {
+      const caller = await verifier().verify(await token({ claims: { role } }));
+      assert.equal(caller.role, 'user', JSON.stringify(role));
+    }
+    const proto = await token({ claims: { a: {} } });
+    assert.equal(
+      (await verifier({ roleClaim: 'a.constructor.name', adminRole: 'Object' }).verify(proto)).role,
+      'user',
+    );
+  });
+
+  it('remembers a token for 30 seconds, and never beyond its end', async (t) => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+    let looks = 0;
+    const counted = verifier({
+      clockSkewSeconds: 0,
+      keys: (header, jws) => {
+        looks += 1;
+        return keys(header, jws);
+      },
+    });
+    const long = await token({ claims: { exp: seconds(3600) } });
+    await counted.verify(long);
+    t.mock.timers.tick(29_000);
+    await counted.verify(long);
+    assert.equal(looks, 1);
+    t.mock.timers.tick(1001);
+    await counted.verify(long);
+    assert.equal(looks, 2);
+
+    const short = await token({ claims: { exp: seconds(10) } });
+    await counted.verify(short);
+    t.mock.timers.tick(10_001);
+    await assert.rejects(counted.verify(short), /expired/);
+    await assert.rejects(counted.verify(short), /expired/);
+  });
+
+  it('does not take one token for another', async () => {
+    const one = verifier();
+    const [seven, eight] = [await token(), await token({ claims: { sub: '8', user_id: 8 } })];
+    for (const text of [seven, eight, seven, eight])
+      assert.equal((await one.verify(text)).userId, text === seven ? 7 : 8);
+    await assert.rejects(one.verify(`${seven}x`));
+    const [head, , signature] = seven.split('.');
+    await assert.rejects(one.verify(`${head}.${eight.split('.')[1]}.${signature}`));
+  });
+});

@@ -1,0 +1,137 @@
+import { createHash } from 'node:crypto';
+import { largestId } from '@zerda/contracts/protocol/values';
+import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import { Failure } from '../failure.ts';
+import { invalidToken } from './bearer.ts';
+import type { Caller } from './caller.ts';
+
+/** Ways of signing that can be allowed: none with a shared secret, and never `none` (RFC 8725, section 3.1). */
+export const tokenAlgorithms = ['EdDSA', 'ES256', 'RS256', 'PS256'] as const;
+
+export type TokenAlgorithm = (typeof tokenAlgorithms)[number];
+
+/** Tells who asks. */
+export interface TokenVerifier {
+  /**
+   * @param token an access token: a signed JWT
+   * @throws Failure `unauthenticated` for a token that is not valid, `identity-unavailable` when that cannot be known
+   */
+  verify(token: string): Promise<Caller>;
+}
+
+export interface TokenVerifierOptions {
+  /** Finds the key that a token names. */
+  readonly keys: JWTVerifyGetKey;
+  /** Who must have issued the token: its `iss`. */
+  readonly issuer: string;
+  /** Whom it must be for: among its `aud`. */
+  readonly audience: string;
+  /** EdDSA by default, as user-service signs. */
+  readonly algorithms?: readonly TokenAlgorithm[];
+  /** Claim with the role or the roles: its name, or a path of names joined by dots; `role` by default. */
+  readonly roleClaim?: string;
+  /** Value of that claim, or one of its values, that makes an admin; `admin` by default. */
+  readonly adminRole?: string;
+  /** Claim with the id in user-service, likewise; `user_id` by default. */
+  readonly userIdClaim?: string;
+  /** Seconds that the clocks of issuer and verifier may differ by; 5 by default. */
+  readonly clockSkewSeconds?: number;
+}
+
+/** Milliseconds that a token is not looked at again: as long as a key that was withdrawn may still be taken. */
+const keptMs = 30_000;
+/** Tokens that are remembered at most; the oldest goes first. */
+const mostKept = 10_000;
+
+interface Kept {
+  readonly caller: Caller;
+  /** Milliseconds since the epoch. */
+  readonly until: number;
+}
+
+/**
+ * Verifies access tokens (RFC 9068, RFC 8725): signature by an allowed algorithm, issuer, audience, `exp` and `nbf`. A token that
+ * was verified is remembered by its hash for a moment, and never beyond its end.
+ */
+export function createTokenVerifier({
+  keys,
+  issuer,
+  audience,
+  algorithms = ['EdDSA'],
+  roleClaim = 'role',
+  adminRole = 'admin',
+  userIdClaim = 'user_id',
+  clockSkewSeconds = 5,
+}: TokenVerifierOptions): TokenVerifier {
+  const known = new Map<string, Kept>();
+
+  function keep(hash: string, caller: Caller, expiresAt: number): void {
+    const until = Math.min(Date.now() + keptMs, expiresAt);
+    if (known.size >= mostKept) known.delete(known.keys().next().value ?? '');
+    known.set(hash, { caller, until });
+  }
+
+  function callerOf(claims: JWTPayload): Caller {
+    const { sub = '' } = claims;
+    if (sub === '') throw invalidToken('The access token names nobody.');
+    const roles = [claimOf(claims, roleClaim)].flat();
+    return {
+      subject: sub,
+      userId: userIdOf(claimOf(claims, userIdClaim)),
+      role: roles.includes(adminRole) ? 'admin' : 'user',
+    };
+  }
+
+  return {
+    async verify(token) {
+      const hash = createHash('sha256').update(token).digest('base64');
+      const kept = known.get(hash);
+      if (kept !== undefined) {
+        if (Date.now() < kept.until) return kept.caller;
+        known.delete(hash);
+      }
+      const { payload } = await jwtVerify(token, keys, {
+        ...{ issuer, audience, algorithms: [...algorithms] },
+        clockTolerance: clockSkewSeconds,
+        requiredClaims: ['exp', 'sub'],
+      }).catch((error: unknown) => {
+        throw error instanceof Failure ? error : invalidToken(reasonOf(error));
+      });
+      const caller = Object.freeze(callerOf(payload));
+      keep(hash, caller, (payload.exp ?? 0) * 1000);
+      return caller;
+    },
+  };
+}
+
+/** For the caller, who has the token: nothing of it is repeated. */
+function reasonOf(error: unknown): string {
+  if (error instanceof errors.JWTExpired) return 'The access token has expired.';
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return `The access token's ${claimNames.get(error.claim) ?? 'claims'} are not as they must be.`;
+  return 'The access token is not one that this service takes.';
+}
+
+const claimNames = new Map([
+  ['iss', 'issuer'],
+  ['aud', 'audience'],
+  ['nbf', 'times'],
+]);
+
+/** The claim of that name; where there is none, what a path of names leads to: issuers nest their roles. */
+function claimOf(claims: JWTPayload, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  let value: unknown = claims;
+  for (const part of name.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined;
+    value = (value as Record<string, unknown>)[part];
+  }
+  return value;
+}
+
+/** Issuers write numbers as text, too. */
+function userIdOf(value: unknown): number | undefined {
+  if (typeof value !== 'number' && typeof value !== 'string') return undefined;
+  if (!/^[1-9][0-9]{0,9}$/.test(String(value)) || Number(value) > largestId) return undefined;
+  return Number(value);
+}

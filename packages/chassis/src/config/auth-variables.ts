@@ -1,0 +1,54 @@
+import { z } from 'zod';
+import { tokenAlgorithms } from '../auth/token-verifier.ts';
+import { count, httpUrl } from './values.ts';
+
+/** The variables of who may ask: the same for every service, or a token that is good at one is refused at another. */
+export function authVariables() {
+  return {
+    AUTH: z
+      .enum(['required', 'off'], { error: 'must be required or off' })
+      .default('required')
+      .describe(
+        '`required` answers those with an access token, and each what is theirs; `off` lets everybody do everything, and is for trying out.',
+      ),
+    AUTH_ISSUER: z
+      .string()
+      .max(255)
+      .default('http://127.0.0.1:8001')
+      .describe('Who issues access tokens: their `iss`. Of user-service, any URL that stays the same.'),
+    AUTH_AUDIENCE: z
+      .string()
+      .max(255)
+      .default('zerda')
+      .describe('Whom access tokens are for: among their `aud`.'),
+    AUTH_JWKS_URL: httpUrl()
+      .optional()
+      .describe(
+        'Where the keys of access tokens are (JWKS), with an issuer other than user-service; when not set, at user-service.',
+      ),
+    AUTH_ALGORITHMS: z
+      .string()
+      .default('EdDSA')
+      .transform((text) => text.split(',').map((name) => name.trim()))
+      .pipe(
+        z.array(
+          z.enum(tokenAlgorithms, { error: `must be of ${tokenAlgorithms.join(', ')}, joined by commas` }),
+        ),
+      )
+      .describe(
+        'Ways in which access tokens may be signed, joined by commas: EdDSA, as user-service does, ES256, RS256, PS256.',
+      ),
+    AUTH_ROLE_CLAIM: z
+      .string()
+      .default('role')
+      .describe('Claim with the role or roles of the caller; dots lead into it: `realm_access.roles`.'),
+    AUTH_ADMIN_ROLE: z.string().default('admin').describe('Role, in that claim, that makes an admin.'),
+    AUTH_USER_ID_CLAIM: z
+      .string()
+      .default('user_id')
+      .describe('Claim with the id of the caller in user-service; dots lead into it.'),
+    AUTH_CLOCK_SKEW_SECONDS: count(0, 60)
+      .default(5)
+      .describe('Seconds that the clocks of issuer and service may differ by.'),
+  };
+}

@@ -1,0 +1,101 @@
+import { reasonOf, type UnavailableReason } from '@zerda/chassis/http-client/call-outcome';
+import { statusError } from '@zerda/chassis/http-client/undici-adapter';
+import { contextHeaders, type Upstream } from '@zerda/chassis/http-client/upstream';
+import { AxiosHeaders, type InternalAxiosRequestConfig } from 'axios';
+import type { Found, Question } from '../cache/answer-cache.ts';
+import type { WholeAnswer } from '../cache/kept-answer.ts';
+import { ownerOf } from '../cache/owner.ts';
+import { askWhole } from '../cache/whole-answer.ts';
+import type { cacheSettings } from '../policies/cache.ts';
+import type { PolicyResources } from '../policies/resources.ts';
+import type { Visit } from '../policies/visit.ts';
+import { checked, type ReadOptions, read } from './read.ts';
+
+/** What a part says. */
+export interface PartContent {
+  readonly content: unknown;
+  /** Why it is old, when nothing newer could be had. */
+  readonly stale?: { readonly reason: UnavailableReason; readonly seconds: number } | undefined;
+}
+
+export interface ReadKeptOptions extends ReadOptions {
+  /** Pattern of the aggregate, as metrics have it. */
+  readonly pattern: string;
+  readonly settings: NonNullable<ReturnType<typeof cacheSettings>>;
+  readonly visit: Visit;
+}
+
+/** JSON of answers that are kept: an answer is parsed once. */
+const parsed = new WeakMap<WholeAnswer, unknown>();
+
+/**
+ * As `read`, for a part whose answers are kept: they are the same as those of a route to the same path.
+ * @throws what `read` throws, when there is nothing that could be shown instead
+ */
+export async function readKept(
+  upstream: Upstream,
+  path: string,
+  { pattern, settings, visit, timeoutMs, members }: ReadKeptOptions,
+  { cache, metrics, guards, upstreamTimeoutMs }: PolicyResources,
+): Promise<PartContent> {
+  const { request, context, caller } = visit;
+  const { authorization } = request.headers;
+  const ask = async (): Promise<PartContent> => ({
+    content: await read(upstream, path, { timeoutMs, members }),
+  });
+  if (authorization !== undefined && caller === undefined) return ask();
+  const sent: Readonly<Record<string, string>> = {
+    accept: 'application/json',
+    ...(authorization !== undefined && { authorization }),
+  };
+  const question: Question = {
+    ...{ upstream: upstream.name, target: path, owner: ownerOf(caller), settings },
+    header: (name) => sent[name],
+    ask: (etag) =>
+      askWhole({
+        ...{ upstream, target: path, context, own: guards.names },
+        headers: (ms) =>
+          Object.entries({
+            ...sent,
+            ...contextHeaders(ms, context),
+            ...(etag !== undefined && { 'if-none-match': etag }),
+          }).flat(),
+        timeoutMs: timeoutMs ?? upstreamTimeoutMs,
+        retries: 1,
+        maxBytes: settings.maxBytes,
+      }),
+  };
+  const found = cache.find(question) ?? (await cache.fetch(question));
+  metrics.cacheAsked(pattern, found?.outcome ?? 'bypass');
+  if (found === undefined) return ask();
+  return { content: checked(contentOf(found), upstream.name, members), stale: staleness(found) };
+}
+
+function contentOf({ answer }: Found): unknown {
+  if (answer.status < 200 || answer.status >= 300) throw errorOf(answer);
+  if (!parsed.has(answer)) parsed.set(answer, parse(answer.body.toString('utf8')));
+  return parsed.get(answer);
+}
+
+/** What cannot be parsed stays text, as with axios. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function errorOf({ status, headers, body }: WholeAnswer): Error {
+  const named = new AxiosHeaders();
+  for (let index = 0; index < headers.length; index += 2) {
+    named.set((headers[index] ?? '').toLowerCase(), headers[index + 1] ?? '');
+  }
+  const config = {} as InternalAxiosRequestConfig;
+  return statusError({ status, statusText: '', headers: named, data: parse(body.toString('utf8')), config });
+}
+
+function staleness({ outcome, failure, ageMs }: Found): PartContent['stale'] {
+  if (outcome !== 'stale' || failure === undefined) return undefined;
+  return { reason: reasonOf(failure), seconds: Math.floor(ageMs / 1000) };
+}

@@ -1,0 +1,216 @@
+import type { CacheOutcome, PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
+import { LRUCache } from 'lru-cache';
+import { type CacheSettings, lifetimeOf, valuesOf, varyOf } from './freshness.ts';
+import { ageOf, type KeptAnswer, sizeOf, type WholeAnswer } from './kept-answer.ts';
+
+/** A question that the cache may have the answer to. */
+export interface Question {
+  /** Name of the upstream. */
+  readonly upstream: string;
+  /** Path and query as they go to it. */
+  readonly target: string;
+  /** Whose answer it is; undefined for somebody who does not say who they are. */
+  readonly owner: string | undefined;
+  readonly settings: CacheSettings;
+  /** A header of the request, in lower case, for what the answer varies by. */
+  header(name: string): string | undefined;
+  /**
+   * Asks the upstream, for all who wait for this answer, whoever of them goes away.
+   * @param etag of the answer that is kept and may still hold
+   * @throws TooLargeError, and what calls to upstreams throw
+   */
+  ask(etag: string | undefined): Promise<WholeAnswer>;
+}
+
+/** What the cache says. */
+export interface Found {
+  readonly outcome: Exclude<CacheOutcome, 'bypass'>;
+  readonly answer: WholeAnswer;
+  /** Milliseconds since the answer was asked for. */
+  readonly ageMs: number;
+  /** Why there is none that is newer, when an old one had to do. */
+  readonly failure?: unknown;
+}
+
+/** Answers of upstreams, kept for those who asked. */
+export interface AnswerCache {
+  /** The answer when it is kept and fresh. */
+  find(question: Question): Found | undefined;
+  /**
+   * The answer, kept or asked for; undefined when it is not one to be kept, and whoever wants it has to ask.
+   * @throws what calls to upstreams throw, when there is nothing that could be shown instead
+   */
+  fetch(question: Question): Promise<Found | undefined>;
+  /** Makes all answers of an upstream, and those that are on their way, such as nobody finds any more. */
+  raise(upstream: string): void;
+}
+
+/** The answer is larger than one that is kept may be. */
+export class TooLargeError extends Error {}
+
+/** An answer that is not kept: whoever asked for it gets it; others who wait for it, only when the upstream has failed. */
+class NotKeptError extends Error {
+  readonly question: Question;
+  readonly answer: WholeAnswer;
+
+  constructor(question: Question, answer: WholeAnswer) {
+    super(`an answer with status ${answer.status} is not kept`);
+    this.question = question;
+    this.answer = answer;
+  }
+}
+
+/** Milliseconds in which a question whose answer was not one to be kept is not kept waiting for another. */
+const passMs = 10_000;
+/** Questions that are remembered beside their answers, of each kind. */
+const rememberedQuestions = 10_000;
+
+/**
+ * A cache of `maxBytes`. What is on its way is asked for once, whoever else wants it meanwhile; nobody's going away ends
+ * it. An upstream's generation is part of every key.
+ */
+export function createAnswerCache(maxBytes: number, metrics: Pick<PolicyMetrics, 'cache'>): AnswerCache {
+  const generations = new Map<string, number>();
+  /** Names of the headers that the answer to a question was last seen to vary by. */
+  const varies = new LRUCache<string, readonly string[]>({ max: rememberedQuestions });
+  const passed = new LRUCache<string, true>({ max: rememberedQuestions, ttl: passMs });
+  const answers = new LRUCache<string, KeptAnswer, Question>({
+    maxSize: maxBytes,
+    sizeCalculation: sizeOf,
+    // Beyond their freshness, answers are here for whoever may have them: `fetch` below decides.
+    noDeleteOnFetchRejection: true,
+    noDeleteOnStaleGet: true,
+    // What has to make room for something else meanwhile still gets its answer.
+    ignoreFetchAbort: true,
+    fetchMethod: async (key, old, { context: question, options }) => {
+      const askedAt = performance.now();
+      const answer = await ask(question, old).catch((error) => {
+        if (error instanceof TooLargeError) passed.set(nameOf(question), true);
+        throw error;
+      });
+      const kept = keep(question, answer, askedAt);
+      if (kept === undefined) {
+        if (answer.status === 200) passed.set(nameOf(question), true);
+        // What the upstream says now is not what it said then, unless it has failed.
+        if (answer.status < 500) answers.delete(key);
+        throw new NotKeptError(question, answer);
+      }
+      if (kept.vary.length > 0)
+        varies.set(
+          nameOf(question),
+          kept.vary.map(([name]) => name),
+        );
+      options.ttl = freshFor(kept);
+      return kept;
+    },
+  });
+  metrics.cache(() => ({ entries: answers.size, bytes: answers.calculatedSize }));
+
+  const generationOf = ({ upstream }: Question): number => generations.get(upstream) ?? 0;
+
+  function keyOf(question: Question, generation: number): string {
+    const name = nameOf(question);
+    const names = varies.get(name);
+    const values =
+      names === undefined ? '' : JSON.stringify(names.map((header) => question.header(header) ?? null));
+    return `${generation} ${values} ${name}`;
+  }
+
+  function find(question: Question): Found | undefined {
+    const kept = answers.get(keyOf(question, generationOf(question)), { allowStale: true });
+    if (kept === undefined || !fits(kept, question)) return undefined;
+    const ageMs = ageOf(kept);
+    return ageMs < kept.freshMs ? { outcome: 'hit', answer: kept, ageMs } : undefined;
+  }
+
+  async function fetch(question: Question): Promise<Found | undefined> {
+    if (passed.has(nameOf(question))) return undefined;
+    const generation = generationOf(question);
+    const key = keyOf(question, generation);
+    const old = answers.peek(key, { allowStale: true });
+    const kept = old !== undefined && fits(old, question) ? old : undefined;
+    const status: LRUCache.Status<string, KeptAnswer, Question> = {};
+    try {
+      const answer = await answers.fetch(key, {
+        context: question,
+        status,
+        allowStale: kept !== undefined && ageOf(kept) < kept.revalidateMs,
+      });
+      if (answer === undefined) return undefined;
+      const better = keyOf(question, generation);
+      if (better !== key) {
+        // What it varies by is known only now.
+        if (!fits(answer, question)) return await fetch(question);
+        answers.set(better, answer, { ttl: freshFor(answer) });
+      }
+      return { outcome: outcomeOf(status), answer, ageMs: ageOf(answer) };
+    } catch (error) {
+      if (error instanceof TooLargeError) return undefined;
+      return instead(question, kept, error);
+    }
+  }
+  return {
+    find,
+    fetch,
+    raise(upstream) {
+      generations.set(upstream, (generations.get(upstream) ?? 0) + 1);
+    },
+  };
+}
+
+/** What is said when no new answer could be had that could be kept. */
+function instead(question: Question, kept: KeptAnswer | undefined, error: unknown): Found | undefined {
+  const answered = error instanceof NotKeptError ? error : undefined;
+  if (answered === undefined || answered.answer.status >= 500) {
+    if (kept !== undefined && ageOf(kept) < kept.errorMs)
+      return { outcome: 'stale', answer: kept, ageMs: ageOf(kept), failure: error };
+    if (answered === undefined) throw error;
+  } else if (answered.question !== question) return undefined;
+  const outcome = answered.question === question ? 'miss' : 'coalesced';
+  return { outcome, answer: answered.answer, ageMs: 0 };
+}
+
+/** The question without what its answer varies by. No part but the last can have a space in it. */
+function nameOf({ upstream, target, owner }: Question): string {
+  return `${upstream} ${target} ${owner ?? ''}`;
+}
+
+/** The answer as it is kept; undefined when it is not one to be kept. */
+function keep(question: Question, answer: WholeAnswer, askedAt: number): KeptAnswer | undefined {
+  const { headers, status } = answer;
+  const lifetime = lifetimeOf(headers, question.settings, question.owner !== undefined);
+  if (status !== 200 || lifetime === undefined) return undefined;
+  const vary = varyOf(headers).map((name) => [name, question.header(name)] as const);
+  return { ...answer, ...lifetime, vary, etag: valuesOf(headers, 'etag')[0], askedAt };
+}
+
+/** Whether an answer is for requests such as this one too. */
+function fits({ vary }: KeptAnswer, question: Question): boolean {
+  return vary.every(([name, value]) => question.header(name) === value);
+}
+
+/** Milliseconds that it stays fresh; above zero, which would be for ever. */
+function freshFor(kept: KeptAnswer): number {
+  return Math.max(1, kept.freshMs - ageOf(kept));
+}
+
+function outcomeOf({
+  fetch,
+  returnedStale,
+}: LRUCache.Status<string, KeptAnswer, Question>): Found['outcome'] {
+  if (returnedStale) return 'stale';
+  if (fetch === 'hit') return 'hit';
+  return fetch === 'inflight' ? 'coalesced' : 'miss';
+}
+
+/** Asks for an answer, or whether the one that is kept still holds (RFC 9111, section 4.3.4). */
+async function ask(question: Question, old: KeptAnswer | undefined): Promise<WholeAnswer> {
+  const answer = await question.ask(old?.etag);
+  if (answer.status !== 304 || old === undefined) return answer;
+  const names = new Set(
+    answer.headers.filter((_text, index) => index % 2 === 0).map((name) => name.toLowerCase()),
+  );
+  const nameAt = (index: number): string => (old.headers[index - (index % 2)] ?? '').toLowerCase();
+  const remaining = old.headers.filter((_text, index) => !names.has(nameAt(index)));
+  return { status: old.status, headers: [...remaining, ...answer.headers], body: old.body };
+}

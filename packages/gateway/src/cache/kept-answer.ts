@@ -1,0 +1,33 @@
+import type { Lifetime } from './freshness.ts';
+
+/** A whole answer of an upstream. */
+export interface WholeAnswer {
+  readonly status: number;
+  /** Headers that may be passed on: name, value, name, value. */
+  readonly headers: readonly string[];
+  readonly body: Buffer;
+}
+
+/** An answer that is kept. */
+export interface KeptAnswer extends WholeAnswer, Lifetime {
+  readonly etag: string | undefined;
+  /** Headers of the request that the answer depends on, with the values they had. */
+  readonly vary: readonly (readonly [name: string, value: string | undefined])[];
+  /** When it was asked for, on the clock of `performance.now()`: what it shows is not older. */
+  readonly askedAt: number;
+}
+
+/** Bytes that an entry takes beside the texts in it, roughly. */
+const overheadBytes = 500;
+
+/** Bytes that an answer takes in the cache. */
+export function sizeOf({ headers, body }: WholeAnswer, key: string): number {
+  // Texts may take two bytes a character.
+  const texts = headers.reduce((sum, text) => sum + text.length, key.length);
+  return overheadBytes + 2 * texts + body.length;
+}
+
+/** Milliseconds since it was asked for. */
+export function ageOf({ askedAt }: KeptAnswer): number {
+  return performance.now() - askedAt;
+}

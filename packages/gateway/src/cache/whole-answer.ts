@@ -1,0 +1,137 @@
+import { Deadline } from '@zerda/chassis/deadline';
+import { type UpstreamAnswer, UpstreamTimeoutError } from '@zerda/chassis/http-client/call-outcome';
+import type { Attempt, Upstream } from '@zerda/chassis/http-client/upstream';
+import type { RequestContext } from '@zerda/chassis/request-context';
+import { headerNames } from '@zerda/contracts/protocol/headers';
+import type { Dispatcher } from 'undici';
+import { passedAnswerHeaders } from '../passed-headers.ts';
+import { TooLargeError } from './answer-cache.ts';
+import { valuesOf } from './freshness.ts';
+import type { WholeAnswer } from './kept-answer.ts';
+
+export interface AskWholeOptions {
+  readonly upstream: Upstream;
+  /** Path and query, without the base path of the upstream. */
+  readonly target: string;
+  /** Headers of the request when the upstream has `ms` milliseconds: name, value, name, value. */
+  readonly headers: (ms: number) => string[];
+  /** Of the request that is the first to want the answer; its deadline is not that of the call. */
+  readonly context: RequestContext;
+  /** Milliseconds to the end of the answer. */
+  readonly timeoutMs: number;
+  readonly slowMs?: number | undefined;
+  readonly retries: number;
+  /** Bytes of the body at most. */
+  readonly maxBytes: number;
+  /** Names of headers that the gateway writes itself. */
+  readonly own: ReadonlySet<string>;
+}
+
+/**
+ * Asks an upstream with GET and reads the answer to its end. Nobody's going away ends it but its own time.
+ * @throws TooLargeError, and what `Upstream.call` throws
+ */
+export async function askWhole(options: AskWholeOptions): Promise<WholeAnswer> {
+  const { upstream, timeoutMs, slowMs, retries } = options;
+  const context = { ...options.context, deadline: Deadline.after(timeoutMs) };
+  const { whole } = await upstream.call((attempt) => new Reading(options, attempt).answer, {
+    context,
+    timeoutMs,
+    slowMs,
+    retries,
+  });
+  if (whole === undefined) throw new TooLargeError();
+  return whole;
+}
+
+interface Read extends UpstreamAnswer {
+  /** Undefined when it is too large, which is no fault of the upstream's. */
+  readonly whole: WholeAnswer | undefined;
+}
+
+/** One attempt. */
+class Reading implements Dispatcher.DispatchHandler {
+  readonly answer: Promise<Read>;
+  readonly #options: AskWholeOptions;
+  readonly #attempt: Attempt;
+  #resolve!: (read: Read) => void;
+  #reject!: (error: Error) => void;
+  #timer: NodeJS.Timeout;
+  #controller: Dispatcher.DispatchController | undefined;
+  #givenUp: Error | undefined;
+  #status = 0;
+  #headers: string[] = [];
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(options: AskWholeOptions, attempt: Attempt) {
+    this.#options = options;
+    this.#attempt = attempt;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const { upstream, target, headers } = options;
+    const { ms, tried } = attempt;
+    this.#timer = setTimeout(() => this.#giveUp(new UpstreamTimeoutError(upstream.name, ms)), ms);
+    upstream.dispatcher.dispatch(
+      {
+        origin: upstream.origin,
+        path: upstream.basePath + target,
+        method: 'GET',
+        headers: headers(ms),
+        body: null,
+        tried,
+      },
+      this,
+    );
+  }
+
+  #giveUp(error: Error): void {
+    clearTimeout(this.#timer);
+    this.#givenUp = error;
+    this.#reject(error);
+    this.#controller?.abort(error);
+  }
+
+  #refuse(): void {
+    clearTimeout(this.#timer);
+    this.#resolve({ status: this.#status, problem: undefined, whole: undefined });
+    this.#controller?.abort(new TooLargeError());
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#givenUp !== undefined) controller.abort(this.#givenUp);
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (status < 200) return;
+    this.#status = status;
+    const raw = (controller.rawHeaders ?? []) as readonly Buffer[];
+    this.#headers = passedAnswerHeaders(raw, [], this.#options.own);
+    if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes) this.#refuse();
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#options.maxBytes) this.#refuse();
+    else this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    clearTimeout(this.#timer);
+    const status = this.#status;
+    const problem = status < 500 ? undefined : valuesOf(this.#headers, headerNames.problem)[0];
+    const answer = { status, problem };
+    // Nothing else is done with the word: the call is made again, or this is its answer.
+    this.#attempt.retriesAfter(answer);
+    const body = Buffer.concat(this.#chunks, this.#bytes);
+    this.#resolve({ ...answer, whole: { status, headers: this.#headers, body } });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    clearTimeout(this.#timer);
+    this.#reject(error);
+  }
+}

@@ -1,0 +1,40 @@
+import { type BlockList, isIP, type Socket } from 'node:net';
+
+/** The other end of a connection. */
+export interface Peer {
+  /** Its address; `unknown` once the connection is gone. */
+  readonly address: string;
+  /** It is a proxy whose word about the hops before it is believed. */
+  readonly believed: boolean;
+  /** The host it asked for last, and its hop with that: both seldom change on a connection. */
+  host: string | undefined;
+  hop: string | undefined;
+}
+
+/** Tells who is at the other end; what is known of a connection does not change with its requests. */
+export type Peers = (socket: Socket) => Peer;
+
+/** @param trusted proxies whose word is believed; none by default */
+export function createPeers(trusted?: BlockList): Peers {
+  const known = new WeakMap<Socket, Peer>();
+  return (socket) => {
+    const found = known.get(socket);
+    if (found !== undefined) return found;
+    const address = plainAddress(socket.remoteAddress ?? 'unknown');
+    const believed = isTrusted(trusted, address);
+    const peer: Peer = { address, believed, host: undefined, hop: undefined };
+    known.set(socket, peer);
+    return peer;
+  };
+}
+
+/** An IPv4 address may come dressed as IPv6 (RFC 4291, section 2.5.5.2). */
+export function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+}
+
+/** Whether an address is one of the proxies; what is no address is none. */
+export function isTrusted(trusted: BlockList | undefined, address: string): boolean {
+  const version = isIP(address);
+  return version !== 0 && (trusted?.check(address, version === 6 ? 'ipv6' : 'ipv4') ?? false);
+}

@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import { parseTable } from '../routes/read-table.ts';
+import { ask, sendJson, startGateway } from '../testing.ts';
+import { bearer, testVerifier } from './testing-verifier.ts';
+
+const table = parseTable(
+  `
+upstreams: { user-service: {}, order-service: {} }
+defaults: { limit: { requests: 2, per_seconds: 600 } }
+routes:
+  - { path: /shared, methods: [GET, PUT], upstream: user-service, cors: { origins: ['https://app.test', 'http://localhost:3000'], credentials: true, max_age_seconds: 60 } }
+  - { path: /open, methods: [GET], upstream: user-service, access: public, cors: { origins: ['*'] } }
+  - { path: /plain, methods: [GET], upstream: user-service }
+  - { path: /own, methods: [GET, OPTIONS], upstream: user-service, access: public, cors: { origins: ['*'] } }
+aggregates:
+  - path: /both
+    cors: { origins: ['https://app.test'] }
+    parts: { a: { upstream: user-service, path: /a } }
+    answer: { a: { from: a.data } }
+`,
+  'table',
+);
+
+const app = { origin: 'https://app.test' };
+const preflight = {
+  ...app,
+  'access-control-request-method': 'PUT',
+  'access-control-request-headers': 'authorization',
+};
+
+function start(context: TestContext) {
+  return startGateway(context, {
+    ...{ table, door: { authentication: testVerifier } },
+    users: (_incoming, response) =>
+      sendJson(
+        response,
+        200,
+        { data: 1 },
+        { 'access-control-allow-origin': 'https://evil.test', vary: 'Accept' },
+      ),
+  });
+}
+
+describe('pages of other origins', () => {
+  it('are told what they may ask before anybody asks who they are', async (context) => {
+    const gateway = await start(context);
+    for (let round = 0; round < 4; round += 1) {
+      const { status, headers, text } = await ask(`${gateway.url}/shared`, {
+        method: 'OPTIONS',
+        headers: preflight,
+      });
+      assert.deepEqual([status, text], [204, '']);
+      assert.equal(headers['access-control-allow-origin'], app.origin);
+      assert.equal(headers['access-control-allow-credentials'], 'true');
+      assert.equal(headers['access-control-allow-methods'], 'GET, HEAD, PUT');
+      assert.match(headers['access-control-allow-headers'] ?? '', /\bAuthorization\b.*\bIf-Match\b/);
+      assert.equal(headers['access-control-max-age'], '60');
+      assert.match(headers.vary ?? '', /Origin/);
+    }
+    assert.equal(gateway.users.requests.length, 0);
+  });
+
+  it('may read answers where their origin is named, and errors as well', async (context) => {
+    const gateway = await start(context);
+    const answer = await ask(`${gateway.url}/shared`, { headers: { ...app, ...bearer('alice') } });
+    assert.equal(
+      answer.headers['access-control-allow-origin'],
+      app.origin,
+      'the gateway decides, not the service',
+    );
+    assert.match(answer.headers['access-control-expose-headers'] ?? '', /ETag.*RateLimit/);
+    assert.match(answer.headers.vary ?? '', /Origin.*Accept/);
+    for (const path of ['/shared', '/both']) {
+      const refused = await ask(gateway.url + path, { headers: app });
+      assert.deepEqual(
+        [refused.status, refused.headers['access-control-allow-origin']],
+        [401, app.origin],
+        path,
+      );
+    }
+    const both = await ask(`${gateway.url}/both`, { headers: { ...app, ...bearer('alice') } });
+    assert.deepEqual([both.status, both.headers['access-control-allow-origin']], [200, app.origin]);
+    assert.equal(
+      (
+        await ask(`${gateway.url}/both`, {
+          method: 'OPTIONS',
+          headers: { ...preflight, 'access-control-request-method': 'GET' },
+        })
+      ).status,
+      204,
+    );
+  });
+
+  it('get no permission where it is not, which a browser heeds', async (context) => {
+    const gateway = await start(context);
+    for (const origin of ['https://evil.test', 'null', 'https://app.test.evil.test', 'http://app.test']) {
+      const asked = await ask(`${gateway.url}/shared`, {
+        method: 'OPTIONS',
+        headers: { ...preflight, origin },
+      });
+      assert.deepEqual(
+        [asked.status, asked.headers['access-control-allow-origin']],
+        [204, undefined],
+        origin,
+      );
+      const answer = await ask(`${gateway.url}/shared`, {
+        headers: { origin, ...bearer(`page${origin.length}`) },
+      });
+      assert.deepEqual(
+        [answer.status, answer.headers['access-control-allow-origin']],
+        [200, undefined],
+        origin,
+      );
+    }
+    const nobody = await ask(`${gateway.url}/shared`, { headers: bearer('nobody') });
+    assert.match(nobody.headers.vary ?? '', /Origin/, 'a cache must not keep it for everybody');
+  });
+
+  it('are everybody where the table says so, without credentials', async (context) => {
+    const gateway = await start(context);
+    const { headers } = await ask(`${gateway.url}/open`, { headers: app });
+    assert.equal(headers['access-control-allow-origin'], '*');
+    assert.equal(headers['access-control-allow-credentials'], undefined);
+  });
+
+  it('are nobody by default, and OPTIONS is a method as any other', async (context) => {
+    const gateway = await start(context);
+    assert.equal((await ask(`${gateway.url}/plain`, { method: 'OPTIONS', headers: preflight })).status, 405);
+    assert.equal(
+      (await ask(`${gateway.url}/shared`, { method: 'OPTIONS' })).status,
+      405,
+      'that is no preflight',
+    );
+    assert.equal((await ask(`${gateway.url}/own`, { method: 'OPTIONS', headers: preflight })).status, 200);
+    assert.equal(gateway.users.requests.length, 1);
+  });
+});

@@ -1,0 +1,31 @@
+import { Failure } from '@zerda/chassis/failure';
+import { z } from 'zod';
+import type { PolicyKind } from './policy.ts';
+
+const keys = {
+  shed: z
+    .enum(['on', 'off'])
+    .optional()
+    .describe(
+      'Whether requests are refused with 503 while the gateway has too much to do (MAX_REQUESTS_IN_FLIGHT, MAX_EVENT_LOOP_DELAY_MS); on by default. Off is for what must be answered even then, such as health.',
+    ),
+};
+
+/** Refuses what would be too much, as early and as cheaply as it can, so that what was begun is finished in time. */
+export const shed: PolicyKind<typeof keys> = {
+  keys,
+  answerHeaders: [],
+  describe: ({ shed: set }) => (set === 'off' ? 'never shed' : undefined),
+  create({ shed: set }, _route, { load, metrics }) {
+    if (set === 'off') return undefined;
+    return ({ response }) => {
+      const reason = load.reason();
+      if (reason !== undefined) {
+        metrics.shed(reason);
+        throw new Failure('overloaded', { headers: { 'Retry-After': '1' } });
+      }
+      response.once('close', load.enter());
+      return false;
+    };
+  },
+};

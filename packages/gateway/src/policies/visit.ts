@@ -1,0 +1,39 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '@zerda/chassis/auth/caller';
+import type { Failure } from '@zerda/chassis/failure';
+import type { RequestContext } from '@zerda/chassis/request-context';
+
+/** A request on its way through the policies of its route. */
+export interface Visit {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly context: RequestContext;
+  /** Who asks, once that is known; undefined for somebody who does not say. */
+  caller: Caller | undefined;
+  /** Why the caller is not believed: kept until the request has been counted, then thrown. */
+  refusal: Failure | undefined;
+  /** Headers that the answer gets beside its own, whatever it is: name, value, name, value. */
+  readonly answerHeaders: string[];
+  /** Told right before the head of an answer leaves that came from an upstream. */
+  onAnswer: (() => void) | undefined;
+}
+
+/** A request that no policy has seen yet. */
+export function createVisit(
+  request: Visit['request'],
+  response: Visit['response'],
+  context: RequestContext,
+): Visit {
+  return {
+    ...{ request, response, context },
+    ...{ caller: undefined, refusal: undefined, answerHeaders: [], onAnswer: undefined },
+  };
+}
+
+/** Adds headers to an answer, beside others of the same name. */
+export function addHeaders(response: ServerResponse, headers: readonly string[]): void {
+  if (response.headersSent) return;
+  for (let index = 0; index < headers.length; index += 2) {
+    response.appendHeader(headers[index] ?? '', headers[index + 1] ?? '');
+  }
+}

@@ -1,0 +1,67 @@
+import type { Handlers } from '@zerda/chassis/http/api-router';
+import type { ClientAddress } from '@zerda/chassis/http/client-address';
+import { success } from '@zerda/chassis/http/success';
+import type { identityOperations } from '@zerda/contracts/identity';
+import type { CheckPassword } from '../identity/check-password.ts';
+import type { Issuer } from '../identity/open-issuer.ts';
+import type { Session, Sessions } from '../identity/sessions.ts';
+
+export interface IdentityHandlersDependencies {
+  readonly issuer: Issuer;
+  readonly sessions: Sessions;
+  readonly checkPassword: CheckPassword;
+  readonly clientAddress: ClientAddress;
+}
+
+/** Seconds that anybody may keep the keys: less than a new one is published before it signs. */
+const keysKept = 'public, max-age=300';
+
+/** What answers each operation of identity. */
+export function createIdentityHandlers({
+  issuer,
+  sessions,
+  checkPassword,
+  clientAddress,
+}: IdentityHandlersDependencies): Handlers<typeof identityOperations> {
+  async function tokensOf({ user, refreshToken, endsInSeconds }: Session) {
+    return {
+      body: success({
+        access_token: await issuer.tokens.issue(user),
+        token_type: 'Bearer',
+        expires_in: issuer.tokens.seconds,
+        refresh_token: refreshToken,
+        refresh_expires_in: endsInSeconds,
+      }),
+    };
+  }
+
+  return {
+    async login({ body, request }) {
+      const user = await checkPassword({ ...body, address: clientAddress(request) });
+      return tokensOf(await sessions.begin(user));
+    },
+    async refresh({ body }) {
+      return tokensOf(await sessions.refresh(body.refresh_token));
+    },
+    async logout({ body }) {
+      await sessions.end(body.refresh_token);
+      return { body: success({ message: 'Logged out' }) };
+    },
+    async publicKeys() {
+      return { body: { keys: await issuer.keys.published() }, cacheControl: keysKept };
+    },
+    async issuerMetadata() {
+      return {
+        body: {
+          issuer: issuer.name,
+          jwks_uri: `${issuer.name.replace(/\/$/, '')}/.well-known/jwks.json`,
+          id_token_signing_alg_values_supported: ['EdDSA'],
+          response_types_supported: [],
+          subject_types_supported: ['public'],
+          claims_supported: ['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', ...issuer.tokens.claims],
+        },
+        cacheControl: keysKept,
+      };
+    },
+  };
+}

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { before, beforeEach, it } from 'node:test';
+import type { Database } from '@zerda/chassis/database/database';
+import { describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { recordingLogger } from '@zerda/chassis/testing';
+import { sql } from 'drizzle-orm';
+import { insertUser } from '../store/user-store.ts';
+import { migrations } from '../testing.ts';
+import { findAccount, setPassword } from './credentials.ts';
+import { ensureFirstAdmin } from './first-admin.ts';
+import { createPasswordHasher } from './password-hasher.ts';
+
+const email = 'admin@example.com';
+const password = 'the first of all passwords';
+
+describeOnEachEngine('the first admin', { migrations }, (open) => {
+  let database: Database;
+  const hasher = createPasswordHasher({ concurrency: 2, queue: 100 });
+  const { logger, lines } = recordingLogger();
+
+  before(async () => {
+    database = await open();
+  });
+  beforeEach(async () => {
+    lines.length = 0;
+    await database.write((tx) => tx.execute(sql`truncate users, user_counters, outbox cascade`));
+  });
+
+  const ensure = (given = password) => ensureFirstAdmin({ database, hasher, logger, email, password: given });
+
+  async function logsIn(given = password): Promise<boolean> {
+    return hasher.verify((await findAccount(database, email))?.passwordHash, given);
+  }
+
+  it('is made once, also by replicas that start together, and told of as every user is', async () => {
+    await Promise.all([ensure(), ensure(), ensure()]);
+    const account = await findAccount(database, email);
+    assert.equal(account?.user.role, 'admin');
+    assert.ok(await logsIn());
+    const { rows } = (await database.read((db) =>
+      db.execute(sql`select type, (select sum(users) from user_counters)::int4 as users from outbox`),
+    )) as unknown as { rows: { type: string; users: number }[] };
+    assert.deepEqual(rows, [{ type: 'zerda.user.created.v1', users: 1 }]);
+  });
+
+  it('keeps the password that they have chosen since', async () => {
+    await ensure();
+    const { user } = (await findAccount(database, email)) ?? assert.fail();
+    const chosen = await hasher.hash('another of my own');
+    await database.write((tx) => setPassword(tx, user.id, chosen));
+    await ensure();
+    assert.ok(await logsIn('another of my own'));
+  });
+
+  it('is a user who is there and has no password yet', async () => {
+    const { id } = await database.write((tx) => insertUser(tx, { name: 'Alice', email, role: 'user' }));
+    await ensure();
+    const { user } = (await findAccount(database, email)) ?? assert.fail();
+    assert.deepEqual([user.id, user.role, user.name], [id, 'admin', 'Alice']);
+    assert.ok(await logsIn());
+  });
+
+  it('is not somebody who has signed up with that address before', async () => {
+    const { id } = await database.write((tx) => insertUser(tx, { name: 'Mallory', email, role: 'user' }));
+    const theirs = await hasher.hash('the password of mallory');
+    await database.write((tx) => setPassword(tx, id, theirs));
+    await ensure();
+    assert.equal((await findAccount(database, email))?.user.role, 'user');
+    assert.equal(await logsIn(), false);
+    assert.deepEqual(
+      lines.map(({ level }) => level),
+      ['warn'],
+    );
+  });
+});

@@ -1,0 +1,87 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Database } from '@zerda/chassis/database/database';
+import { driverError } from '@zerda/chassis/database/database-errors';
+import { Failure } from '@zerda/chassis/failure';
+import type { Lifecycle } from '@zerda/chassis/lifecycle/lifecycle';
+import type { Logger } from '@zerda/chassis/logging/logger';
+import { changeUser, insertUser } from '../store/user-store.ts';
+import { findAccount, setPassword } from './credentials.ts';
+import type { IdentityConfig, Issuer } from './open-issuer.ts';
+import type { PasswordHasher } from './password-hasher.ts';
+
+export interface FirstAdminOptions {
+  /** The database whose commits send events. */
+  readonly database: Database;
+  readonly hasher: Pick<PasswordHasher, 'hash'>;
+  readonly logger: Pick<Logger, 'info' | 'warn'>;
+  readonly email: string;
+  readonly password: string;
+}
+
+/**
+ * Makes sure that somebody can log in as an admin. Nobody with that e-mail address: they are made. Somebody without a password: they
+ * get this one, and are an admin. Somebody with a password is left as they are, password and role: it may have been changed, and
+ * whoever has signed up with that address in time must not become an admin by it.
+ */
+export async function ensureFirstAdmin({
+  database,
+  hasher,
+  logger,
+  email,
+  password,
+}: FirstAdminOptions): Promise<void> {
+  const account = await findAccount(database, email);
+  if (account?.passwordHash !== undefined) {
+    if (account.user.role !== 'admin')
+      logger.warn('the user of AUTH_ADMIN_EMAIL is not an admin, and is left so');
+    return;
+  }
+  const passwordHash = await hasher.hash(password);
+  try {
+    await database.write(async (tx) => {
+      const { id, role } =
+        account?.user ?? (await insertUser(tx, { name: 'Administrator', email, role: 'admin' }));
+      if (role !== 'admin') await changeUser(tx, id, { role: 'admin' });
+      await setPassword(tx, id, passwordHash);
+    });
+    logger.info('the user of AUTH_ADMIN_EMAIL is an admin who can log in');
+  } catch (error) {
+    // Another replica was quicker.
+    if (!(error instanceof Failure && error.code === 'email-taken')) throw error;
+  }
+}
+
+/** Milliseconds between two attempts while the database is away. */
+const retryMs = 2000;
+
+export interface StartFirstAdminOptions extends Omit<FirstAdminOptions, 'email' | 'password'> {
+  readonly config: Pick<IdentityConfig, 'AUTH_ADMIN_EMAIL' | 'AUTH_ADMIN_PASSWORD'>;
+  readonly issuer: Issuer | undefined;
+  readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
+}
+
+/**
+ * Makes the first admin, where one is named and can log in here, and tries again for as long as the database is away: the service
+ * starts without it, too.
+ */
+export function startFirstAdmin({ config, issuer, lifecycle, ...options }: StartFirstAdminOptions): void {
+  const { AUTH_ADMIN_EMAIL: email, AUTH_ADMIN_PASSWORD: password } = config;
+  if (issuer === undefined || email === undefined || password === undefined) return;
+  const admin = { ...options, email, password };
+  const stopping = new AbortController();
+  async function tryAgain(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        return await ensureFirstAdmin(admin);
+      } catch (error) {
+        options.logger.warn({ err: driverError(error).message }, 'the first admin could not be made yet');
+        await wait(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      }
+    }
+  }
+  const done = tryAgain();
+  lifecycle.onShutdown('first admin', () => {
+    stopping.abort();
+    return done;
+  });
+}

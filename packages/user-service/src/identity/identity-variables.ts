@@ -1,0 +1,71 @@
+import { BlockList } from 'node:net';
+import { addressRanges, count, flag } from '@zerda/chassis/config/values';
+import { givenPassword } from '@zerda/contracts/passwords';
+import { email } from '@zerda/contracts/users';
+import { z } from 'zod';
+
+const secret = () => z.string().min(32, 'must have at least 32 characters');
+
+/** The variables of who can log in, and how. */
+export function identityVariables() {
+  return {
+    AUTH_KEY_SECRET: secret()
+      .optional()
+      .describe(
+        'Secret of at least 32 characters, the same for all replicas, that the keys of access tokens are encrypted with in the database. Needed to log in here; of no use with AUTH_JWKS_URL.',
+      ),
+    AUTH_KEY_SECRET_PREVIOUS: secret()
+      .optional()
+      .describe(
+        'Second secret that keys are read with, while AUTH_KEY_SECRET is replaced: until the next two `keys rotate` have ended.',
+      ),
+    AUTH_ACCESS_TOKEN_SECONDS: count(60, 3600)
+      .default(600)
+      .describe(
+        'Seconds that an access token is good for: also of a user who was deleted or is an admin no more.',
+      ),
+    AUTH_SESSION_HOURS: count(1, 8760)
+      .default(720)
+      .describe('Hours from a login until the user has to log in again, however often they refresh.'),
+    AUTH_SIGN_UP: flag()
+      .default(false)
+      .describe(
+        'Lets anybody make a user of their own, with the role `user`; when false, admins make users.',
+      ),
+    AUTH_ADMIN_EMAIL: email
+      .optional()
+      .describe(
+        'E-mail address of the first admin. Who has it and no password yet becomes an admin with AUTH_ADMIN_PASSWORD at start; they are made when nobody has it.',
+      ),
+    AUTH_ADMIN_PASSWORD: givenPassword
+      .optional()
+      .describe('Password of the first admin; changed later, it is not changed back.'),
+    PASSWORD_HASH_CONCURRENCY: count(1, 64)
+      .default(1)
+      .describe('Passwords that are hashed at the same time: each takes 19 MiB, and a core for some 20 ms.'),
+    PASSWORD_HASH_QUEUE: count(0, 10_000)
+      .default(50)
+      .describe('Passwords that may wait to be hashed; further ones are answered with 503.'),
+    TRUSTED_PROXIES: addressRanges()
+      .optional()
+      .describe(
+        'Addresses or ranges (CIDR), joined by commas, whose `X-Forwarded-For` tells where a login comes from: the gateway, and what is before it. When not set, loopback and private addresses.',
+      ),
+  };
+}
+
+/** Where a gateway is that the configuration says nothing of: on this machine, or in a private network (RFC 1918, RFC 4193). */
+export function privateAddresses(): BlockList {
+  const ranges = new BlockList();
+  for (const [address, prefix] of [
+    ['127.0.0.0', 8],
+    ['10.0.0.0', 8],
+    ['172.16.0.0', 12],
+    ['192.168.0.0', 16],
+  ] as const) {
+    ranges.addSubnet(address, prefix, 'ipv4');
+  }
+  ranges.addAddress('::1', 'ipv6');
+  ranges.addSubnet('fc00::', 7, 'ipv6');
+  return ranges;
+}

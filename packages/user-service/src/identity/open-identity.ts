@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto';
+import type { Database } from '@zerda/chassis/database/database';
+import { createClientAddress } from '@zerda/chassis/http/client-address';
+import type { Logger } from '@zerda/chassis/logging/logger';
+import type { Metrics } from '@zerda/chassis/metrics/metrics';
+import { createCheckPassword } from './check-password.ts';
+import { privateAddresses } from './identity-variables.ts';
+import { createKeySecrets } from './key-secrets.ts';
+import { createLoginLimits } from './login-limits.ts';
+import { registerLoginMetrics } from './login-metrics.ts';
+import type { IdentityConfig, Issuer } from './open-issuer.ts';
+import { createPasswordHasher } from './password-hasher.ts';
+import { createSessions } from './sessions.ts';
+
+export interface IdentityOptions {
+  readonly config: IdentityConfig;
+  readonly database: Database;
+  /** Undefined where another issuer logs users in. */
+  readonly issuer: Issuer | undefined;
+  readonly logger: Logger;
+  readonly metrics: Pick<Metrics, 'registry'>;
+}
+
+/** What the API needs to know of passwords, sessions and tokens, as the configuration says. */
+export function openIdentity({ config, database, issuer, logger, metrics }: IdentityOptions) {
+  const hasher = createPasswordHasher({
+    concurrency: config.PASSWORD_HASH_CONCURRENCY,
+    queue: config.PASSWORD_HASH_QUEUE,
+  });
+  const secrets = issuer?.secrets ?? createKeySecrets([randomBytes(32).toString('hex')]);
+  const checkPassword = createCheckPassword({
+    database,
+    hasher,
+    limits: createLoginLimits({ database, secrets }),
+    onOutcome: registerLoginMetrics(metrics.registry, hasher),
+  });
+  const sessions = createSessions({
+    database,
+    secrets,
+    logger,
+    seconds: config.AUTH_SESSION_HOURS * 3600,
+  });
+  return {
+    hasher,
+    checkPassword,
+    clientAddress: createClientAddress(config.TRUSTED_PROXIES ?? privateAddresses()),
+    signUp: config.AUTH_SIGN_UP,
+    identity: issuer && { issuer, sessions },
+  };
+}

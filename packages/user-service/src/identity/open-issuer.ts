@@ -1,0 +1,66 @@
+import type { KeySetOptions } from '@zerda/chassis/auth/key-set';
+import type { AuthConfig } from '@zerda/chassis/auth/open-verifier';
+import type { Database } from '@zerda/chassis/database/database';
+import { StartupError } from '@zerda/chassis/startup-error';
+import type { z } from 'zod';
+import { type AccessTokens, createAccessTokens } from './access-tokens.ts';
+import type { identityVariables } from './identity-variables.ts';
+import { createKeySecrets, type KeySecrets } from './key-secrets.ts';
+import { createSigningKeys, type SigningKeys } from './signing-keys.ts';
+
+/** The variables of identity, read. */
+export type IdentityConfig = AuthConfig & z.output<z.ZodObject<ReturnType<typeof identityVariables>>>;
+
+/** What makes this service the issuer of access tokens. */
+export interface Issuer {
+  readonly name: string;
+  readonly secrets: KeySecrets;
+  readonly keys: SigningKeys;
+  readonly tokens: AccessTokens;
+}
+
+/** Whether the configuration makes this service the issuer: it has a secret for keys, and is not told of keys of another one. */
+function isIssuer(config: IdentityConfig): boolean {
+  return config.AUTH_JWKS_URL === undefined && config.AUTH_KEY_SECRET !== undefined;
+}
+
+/**
+ * Looks whether anybody issues access tokens, before anything is opened.
+ * @throws StartupError (78) when they are required and nobody does, or when a first admin is named by half
+ */
+export function requireIssuer(config: IdentityConfig): void {
+  if (config.AUTH === 'required' && config.AUTH_JWKS_URL === undefined && !isIssuer(config)) {
+    throw new StartupError(
+      'AUTH_KEY_SECRET must be set, for access tokens are required: or AUTH_JWKS_URL with the keys of another issuer, or AUTH=off, which lets everybody do everything',
+      78,
+    );
+  }
+  if ((config.AUTH_ADMIN_EMAIL === undefined) !== (config.AUTH_ADMIN_PASSWORD === undefined)) {
+    throw new StartupError('AUTH_ADMIN_EMAIL and AUTH_ADMIN_PASSWORD must be set together', 78);
+  }
+}
+
+/** Makes this service the issuer; undefined where the configuration does not. */
+export function openIssuer(config: IdentityConfig, database: Database): Issuer | undefined {
+  const { AUTH_KEY_SECRET: secret, AUTH_KEY_SECRET_PREVIOUS: previous } = config;
+  if (secret === undefined || !isIssuer(config)) return undefined;
+  const secrets = createKeySecrets(previous === undefined ? [secret] : [secret, previous]);
+  const keys = createSigningKeys({ database, secrets, tokenSeconds: config.AUTH_ACCESS_TOKEN_SECONDS });
+  const tokens = createAccessTokens({
+    keys,
+    issuer: config.AUTH_ISSUER,
+    audience: config.AUTH_AUDIENCE,
+    seconds: config.AUTH_ACCESS_TOKEN_SECONDS,
+    claims: { role: config.AUTH_ROLE_CLAIM, userId: config.AUTH_USER_ID_CLAIM },
+    adminRole: config.AUTH_ADMIN_ROLE,
+  });
+  return { name: config.AUTH_ISSUER, secrets, keys, tokens };
+}
+
+/** Milliseconds that this service keeps its own keys: another replica may make one. */
+const keptMs = 10_000;
+
+/** The keys of this service for its own verifier, which needs no detour to get them. */
+export function ownKeys({ keys }: Issuer): Omit<KeySetOptions, 'onFailure'> {
+  return { load: async () => ({ keys: await keys.published() }), maxAgeMs: keptMs, cooldownMs: 1000 };
+}

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Failure } from '@zerda/chassis/failure';
+import { newPassword } from '@zerda/contracts/passwords';
+import { requireUncommon } from './password-rules.ts';
+
+const owner = { email: 'grace.hopper@navy.example', name: 'Grace Hopper' };
+
+function refused(password: string): boolean {
+  try {
+    requireUncommon(password, owner);
+    return false;
+  } catch (error) {
+    assert.ok(error instanceof Failure && error.code === 'validation-failed');
+    assert.equal(error.errors?.[0]?.path, 'password');
+    return true;
+  }
+}
+
+describe('a password', () => {
+  it('that is tried first is refused, however it is dressed up', () => {
+    for (const password of [
+      ...[
+        'password',
+        'PASSWORD',
+        'Password1',
+        'password123',
+        'p@ssw0rd',
+        'P@$$w0rd!!',
+        '123password',
+        'pass word',
+      ],
+      ...['12345678', '123456789', '1234567890', '87654321', '0987654321', 'abcdefgh', 'hgfedcba'],
+      ...['qwertyui', 'qwertyuiop', 'asdfghjkl', '1qaz2wsx', '1q2w3e4r', 'qwerty123', 'azertyuiop'],
+      ...['aaaaaaaa', '11111111', 'abababab', '12121212', 'abcabcabc', '11112222', '        '],
+      ...[
+        'iloveyou',
+        'letmein1',
+        'welcome1',
+        'Sunshine!',
+        'football99',
+        'monkey2024',
+        'dr4gon2020',
+        'changeme',
+      ],
+      ...['administrator', 'Summer2026!', 'zerda2026', 'trustno1', 'pa$$word'],
+      ...['grace.hopper@navy.example', 'gracehopper', 'Grace Hopper', 'Hopper1906'],
+    ])
+      assert.ok(refused(password), password);
+  });
+
+  it('that is not is taken, whatever it is made of', () => {
+    for (const password of [
+      ...['correct horse battery staple', 'grace likes compilers', 'my password is long enough', 'xk7vqp2m'],
+      ...[
+        'ÄÖÜäöüß-lang',
+        '密码很长很长很长',
+        '🦊🦊🐫🐫🌵🌵🌙🌙',
+        'tr0ub4dor&3x',
+        'abcdefgx',
+        '314159265358979',
+      ],
+    ])
+      assert.ok(!refused(password), password);
+  });
+
+  it('has 8 to 128 characters, counted as people count them', () => {
+    const taken = (text: string) => newPassword.safeParse(text).success;
+    assert.deepEqual(['1234567', '12345678', 'x'.repeat(128), 'x'.repeat(129)].map(taken), [
+      false,
+      true,
+      true,
+      false,
+    ]);
+    assert.deepEqual(['🦊'.repeat(7), '🦊'.repeat(8), '🦊'.repeat(128)].map(taken), [false, true, true]);
+    assert.equal(taken('\ud83e'.repeat(9)), false);
+    assert.equal(newPassword.parse('cafe\u0301 latte'), 'caf\u00e9 latte');
+  });
+});

@@ -1,0 +1,72 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { planSystem } from './services.ts';
+
+/** Variables that are secret, and which a system on this machine makes for itself. */
+const secrets = z.object({
+  EVENT_SECRET: z.string(),
+  AUTH_KEY_SECRET: z.string(),
+  AUTH_ADMIN_PASSWORD: z.string(),
+});
+
+/** Who logs in with AUTH_ADMIN_PASSWORD: of the demo data, the admin. */
+const adminEmail = 'alice@example.com';
+
+/** Where the secrets of a system are kept, below its data folder. */
+export function secretsFile(dataDir: string): string {
+  return join(dataDir, 'secrets.json');
+}
+
+/**
+ * The environment, with the secrets that it lacks: made up at the first run, and kept in the data folder for this user alone. The next
+ * run can read what was encrypted under them, and commands can speak to services that run.
+ * @throws StartupError when the file cannot be read
+ */
+export async function withOwnSecrets(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
+  const { dataDir } = planSystem(env);
+  const own = await readOrMake(dataDir);
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  // With authentication off nobody has to log in, and the demo data stay as they are.
+  const wantsAdmin = given.AUTH === 'required' || given.AUTH_ADMIN_EMAIL !== undefined;
+  const admin = wantsAdmin ? { AUTH_ADMIN_EMAIL: adminEmail } : { AUTH_ADMIN_PASSWORD: '' };
+  return { ...own, ...admin, ...given };
+}
+
+async function readOrMake(dataDir: string): Promise<z.infer<typeof secrets>> {
+  const file = secretsFile(dataDir);
+  const made = {
+    EVENT_SECRET: secret(),
+    AUTH_KEY_SECRET: secret(),
+    AUTH_ADMIN_PASSWORD: randomBytes(12).toString('base64url'),
+  };
+  await mkdir(dataDir, { recursive: true });
+  try {
+    // Fails when it is there: of two runs at once, one makes it.
+    const handle = await open(file, 'wx', 0o600);
+    await handle.writeFile(`${JSON.stringify(made, undefined, 2)}\n`);
+    await handle.close();
+    return made;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return read(file);
+  }
+}
+
+async function read(file: string): Promise<z.infer<typeof secrets>> {
+  try {
+    return secrets.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (cause) {
+    throw new StartupError(
+      `${file} does not hold the secrets of this system; remove it with npm run reset, which removes the data too`,
+      1,
+      { cause },
+    );
+  }
+}
+
+function secret(): string {
+  return randomBytes(32).toString('hex');
+}
