@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
@@ -43,15 +43,17 @@ async function readOrMake(dataDir: string): Promise<z.infer<typeof secrets>> {
     AUTH_ADMIN_PASSWORD: randomBytes(12).toString('base64url'),
   };
   await mkdir(dataDir, { recursive: true });
+  const temporary = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  await writeFile(temporary, `${JSON.stringify(made, undefined, 2)}\n`, { mode: 0o600 });
   try {
-    // Fails when it is there: of two runs at once, one makes it.
-    const handle = await open(file, 'wx', 0o600);
-    await handle.writeFile(`${JSON.stringify(made, undefined, 2)}\n`);
-    await handle.close();
+    // Fails when it is there: of two runs at once, one makes it, and the other finds it whole.
+    await link(temporary, file);
     return made;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    return read(file);
+    return await read(file);
+  } finally {
+    await rm(temporary);
   }
 }
 
