@@ -122,7 +122,7 @@ function fixedSecrets(): string[] {
     '--set',
     `${service}.database.bundled.password=golden`,
   ]);
-  return ['--set', 'global.eventsSecret=golden', ...passwords];
+  return ['--set', 'global.eventsSecret=golden', '--set', 'global.auth.existingSecret=golden', ...passwords];
 }
 
 /** Files that Helm makes of the charts: the kept renders, and the manifests of k8s/ for those without Helm. */

@@ -41,9 +41,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     });
 
     it(`sets no variable that its service does not know, and none twice (${name})`, async () => {
-      // The gateway of this version counts by itself.
-      const args = [...profiles[name], '--set', 'global.valkey.type=none'];
-      const rendered = await render({}, { args });
+      const rendered = await profile(name);
       for (const { name: service } of services) {
         const known = new Set(serviceVariables[service].map((variable) => variable.name));
         const { data } = rendered.get('ConfigMap', `zerda-${service}`);
@@ -118,7 +116,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     const ports = (service: string) =>
       policyOf(rendered, `zerda-${service}`).egress.map(({ ports: [first] }: Manifest) => first.port);
     assert.deepEqual(ports('gateway'), [53, 8002, 8001]);
-    assert.deepEqual(ports('order-service'), [53, 8001, 5432]);
+    assert.deepEqual(ports('order-service'), [53, 9090, 8001, 5432]);
     assert.deepEqual(ports('user-service'), [53, 9090, 5432]);
     const from = policyOf(rendered, 'zerda-user-service').ingress[0].from.map(
       ({ podSelector }: Manifest) => podSelector.matchLabels['app.kubernetes.io/name'],

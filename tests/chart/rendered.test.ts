@@ -103,6 +103,7 @@ if (kubectl === undefined) {
     for (const service of ['user-service', 'order-service'])
       await writeFile(join(folder, 'secrets', `${service}.env`), `password=of ${service}\n`);
     await writeFile(join(folder, 'secrets', 'events.env'), `secret=${'s'.repeat(32)}\n`);
+    await writeFile(join(folder, 'secrets', 'auth.env'), `key-secret=${'k'.repeat(32)}\nadmin-password=p\n`);
     const { stdout } = await run(kubectl, ['kustomize', folder]);
     const objects: Manifest[] = parseAllDocuments(stdout).map((document) => document.toJSON());
     for (const service of ['user-service', 'order-service']) {

@@ -92,6 +92,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s-valkey" .Release.Name -}}
 {{- end -}}
 
+{{/* Secret of those who log in: what keys are encrypted with, and the first admin's password. */}}
+{{- define "service.authSecret" -}}
+{{- .Values.global.auth.existingSecret | default (printf "%s-auth" .Release.Name) -}}
+{{- end -}}
+
 {{- define "service.natsSelectorLabels" -}}
 app.kubernetes.io/name: nats
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -170,6 +175,23 @@ SHUTDOWN_DEADLINE_MS: {{ mul .Values.shutdown.deadlineSeconds 1000 | quote }}
 {{- range $name, $peer := .Values.peers }}
 {{ $name }}: {{ include "service.peerUrl" (list $ $peer) | quote }}
 {{- end }}
+{{- with .Values.global.auth }}
+AUTH: {{ .mode | quote }}
+AUTH_ISSUER: {{ .issuer | default (printf "http://%s" (include "service.fullnameOf" (list $ "gateway"))) | quote }}
+AUTH_AUDIENCE: {{ .audience | quote }}
+{{- if .external.jwksUrl }}
+AUTH_JWKS_URL: {{ .external.jwksUrl | quote }}
+AUTH_ALGORITHMS: {{ .external.algorithms | quote }}
+AUTH_ROLE_CLAIM: {{ .external.roleClaim | quote }}
+AUTH_ADMIN_ROLE: {{ .external.adminRole | quote }}
+AUTH_USER_ID_CLAIM: {{ .external.userIdClaim | quote }}
+{{- else if and $.Values.identity.enabled (eq .mode "required") }}
+AUTH_SIGN_UP: {{ .signUp | quote }}
+{{- with .adminEmail }}
+AUTH_ADMIN_EMAIL: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if .Values.events.enabled }}
 {{- with .Values.global.nats }}
 {{- if eq .type "bundled" }}
@@ -245,6 +267,16 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- with include "service.heapMegabytes" . }}
 - name: NODE_OPTIONS
   value: --max-old-space-size={{ . }}
+{{- end }}
+{{- with .Values.global.auth }}
+{{- if and $.Values.identity.enabled (eq .mode "required") (not .external.jwksUrl) }}
+- name: AUTH_KEY_SECRET
+  valueFrom: {secretKeyRef: {name: {{ include "service.authSecret" $ }}, key: {{ .keySecretKey }}}}
+{{- if .adminEmail }}
+- name: AUTH_ADMIN_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ include "service.authSecret" $ }}, key: {{ .adminPasswordKey }}}}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if .Values.events.enabled }}
 - name: EVENT_SECRET

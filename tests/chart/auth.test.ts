@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { describeWithHelm, type Manifest, type Rendered } from './testing-helm.ts';
+
+const names = ['gateway', 'user-service', 'order-service'] as const;
+const prod = { args: ['--values', 'charts/zerda/values-prod.yaml'] };
+
+function configuration({ get }: Rendered, service: string): Record<string, string> {
+  return get('ConfigMap', `zerda-${service}`).data;
+}
+
+/** Variables of a service that come from Secrets, in all of its containers alike. */
+function secretVariables({ get }: Rendered, service: string): Record<string, Manifest> {
+  const { initContainers = [], containers } = get('Deployment', `zerda-${service}`).spec.template.spec;
+  const [first, ...others] = [...containers, ...initContainers].map(({ env }: Manifest) =>
+    Object.fromEntries((env ?? []).map(({ name, valueFrom }: Manifest) => [name, valueFrom?.secretKeyRef])),
+  );
+  for (const other of others) assert.equal(other.AUTH_KEY_SECRET?.name, first.AUTH_KEY_SECRET?.name);
+  return first;
+}
+
+await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
+  it('is known by a token, unless it is said that everybody may do everything', async () => {
+    const standard = await render();
+    for (const service of names) {
+      const { AUTH, AUTH_ISSUER, AUTH_AUDIENCE } = configuration(standard, service);
+      assert.deepEqual([AUTH, AUTH_ISSUER, AUTH_AUDIENCE], ['required', 'http://zerda-gateway', 'zerda']);
+    }
+    const off = await render({ 'global.auth.mode': 'off' });
+    for (const service of names) {
+      assert.equal(configuration(off, service).AUTH, 'off');
+      assert.equal(secretVariables(off, service).AUTH_KEY_SECRET, undefined);
+    }
+    assert.equal(off.names('Secret').includes('zerda-auth'), false);
+  });
+
+  it('logs in at user-service, which alone has a Secret for it that is made up and kept', async () => {
+    const rendered = await render({ 'global.auth.signUp': true });
+    const { metadata, data } = rendered.get('Secret', 'zerda-auth');
+    assert.equal(metadata.annotations['helm.sh/resource-policy'], 'keep');
+    const decoded = (key: string) => Buffer.from(data[key], 'base64').toString();
+    assert.match(decoded('key-secret'), /^[A-Za-z0-9]{48}$/);
+    assert.match(decoded('admin-password'), /^[A-Za-z0-9]{24}$/);
+    assert.deepEqual(secretVariables(rendered, 'user-service').AUTH_KEY_SECRET, {
+      name: 'zerda-auth',
+      key: 'key-secret',
+    });
+    assert.deepEqual(secretVariables(rendered, 'user-service').AUTH_ADMIN_PASSWORD, {
+      name: 'zerda-auth',
+      key: 'admin-password',
+    });
+    for (const service of ['gateway', 'order-service'])
+      assert.equal(secretVariables(rendered, service).AUTH_KEY_SECRET, undefined);
+    const { AUTH_SIGN_UP, AUTH_ADMIN_EMAIL } = configuration(rendered, 'user-service');
+    assert.deepEqual([AUTH_SIGN_UP, AUTH_ADMIN_EMAIL], ['true', 'admin@example.com']);
+  });
+
+  it('takes a Secret that is there, and no admin where none is named', async () => {
+    const rendered = await render({
+      'global.auth.existingSecret': 'identities',
+      'global.auth.keySecretKey': 'keys',
+      'global.auth.adminEmail': '',
+    });
+    assert.equal(rendered.names('Secret').includes('zerda-auth'), false);
+    const { AUTH_KEY_SECRET, AUTH_ADMIN_PASSWORD } = secretVariables(rendered, 'user-service');
+    assert.deepEqual(AUTH_KEY_SECRET, { name: 'identities', key: 'keys' });
+    assert.equal(AUTH_ADMIN_PASSWORD, undefined);
+  });
+
+  it('is told by another issuer where one is named, whom all services may ask for its keys', async () => {
+    const rendered = await render({
+      'global.auth.issuer': 'https://id.example/shop',
+      'global.auth.external': {
+        jwksUrl: 'https://id.example/shop/keys',
+        roleClaim: 'realm_access.roles',
+        port: 8443,
+      },
+    });
+    for (const service of names) {
+      const { AUTH_ISSUER, AUTH_JWKS_URL, AUTH_ALGORITHMS, AUTH_ROLE_CLAIM } = configuration(
+        rendered,
+        service,
+      );
+      assert.deepEqual(
+        [AUTH_ISSUER, AUTH_JWKS_URL, AUTH_ALGORITHMS, AUTH_ROLE_CLAIM],
+        ['https://id.example/shop', 'https://id.example/shop/keys', 'RS256', 'realm_access.roles'],
+      );
+      assert.equal(secretVariables(rendered, service).AUTH_KEY_SECRET, undefined);
+      const { egress } = rendered.get('NetworkPolicy', `zerda-${service}`).spec;
+      assert.ok(egress.some(({ ports: [{ port }] }: Manifest) => port === 8443));
+    }
+    assert.equal(rendered.names('Secret').includes('zerda-auth'), false);
+    await assert.rejects(
+      render({ 'global.auth.external.jwksUrl': 'https://id.example/keys' }),
+      /external\.jwksUrl needs global\.auth\.issuer/,
+    );
+  });
+
+  it('is never everybody, and never in a Secret that is made up, in production', async () => {
+    assert.equal(configuration(await render({}, prod), 'user-service').AUTH, 'required');
+    await assert.rejects(render({ 'global.auth.mode': 'off' }, prod), /refuses global\.auth\.mode=off/);
+    await assert.rejects(
+      render({ 'global.auth.existingSecret': '' }, prod),
+      /global\.production needs global\.auth\.existingSecret/,
+    );
+    await assert.rejects(render({ 'global.auth.mode': 'maybe' }), /global/);
+  });
+});
