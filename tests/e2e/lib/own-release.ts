@@ -36,15 +36,8 @@ export async function installRelease({
       await runQuietly(['helm', 'upgrade', release, chartFolder, ...waiting, ...changes]);
     },
     async remove() {
-      // Nobody is served any more: their pods need not wait for callers to leave.
-      await kubectl([
-        'delete',
-        'deployments,statefulsets',
-        '--all',
-        '--namespace',
-        namespace,
-        '--wait=false',
-      ]);
+      await kubectl(['delete', 'namespace', namespace, '--wait=false']);
+      // Nobody is served any more: pods need not wait for callers to leave, and none comes back in a namespace that ends.
       await kubectl([
         'delete',
         'pods',
