@@ -12,11 +12,12 @@ function configuration({ get }: Rendered, service: string): Record<string, strin
 /** Variables of a service that come from Secrets, in all of its containers alike. */
 function secretVariables({ get }: Rendered, service: string): Record<string, Manifest> {
   const { initContainers = [], containers } = get('Deployment', `zerda-${service}`).spec.template.spec;
-  const [first, ...others] = [...containers, ...initContainers].map(({ env }: Manifest) =>
-    Object.fromEntries((env ?? []).map(({ name, valueFrom }: Manifest) => [name, valueFrom?.secretKeyRef])),
-  );
-  for (const other of others) assert.equal(other.AUTH_KEY_SECRET?.name, first.AUTH_KEY_SECRET?.name);
-  return first;
+  const variables = ({ env = [] }: Manifest): Record<string, Manifest> =>
+    Object.fromEntries(env.map(({ name, valueFrom }: Manifest) => [name, valueFrom?.secretKeyRef]));
+  const own = variables(containers[0]);
+  for (const other of initContainers)
+    assert.deepEqual(variables(other).AUTH_KEY_SECRET, own.AUTH_KEY_SECRET);
+  return own;
 }
 
 await describeWithHelm('who may ask, as the chart has it', ({ render }) => {

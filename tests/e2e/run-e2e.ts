@@ -7,17 +7,22 @@ import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
 import { root } from '../../scripts/lib/services.ts';
 import type { Installation } from './lib/installation.ts';
+import { createNamespace, removeNamespaces } from './lib/own-release.ts';
 
 /** What is put after a tag for the version that is upgraded to. */
 const nextTag = '-next';
 
+const eventsFile = 'tests/e2e/events.test.ts';
 const faultsFile = 'tests/e2e/faults.test.ts';
 
+/** Files whose clients set a pace: one after the other, and behind E2E_FAULTS_COMMAND. */
+const underLoad = [eventsFile, faultsFile];
+
 /**
- * `npm run e2e -- [--keep] [--record] [faults | functions | files…]`: builds the images, installs the chart into a namespace that enforces
+ * `npm run e2e -- [--keep] [--record] [events | faults | functions | files…]`: builds the images, installs the chart into a namespace that enforces
  * PodSecurity's `restricted`, runs the tests of this folder against it, and removes it. The cluster is that of kubectl's current
- * context. `faults` are those under load, which come last; `functions` are all others. `--record` writes the table of faults into
- * docs/kubernetes.md.
+ * context. `events` kills NATS and who hears it, `faults` anything else, both under load and last; `functions` are all others. `--record`
+ * writes the table of faults into docs/kubernetes.md.
  *
  * REGISTRY, BUILDER, NODE_IMAGE, RUNTIME_IMAGE: as for `npm run cluster:up`.
  * E2E_NAMESPACE: default `zerda-e2e`.
@@ -45,13 +50,7 @@ await runCommand(async () => {
 
   await removeNamespaces(namespace, monitoring);
   try {
-    for (const name of [namespace, monitoring]) {
-      await runQuietly(['kubectl', 'create', 'namespace', name]);
-      await runQuietly([
-        ...(['kubectl', 'label', 'namespace', name] as const),
-        ...['enforce', 'warn'].map((mode) => `pod-security.kubernetes.io/${mode}=restricted`),
-      ]);
-    }
+    for (const name of [namespace, monitoring]) await createNamespace(name);
     const next = new Map(
       [...images].map(([name, image]) => [name, { ...image, tag: `${image.tag}${nextTag}` }]),
     );
@@ -82,17 +81,18 @@ await runCommand(async () => {
   }
 });
 
-/** Files to run, the faults last: they leave pods behind that are about to end. */
+/** Files to run, those under load last: the faults leave pods behind that are about to end. */
 async function chooseFiles(words: readonly string[]): Promise<string[]> {
   const [word] = words;
+  if (word === 'events') return [eventsFile];
   if (word === 'faults') return [faultsFile];
   if (word !== undefined && word !== 'functions') return [...words];
   const functions = (await readdir(join(root, 'tests/e2e')))
     .filter((file) => file.endsWith('.test.ts'))
     .sort()
     .map((file) => `tests/e2e/${file}`)
-    .filter((file) => file !== faultsFile);
-  return word === 'functions' ? functions : [...functions, faultsFile];
+    .filter((file) => !underLoad.includes(file));
+  return word === 'functions' ? functions : [...functions, ...underLoad];
 }
 
 function installCommand(to: Installation): [string, ...string[]] {
@@ -114,17 +114,13 @@ function installCommand(to: Installation): [string, ...string[]] {
   ];
 }
 
-async function removeNamespaces(...names: readonly string[]): Promise<void> {
-  await runQuietly(['kubectl', 'delete', 'namespace', ...names, '--ignore-not-found', '--timeout=180s']);
-}
-
 async function runTests(installation: Installation, files: readonly string[]): Promise<number> {
-  const faults = files.filter((file) => file === faultsFile);
-  const functions = files.filter((file) => file !== faultsFile);
+  const loaded = files.filter((file) => underLoad.includes(file));
+  const functions = files.filter((file) => !underLoad.includes(file));
   const behind = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((word) => word !== '');
   const codes = [
     ...(functions.length > 0 ? [await runFiles(installation, functions, [])] : []),
-    ...(faults.length > 0 ? [await runFiles(installation, faults, behind)] : []),
+    ...(loaded.length > 0 ? [await runFiles(installation, loaded, behind)] : []),
   ];
   return codes.find((code) => code !== 0) ?? 0;
 }
