@@ -43,7 +43,8 @@ USER 1000:1000
 ENTRYPOINT ["node"]
 CMD ["/app/node_modules/tsx/dist/cli.mjs", "watch", "--clear-screen=false", "src/main.ts"]
 
-# What runs: Node, one bundle and its migrations. No shell, no package manager, no embedded database.
+# What runs: Node, one bundle with its migrations, and the native code that it needs. No shell, no package manager, no embedded
+# database.
 FROM ${RUNTIME_IMAGE} AS runtime
 ARG SERVICE
 ARG VERSION=0.1.0

@@ -1,16 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { planSystem } from './services.ts';
 
 /** Variables that are secret, and which a system on this machine makes for itself. */
-const secrets = z.object({
-  EVENT_SECRET: z.string(),
-  AUTH_KEY_SECRET: z.string(),
-  AUTH_ADMIN_PASSWORD: z.string(),
-});
+const names = ['EVENT_SECRET', 'AUTH_KEY_SECRET', 'AUTH_ADMIN_PASSWORD'] as const;
+
+type Secrets = Record<(typeof names)[number], string>;
 
 /** Who logs in with AUTH_ADMIN_PASSWORD: of the demo data, the admin. */
 const adminEmail = 'alice@example.com';
@@ -35,7 +32,7 @@ export async function withOwnSecrets(env: NodeJS.ProcessEnv): Promise<NodeJS.Pro
   return { ...own, ...admin, ...given };
 }
 
-async function readOrMake(dataDir: string): Promise<z.infer<typeof secrets>> {
+async function readOrMake(dataDir: string): Promise<Secrets> {
   const file = secretsFile(dataDir);
   const made = {
     EVENT_SECRET: secret(),
@@ -43,21 +40,25 @@ async function readOrMake(dataDir: string): Promise<z.infer<typeof secrets>> {
     AUTH_ADMIN_PASSWORD: randomBytes(12).toString('base64url'),
   };
   await mkdir(dataDir, { recursive: true });
+  const temporary = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
+  await writeFile(temporary, `${JSON.stringify(made, undefined, 2)}\n`, { mode: 0o600 });
   try {
-    // Fails when it is there: of two runs at once, one makes it.
-    const handle = await open(file, 'wx', 0o600);
-    await handle.writeFile(`${JSON.stringify(made, undefined, 2)}\n`);
-    await handle.close();
+    // Fails when it is there: of two runs at once, one makes it, and the other finds it whole.
+    await link(temporary, file);
     return made;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    return read(file);
+    return await read(file);
+  } finally {
+    await rm(temporary);
   }
 }
 
-async function read(file: string): Promise<z.infer<typeof secrets>> {
+async function read(file: string): Promise<Secrets> {
   try {
-    return secrets.parse(JSON.parse(await readFile(file, 'utf8')));
+    const kept = JSON.parse(await readFile(file, 'utf8')) as Partial<Secrets>;
+    for (const name of names) if (typeof kept[name] !== 'string') throw new Error(`${name} is missing`);
+    return kept as Secrets;
   } catch (cause) {
     throw new StartupError(
       `${file} does not hold the secrets of this system; remove it with npm run reset, which removes the data too`,

@@ -61,6 +61,14 @@ describe('the plan of the system', () => {
     assert.equal(plan({ EVENT_SECRET: 'given' }).orders.env.EVENT_SECRET, 'given');
   });
 
+  it('asks nobody who they are, unless told to, and then every service does', () => {
+    const { users, orders, gateway } = plan();
+    assert.deepEqual([users.env.AUTH, orders.env.AUTH, gateway.env.AUTH], ['off', 'off', 'off']);
+    const required = plan({ AUTH: 'required', ZERDA_USER_PORT: '18001' });
+    assert.equal(required.orders.env.AUTH, 'required');
+    assert.equal(required.orders.env.AUTH_ISSUER, 'http://127.0.0.1:18001');
+  });
+
   it('keeps data in .data beside package.json wherever the command is run, unless told otherwise', () => {
     assert.equal(plan().dataDir, join(root, '.data'));
     assert.equal(

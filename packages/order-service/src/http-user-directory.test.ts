@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { Deadline } from '@zerda/chassis/deadline';
 import { Failure } from '@zerda/chassis/failure';
 import { createUpstream } from '@zerda/chassis/http-client/upstream';
+import { runInContext } from '@zerda/chassis/request-context';
 import { silentLogger, testMetrics } from '@zerda/chassis/testing';
 import type { UserDirectory } from './domain/place-order.ts';
 import { createHttpUserDirectory } from './http-user-directory.ts';
@@ -51,6 +53,25 @@ function answering(status: number, problem?: string): RequestListener {
 const unavailable = (error: unknown) => error instanceof Failure && error.code === 'dependency-unavailable';
 
 describe('user directory', () => {
+  it("asks in the name of the caller, and in nobody's where there is none", async (context) => {
+    const tokens: (string | undefined)[] = [];
+    const { users } = await directoryBefore(context, (request, response) => {
+      tokens.push(request.headers.authorization);
+      response.end('{}');
+    });
+    const deadline = Deadline.after(1000);
+    await runInContext({ correlationId: 'a', deadline, authorization: 'Bearer theirs' }, () =>
+      users.exists(7),
+    );
+    await users.exists(7);
+    assert.deepEqual(tokens, ['Bearer theirs', undefined]);
+  });
+
+  it('says that the caller is known no more when user-service does', async (context) => {
+    const { users } = await directoryBefore(context, answering(401, 'unauthenticated'));
+    await assert.rejects(users.exists(7), { code: 'unauthenticated' });
+  });
+
   it('asks for the user by id', async (context) => {
     const paths: (string | undefined)[] = [];
     const { users } = await directoryBefore(context, (request, response) => {

@@ -79,7 +79,7 @@ await runService(service, async () => {
   const events = await openServiceEvents({ ...basics, database });
   const issuer = openIssuer(config, events);
   const identity = openIdentity({ config, database: events, issuer, logger, metrics });
-  startFirstAdmin({ config, database: events, issuer, hasher: identity.hasher, lifecycle, logger });
+  startFirstAdmin({ config, database: events, issuer, lifecycle, logger });
   users = createUserStore(events);
   const app = createApp({
     users,

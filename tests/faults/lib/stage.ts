@@ -58,6 +58,7 @@ const hurried = {
   HOST: '127.0.0.1',
   LOG_LEVEL: 'warn',
   LOG_FORMAT: 'json',
+  AUTH: 'off',
   REQUEST_TIMEOUT_MS: '3000',
   UPSTREAM_TIMEOUT_MS: '2000',
   CIRCUIT_WINDOW_MS: '500',

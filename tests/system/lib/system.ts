@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bundle } from '../../../scripts/lib/bundler.ts';
+import { withOwnSecrets } from '../../../scripts/lib/own-secrets.ts';
 import { freePorts } from '../../../scripts/lib/ports.ts';
 import { type ServiceProcess, startProcess } from '../../../scripts/lib/service-process.ts';
 import { planSystem, type ServiceName, type ServicePlan, services } from '../../../scripts/lib/services.ts';
@@ -45,7 +46,9 @@ export async function prepareSystem(env: NodeJS.ProcessEnv = {}): Promise<System
     variables[`ZERDA_${variable}_PORT`] = String(ports[index * 2]);
     variables[`ZERDA_${variable}_MANAGEMENT_PORT`] = String(ports[index * 2 + 1]);
   });
-  const plan = planSystem({ ...process.env, LOG_LEVEL: 'warn', LOG_FORMAT: 'json', ...env, ...variables });
+  const plan = planSystem(
+    await withOwnSecrets({ ...process.env, LOG_LEVEL: 'warn', LOG_FORMAT: 'json', ...env, ...variables }),
+  );
   const [users, orders, gateway] = plan.services.map(createService);
   if (!users || !orders || !gateway) throw new Error('the plan of the system has three services');
   return {

@@ -1,4 +1,5 @@
 import closeWithGrace from 'close-with-grace';
+import { describeError } from '../logging/describe-error.ts';
 import type { Logger } from '../logging/logger.ts';
 import { StartupError } from '../startup-error.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -43,7 +44,8 @@ export async function runService(service: string, start: () => Promise<void>): P
     await start();
   } catch (error) {
     const expected = error instanceof StartupError;
-    const text = expected ? error.message : error instanceof Error ? error.stack : String(error);
+    const { message, stack = message } = describeError(error);
+    const text = expected ? error.message : stack;
     process.stderr.write(`${service}: ${text}\n`);
     process.exit(expected ? error.exitCode : 1);
   }

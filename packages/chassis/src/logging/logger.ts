@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { currentContext } from '../request-context.ts';
+import { describeError } from './describe-error.ts';
 
 export type { Logger } from 'pino';
 
@@ -26,6 +27,7 @@ export function createLogger(options: LoggerOptions): Logger {
       level: options.level ?? 'info',
       timestamp: isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
       redact: [
         'authorization',
         'cookie',

@@ -10,6 +10,7 @@ import type { Express } from 'express';
 import { SignJWT } from 'jose';
 import request from 'supertest';
 import { setPassword } from '../identity/credentials.ts';
+import { hashPassword } from '../identity/password-hash.ts';
 import { createSessions } from '../identity/sessions.ts';
 import type { StoredUser } from '../store/tables.ts';
 import { insertUser } from '../store/user-store.ts';
@@ -33,7 +34,7 @@ let passwordHash: string | undefined;
 async function made(role: StoredUser['role'] = 'user'): Promise<StoredUser> {
   serial += 1;
   const user = { name: `User ${serial}`, email: `user${serial}@example.com`, role };
-  passwordHash ??= await closed.hasher.hash(password);
+  passwordHash ??= await hashPassword(password);
   const hash = passwordHash;
   return database.write(async (tx) => {
     const stored = await insertUser(tx, user);

@@ -8,14 +8,15 @@ import { success } from '@zerda/chassis/http/success';
 import type { User, userOperations } from '@zerda/contracts/users';
 import type { CheckPassword } from '../identity/check-password.ts';
 import { setPassword } from '../identity/credentials.ts';
-import type { PasswordHasher } from '../identity/password-hasher.ts';
+import { hashPassword } from '../identity/password-hash.ts';
 import { requireUncommon } from '../identity/password-rules.ts';
+import type { PasswordWork } from '../identity/password-work.ts';
 import type { StoredUser } from '../store/tables.ts';
 import type { Beside, UserStore } from '../store/user-store.ts';
 
 export interface UserHandlersDependencies {
   readonly users: UserStore;
-  readonly hasher: Pick<PasswordHasher, 'hash'>;
+  readonly passwordWork: Pick<PasswordWork, 'run'>;
   readonly checkPassword: CheckPassword;
   readonly clientAddress: ClientAddress;
   /** Whether anybody may make a user of their own. */
@@ -25,7 +26,7 @@ export interface UserHandlersDependencies {
 /** What answers each operation of the user service's contract, to those who may ask. */
 export function createUserHandlers({
   users,
-  hasher,
+  passwordWork,
   checkPassword,
   clientAddress,
   signUp,
@@ -33,7 +34,7 @@ export function createUserHandlers({
   /** Hashed before the transaction, which is not to wait for that. */
   async function withPassword(password: string | undefined): Promise<Beside | undefined> {
     if (password === undefined) return undefined;
-    const passwordHash = await hasher.hash(password);
+    const passwordHash = await passwordWork.run(() => hashPassword(password));
     return (tx, { id }) => setPassword(tx, id, passwordHash);
   }
 

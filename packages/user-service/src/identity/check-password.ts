@@ -4,7 +4,8 @@ import { Failure } from '@zerda/chassis/failure';
 import type { StoredUser } from '../store/tables.ts';
 import { findAccount, renewHash } from './credentials.ts';
 import type { LoginLimits } from './login-limits.ts';
-import type { PasswordHasher } from './password-hasher.ts';
+import { hashPassword, isOutdated, isPassword } from './password-hash.ts';
+import type { PasswordWork } from './password-work.ts';
 
 /** Somebody who says who they are, by a password. */
 export interface PasswordClaim {
@@ -23,7 +24,7 @@ export type CheckPassword = (claim: PasswordClaim) => Promise<StoredUser>;
 export interface CheckPasswordDependencies {
   readonly database: Database;
   readonly limits: LoginLimits;
-  readonly hasher: PasswordHasher;
+  readonly passwordWork: PasswordWork;
   /** Hears how each attempt ended. */
   readonly onOutcome: (outcome: LoginOutcome) => void;
 }
@@ -36,31 +37,27 @@ export type LoginOutcome = (typeof loginOutcomes)[number];
 export function createCheckPassword({
   database,
   limits,
-  hasher,
+  passwordWork,
   onOutcome,
 }: CheckPasswordDependencies): CheckPassword {
   async function check({ email, password, address }: PasswordClaim): Promise<StoredUser> {
     const attempt = { email, address };
-    // Before anything that costs more than saying so.
-    hasher.requireRoom();
     const account = await findAccount(database, email);
     await limits.begin(attempt, account?.user.id);
-    const right = await hasher.verify(account?.passwordHash, password).catch(async (error: unknown) => {
-      await limits.withdrawn(attempt);
-      throw error;
-    });
+    const right = await isPassword(password, account?.passwordHash);
     if (!right || account?.passwordHash === undefined)
       throw new Failure('login-failed', { headers: challenge });
     await limits.succeeded(attempt, account.user.id);
-    if (hasher.isOutdated(account.passwordHash)) {
-      await renewHash(database, account.user.id, account.passwordHash, await hasher.hash(password));
+    if (isOutdated(account.passwordHash)) {
+      await renewHash(database, account.user.id, account.passwordHash, await hashPassword(password));
     }
     return account.user;
   }
 
   return async (claim) => {
     try {
-      const user = await check(claim);
+      // All of it in turn: what it asks of the database would keep others waiting, too.
+      const user = await passwordWork.run(() => check(claim));
       onOutcome('succeeded');
       return user;
     } catch (error) {

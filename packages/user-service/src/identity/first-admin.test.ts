@@ -8,14 +8,13 @@ import { insertUser } from '../store/user-store.ts';
 import { migrations } from '../testing.ts';
 import { findAccount, setPassword } from './credentials.ts';
 import { ensureFirstAdmin } from './first-admin.ts';
-import { createPasswordHasher } from './password-hasher.ts';
+import { hashPassword, isPassword } from './password-hash.ts';
 
 const email = 'admin@example.com';
 const password = 'the first of all passwords';
 
 describeOnEachEngine('the first admin', { migrations }, (open) => {
   let database: Database;
-  const hasher = createPasswordHasher({ concurrency: 2, queue: 100 });
   const { logger, lines } = recordingLogger();
 
   before(async () => {
@@ -26,10 +25,10 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
     await database.write((tx) => tx.execute(sql`truncate users, user_counters, outbox cascade`));
   });
 
-  const ensure = (given = password) => ensureFirstAdmin({ database, hasher, logger, email, password: given });
+  const ensure = (given = password) => ensureFirstAdmin({ database, logger, email, password: given });
 
   async function logsIn(given = password): Promise<boolean> {
-    return hasher.verify((await findAccount(database, email))?.passwordHash, given);
+    return isPassword(given, (await findAccount(database, email))?.passwordHash);
   }
 
   it('is made once, also by replicas that start together, and told of as every user is', async () => {
@@ -46,7 +45,7 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
   it('keeps the password that they have chosen since', async () => {
     await ensure();
     const { user } = (await findAccount(database, email)) ?? assert.fail();
-    const chosen = await hasher.hash('another of my own');
+    const chosen = await hashPassword('another of my own');
     await database.write((tx) => setPassword(tx, user.id, chosen));
     await ensure();
     assert.ok(await logsIn('another of my own'));
@@ -62,7 +61,7 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
 
   it('is not somebody who has signed up with that address before', async () => {
     const { id } = await database.write((tx) => insertUser(tx, { name: 'Mallory', email, role: 'user' }));
-    const theirs = await hasher.hash('the password of mallory');
+    const theirs = await hashPassword('the password of mallory');
     await database.write((tx) => setPassword(tx, id, theirs));
     await ensure();
     assert.equal((await findAccount(database, email))?.user.role, 'user');

@@ -7,12 +7,11 @@ import type { Logger } from '@zerda/chassis/logging/logger';
 import { changeUser, insertUser } from '../store/user-store.ts';
 import { findAccount, setPassword } from './credentials.ts';
 import type { IdentityConfig, Issuer } from './open-issuer.ts';
-import type { PasswordHasher } from './password-hasher.ts';
+import { hashPassword } from './password-hash.ts';
 
 export interface FirstAdminOptions {
   /** The database whose commits send events. */
   readonly database: Database;
-  readonly hasher: Pick<PasswordHasher, 'hash'>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   readonly email: string;
   readonly password: string;
@@ -25,7 +24,6 @@ export interface FirstAdminOptions {
  */
 export async function ensureFirstAdmin({
   database,
-  hasher,
   logger,
   email,
   password,
@@ -36,7 +34,7 @@ export async function ensureFirstAdmin({
       logger.warn('the user of AUTH_ADMIN_EMAIL is not an admin, and is left so');
     return;
   }
-  const passwordHash = await hasher.hash(password);
+  const passwordHash = await hashPassword(password);
   try {
     await database.write(async (tx) => {
       const { id, role } =

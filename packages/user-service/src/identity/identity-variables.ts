@@ -40,12 +40,14 @@ export function identityVariables() {
     AUTH_ADMIN_PASSWORD: givenPassword
       .optional()
       .describe('Password of the first admin; changed later, it is not changed back.'),
-    PASSWORD_HASH_CONCURRENCY: count(1, 64)
+    PASSWORD_CONCURRENCY: count(1, 64)
       .default(1)
-      .describe('Passwords that are hashed at the same time: each takes 19 MiB, and a core for some 20 ms.'),
-    PASSWORD_HASH_QUEUE: count(0, 10_000)
+      .describe(
+        'Logins and new passwords that are worked on at the same time: each takes 19 MiB, and a core for some 20 ms.',
+      ),
+    PASSWORD_QUEUE: count(0, 10_000)
       .default(50)
-      .describe('Passwords that may wait to be hashed; further ones are answered with 503.'),
+      .describe('Logins and new passwords that may wait for that; further ones are answered with 503.'),
     TRUSTED_PROXIES: addressRanges()
       .optional()
       .describe(

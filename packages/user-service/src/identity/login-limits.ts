@@ -22,8 +22,6 @@ export interface LoginLimits {
   begin(attempt: LoginAttempt, userId: number | undefined): Promise<void>;
   /** The password was right: the attempt counts no more, and the address is one that this user is known at. */
   succeeded(attempt: LoginAttempt, userId: number): Promise<void>;
-  /** The password was not looked at: the attempt counts no more. */
-  withdrawn(attempt: LoginAttempt): Promise<void>;
 }
 
 /** Attempts that are free, and then how many seconds apart they may be. */
@@ -111,9 +109,6 @@ export function createLoginLimits({
             set: { lastAt: sql`now()` },
           });
       });
-    },
-    async withdrawn(attempt) {
-      await database.write((tx) => lower(tx, Object.values(keysOf(attempt))));
     },
   };
 }

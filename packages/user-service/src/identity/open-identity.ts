@@ -9,7 +9,7 @@ import { createKeySecrets } from './key-secrets.ts';
 import { createLoginLimits } from './login-limits.ts';
 import { registerLoginMetrics } from './login-metrics.ts';
 import type { IdentityConfig, Issuer } from './open-issuer.ts';
-import { createPasswordHasher } from './password-hasher.ts';
+import { createPasswordWork } from './password-work.ts';
 import { createSessions } from './sessions.ts';
 
 export interface IdentityOptions {
@@ -23,16 +23,16 @@ export interface IdentityOptions {
 
 /** What the API needs to know of passwords, sessions and tokens, as the configuration says. */
 export function openIdentity({ config, database, issuer, logger, metrics }: IdentityOptions) {
-  const hasher = createPasswordHasher({
-    concurrency: config.PASSWORD_HASH_CONCURRENCY,
-    queue: config.PASSWORD_HASH_QUEUE,
+  const passwordWork = createPasswordWork({
+    concurrency: config.PASSWORD_CONCURRENCY,
+    queue: config.PASSWORD_QUEUE,
   });
   const secrets = issuer?.secrets ?? createKeySecrets([randomBytes(32).toString('hex')]);
   const checkPassword = createCheckPassword({
     database,
-    hasher,
+    passwordWork,
     limits: createLoginLimits({ database, secrets }),
-    onOutcome: registerLoginMetrics(metrics.registry, hasher),
+    onOutcome: registerLoginMetrics(metrics.registry, passwordWork),
   });
   const sessions = createSessions({
     database,
@@ -41,7 +41,7 @@ export function openIdentity({ config, database, issuer, logger, metrics }: Iden
     seconds: config.AUTH_SESSION_HOURS * 3600,
   });
   return {
-    hasher,
+    passwordWork,
     checkPassword,
     clientAddress: createClientAddress(config.TRUSTED_PROXIES ?? privateAddresses()),
     signUp: config.AUTH_SIGN_UP,

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { bundle } from './bundler.ts';
+import { copyNativePackages } from './native-packages.ts';
+import { bundleFile, root, type ServiceName } from './services.ts';
+
+/** How a bundle ends that is asked for what it does not have, in a folder where nothing else is. */
+function run(file: string): Promise<{ code: unknown; errors: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [file, 'dance'], (error, _output, errors) =>
+      resolve({ code: error?.code, errors }),
+    );
+  });
+}
+
+it('a bundle runs without the repository, with the native packages that it needs and no others', async (t) => {
+  const dist = await mkdtemp(join(tmpdir(), 'zerda-native-'));
+  t.after(() => rm(dist, { recursive: true, force: true }));
+  const names: ServiceName[] = ['user-service', 'order-service'];
+  await bundle(names);
+  for (const name of names) {
+    await cp(join(root, 'dist', name), join(dist, name), {
+      recursive: true,
+      filter: (source) => !source.includes('node_modules'),
+    });
+  }
+  const before = await run(bundleFile('user-service', dist));
+  assert.match(before.errors, /Cannot find package '@node-rs\/argon2'/);
+  for (const name of names) {
+    await copyNativePackages(name, dist);
+    const { code, errors } = await run(bundleFile(name, dist));
+    assert.equal(code, 78, errors);
+    assert.match(errors, /"dance" is not known/);
+  }
+  assert.ok(!(await readdir(join(dist, 'order-service'))).includes('node_modules'));
+});
