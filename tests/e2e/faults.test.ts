@@ -256,8 +256,8 @@ const killWithinMs = 5000;
 /** Milliseconds after the database is ready from which no request may fail. */
 const recoveryMs = 30_000;
 
-/** What the autoscaler aims at, as a share of what it has seen. */
-const aimShare = 0.65;
+/** What the autoscaler aims at, as a share of what it has seen: low, since pods that have just started use more than later. */
+const aimShare = 0.4;
 
 /** Part of the load that is left while the autoscaler takes pods away. */
 const calmShare = 0.1;

@@ -1,12 +1,11 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
-import { root } from '../../scripts/lib/services.ts';
 import { rules } from './lib/checker.ts';
-import { bundleAll } from './lib/mutants.ts';
+import { bundleAll, makeDist } from './lib/mutants.ts';
 import { formatLine, formatSummary, heading } from './lib/report.ts';
 import { runSeed, type SeedResult } from './lib/seed.ts';
 import { openStage, type Stage, type Transport, transports } from './lib/stage.ts';
@@ -23,7 +22,7 @@ const shown = 12;
 
 await runCommand(async () => {
   const { seeds, minutes, only } = readOptions();
-  const dist = await mkdtemp(join(root, 'dist', 'faults-').replace(/\/$/, ''));
+  const dist = await makeDist();
   const stages: Stage[] = [];
   const results: { readonly transport: Transport; readonly result: SeedResult }[] = [];
   const closeAll = async (): Promise<void> => {

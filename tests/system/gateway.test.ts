@@ -10,7 +10,7 @@ import { bundle } from '../../scripts/lib/bundler.ts';
 import { freePorts } from '../../scripts/lib/ports.ts';
 import { type ServiceProcess, startProcess } from '../../scripts/lib/service-process.ts';
 import { bundleFile } from '../../scripts/lib/services.ts';
-import { startScript } from './lib/command.ts';
+import { runScript, startScript } from './lib/command.ts';
 import { eventually } from './lib/eventually.ts';
 import { call } from './lib/http.ts';
 
@@ -204,5 +204,24 @@ describe('npm run gateway', { skip: process.platform === 'win32' }, () => {
       started.kill('SIGTERM');
     }
     assert.equal(await started.exited, 0);
+  });
+});
+
+describe('npm run routes', () => {
+  it('prints the table that its environment puts in force', async () => {
+    const { code, stdout } = await runScript('routes', {
+      ORDER_SERVICE_URL: 'http://orders.example:8080',
+      UPSTREAM_TIMEOUT_MS: '1234',
+    });
+    assert.equal(code, 0);
+    assert.match(stdout, /order-service +http:\/\/orders\.example:8080 +health/);
+    assert.match(stdout, /GET PUT DELETE +\/api\/users\/\{id\} +-> user-service +1234 ms \(slow 617\)/);
+    assert.match(stdout, /GET +\/api\/dashboard/);
+  });
+
+  it('tells what is wrong with a table, and ends with exit code 78', async () => {
+    const { code, stderr } = await runScript('routes', { ROUTES_FILE: '/nowhere/routes.yaml' });
+    assert.equal(code, 78);
+    assert.match(stderr, /\/nowhere\/routes\.yaml/);
   });
 });

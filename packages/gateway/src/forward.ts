@@ -23,7 +23,8 @@ export interface Forwarding {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly route: Route;
-  readonly answerHeaders: AnswerHeaders;
+  /** What is on the answer beside the upstream's headers, and instead of those of the same name. */
+  readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly logger: Logger;
 }
@@ -203,7 +204,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     clearTimeout(this.#headTimer);
-    const { context, request, response, answerHeaders } = this.#forwarding;
+    const { context, request, response, guards } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
@@ -218,10 +219,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#release = this.#attempt.hold();
     // The rest of a body that nobody waits for would be taken for the next request.
     if (!request.complete) response.shouldKeepAlive = false;
-    response.writeHead(status, [
-      ...answerHeaders.list(context),
-      ...passedAnswerHeaders(raw, answerHeaders.names),
-    ]);
+    response.writeHead(status, passedAnswerHeaders(raw, guards.list(context), guards.names));
     process.nextTick(this.#sendHead);
     this.#settle.resolve(answer);
   }
@@ -285,7 +283,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     // They cannot be held back as bodies are, and must not pile up for a client that does not read.
     if (response.writableLength > response.writableHighWaterMark) return;
     if (status === 102) response.writeProcessing();
-    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw, none))) return;
+    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw))) return;
     this.#settle.onInterim();
   }
 
@@ -303,8 +301,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#clientTimer);
   }
 }
-
-const none: ReadonlySet<string> = new Set();
 
 /** Node takes hints only with links, and only links of a form it knows; others are hints that nobody gets. */
 function writeEarlyHints(response: ServerResponse, headers: readonly string[]): boolean {

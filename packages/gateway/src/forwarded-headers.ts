@@ -8,6 +8,9 @@ interface Peer {
   readonly address: string;
   /** What it says of hops before it is believed. */
   readonly believed: boolean;
+  /** The host it asked for last, and its hop with that: both seldom change on a connection. */
+  host: string | undefined;
+  hop: string | undefined;
 }
 
 /** Whether a header of the request, its name in lower case, is replaced by those. */
@@ -30,24 +33,30 @@ export function createForwardedHeaders(trusted?: BlockList): ForwardedHeaders {
     if (known !== undefined) return known;
     const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:/, '');
     const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    const peer = { address, believed: trusted?.check(address, family) ?? false };
+    const believed = trusted?.check(address, family) ?? false;
+    const peer: Peer = { address, believed, host: undefined, hop: undefined };
     peers.set(socket, peer);
     return peer;
   }
 
   return (request) => {
     const { headers, socket } = request;
-    const { address: client, believed } = peerOf(socket);
+    const peer = peerOf(socket);
+    const { address: client, believed } = peer;
     const given = (name: string): string | undefined => (believed ? listOf(headers[name]) : undefined);
     const host = headers.host;
     const proto = 'encrypted' in socket ? 'https' : 'http';
+    if (peer.hop === undefined || peer.host !== host) {
+      peer.host = host;
+      peer.hop = element(client, host, proto);
+    }
     const passed = [
       'x-forwarded-for',
       appended(given('x-forwarded-for'), client),
       'x-forwarded-proto',
       given('x-forwarded-proto') ?? proto,
       'forwarded',
-      appended(given('forwarded'), element(client, host, proto)),
+      appended(given('forwarded'), peer.hop),
     ];
     const forwardedHost = given('x-forwarded-host') ?? host;
     if (forwardedHost !== undefined) passed.push('x-forwarded-host', forwardedHost);

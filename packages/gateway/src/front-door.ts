@@ -9,6 +9,7 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
+import { createAnswerGuards } from './passed-headers.ts';
 import type { Match, MatchedPath } from './routes/match.ts';
 import { toFailure } from './upstream-failure.ts';
 
@@ -32,6 +33,8 @@ export function createFrontDoor({
   forwardedHeaders,
   logger,
 }: FrontDoorDependencies): FrontDoor {
+  const guards = createAnswerGuards();
+
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
@@ -41,7 +44,7 @@ export function createFrontDoor({
     try {
       const route = routes.get(request.method ?? '');
       if (route === undefined) throw new Failure('method-not-allowed', { headers: { Allow: allow } });
-      await forward({ context, request, response, route, answerHeaders, forwardedHeaders, logger });
+      await forward({ context, request, response, route, guards, forwardedHeaders, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);

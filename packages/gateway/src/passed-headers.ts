@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { type AnswerHeaders, createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { contextHeaders } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
@@ -61,12 +62,33 @@ export function passedRequestHeaders(
 }
 
 /**
- * Headers that an answer goes back with: name, value, name, value. Bytes are read as Latin-1, which Node writes back
- * unchanged.
- * @param own names of those that the gateway sets itself
+ * What the gateway itself puts on answers that it passes on: security headers that are right for content of any kind, and the
+ * correlation id. What a page may load or embed only its own service knows, so such headers are the upstream's.
  */
-export function passedAnswerHeaders(raw: readonly Buffer[], own: ReadonlySet<string>): string[] {
-  const passed: string[] = [];
+export function createAnswerGuards(): AnswerHeaders {
+  return createAnswerHeaders({
+    contentSecurityPolicy: false,
+    crossOriginOpenerPolicy: false,
+    crossOriginResourcePolicy: false,
+    originAgentCluster: false,
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+  });
+}
+
+/**
+ * Headers that an answer goes back with: name, value, name, value. Bytes are read as Latin-1, which Node writes back unchanged.
+ * @param before headers that come before them; none by default
+ * @param own names of those, which the upstream cannot set
+ */
+export function passedAnswerHeaders(
+  raw: readonly Buffer[],
+  before: readonly string[] = [],
+  own: ReadonlySet<string> = none,
+): string[] {
+  const passed = [...before];
   let named = none;
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]?.toString('latin1') ?? '';
@@ -74,7 +96,7 @@ export function passedAnswerHeaders(raw: readonly Buffer[], own: ReadonlySet<str
     if (key === 'connection') named = joined(named, connectionOptions(raw[index + 1]?.toString('latin1')));
     if (!hopByHop.has(key) && !own.has(key)) passed.push(name, raw[index + 1]?.toString('latin1') ?? '');
   }
-  return named === none ? passed : without(passed, named);
+  return named === none ? passed : [...before, ...without(passed.slice(before.length), named)];
 }
 
 function without(pairs: readonly string[], names: ReadonlySet<string>): string[] {

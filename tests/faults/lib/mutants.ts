@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
 import { bundle } from '../../../scripts/lib/bundler.ts';
@@ -10,6 +10,13 @@ export interface Change {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+}
+
+/** A new folder for bundles, below `dist/`: what is external to them is found from there. Who makes it removes it. */
+export async function makeDist(): Promise<string> {
+  const parent = join(root, 'dist');
+  await mkdir(parent, { recursive: true });
+  return mkdtemp(join(parent, 'faults-'));
 }
 
 /**

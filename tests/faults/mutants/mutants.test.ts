@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { it } from 'node:test';
 import { describeOnNats } from '../../../packages/chassis/src/events/testing-nats.ts';
-import { root } from '../../../scripts/lib/services.ts';
 import type { Rule } from '../lib/checker.ts';
-import { bundleAll, type Change } from '../lib/mutants.ts';
+import { bundleAll, type Change, makeDist } from '../lib/mutants.ts';
 import { runSeed } from '../lib/seed.ts';
 import { openStage, type Transport } from '../lib/stage.ts';
 
@@ -142,7 +140,7 @@ const mutants: readonly Mutant[] = [
 await describeOnNats('the checker finds', () => {
   for (const { title, transport, changes, breaks } of mutants) {
     it(title, { timeout: 600_000 }, async (context) => {
-      const dist = await mkdtemp(join(root, 'dist', 'mutant-'));
+      const dist = await makeDist();
       context.after(() => rm(dist, { recursive: true, force: true }));
       await bundleAll(dist, changes);
       const stage = await openStage({ transport, dist });

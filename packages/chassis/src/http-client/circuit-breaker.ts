@@ -150,7 +150,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     return new CircuitOpenError(name, Math.max(1, Math.ceil(leftMs / 1000)));
   }
 
-  async function observe<Result>(
+  function observe<Result>(
     call: Promise<Result>,
     judge: Judge<Result>,
     verdict: Verdict,
@@ -165,15 +165,16 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
         if (probe === verdict) probeVacant = true;
       }
     }
-    let result: Result;
-    try {
-      result = await call;
-    } catch (error) {
-      settle(judge.onError(error), error);
-      throw error;
-    }
-    settle(judge.onResult(result), result);
-    return result;
+    return call.then(
+      (result) => {
+        settle(judge.onResult(result));
+        return result;
+      },
+      (error: unknown) => {
+        settle(judge.onError(error), error);
+        throw error;
+      },
+    );
   }
 
   return {
@@ -190,7 +191,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
         openings: counts.open,
       };
     },
-    async run<Result>(call: (probe: boolean) => Promise<Result>, judge: Judge<Result>) {
+    run<Result>(call: (probe: boolean) => Promise<Result>, judge: Judge<Result>) {
       if (probe !== undefined && probeVacant) {
         probeVacant = false;
         return observe(call(true), judge, probe, () => undefined);
@@ -208,8 +209,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
       );
       // The caller gets the call's own end; this promise only tells opossum.
       judged.catch(() => undefined);
-      if (attempt.made === undefined) throw openError();
-      return attempt.made;
+      return attempt.made ?? Promise.reject(openError());
     },
     shutdown() {
       circuit.shutdown();

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { headerNames } from '@zerda/contracts/protocol/headers';
-import helmet from 'helmet';
+import helmet, { type HelmetOptions } from 'helmet';
 import { currentContext, type RequestContext } from '../request-context.ts';
 
 /** Headers that every answer carries: helmet's, and the correlation id of the request in hand. */
@@ -15,14 +15,17 @@ export interface AnswerHeaders {
   readonly set: (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 }
 
-/** Helmet's values never change, so they are computed once. */
-export function createAnswerHeaders(): AnswerHeaders {
+/**
+ * Helmet's values never change, so they are computed once.
+ * @param options which of helmet's headers there are; its defaults by default
+ */
+export function createAnswerHeaders(options?: HelmetOptions): AnswerHeaders {
   const security: string[] = [];
   const recorder = {
     setHeader: (name: string, value: string) => void security.push(name, value),
     removeHeader: () => undefined,
   };
-  helmet()({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
+  helmet(options)({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
     if (error !== undefined) throw error;
   });
 

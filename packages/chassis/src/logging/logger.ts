@@ -25,7 +25,7 @@ export function createLogger(options: LoggerOptions): Logger {
     {
       base: { service: options.service },
       level: options.level ?? 'info',
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
       redact: [
@@ -45,12 +45,25 @@ export function createLogger(options: LoggerOptions): Logger {
   );
 }
 
+let stampedMs = 0;
+let stamp = '';
+
+/** The time of a line, as RFC 3339 has it. Lines of the same millisecond share the text: making it is half of a line's cost. */
+function isoTime(): string {
+  const now = Date.now();
+  if (now !== stampedMs) {
+    stampedMs = now;
+    stamp = `,"time":"${new Date(now).toISOString()}"`;
+  }
+  return stamp;
+}
+
 function standardOutput(format: 'json' | 'pretty'): DestinationStream {
   return (format === 'pretty' ? prettyOutput() : undefined) ?? jsonOutput();
 }
 
 /** Bytes of lines that are written together: under load a line costs no system call of its own. */
-const bufferedBytes = 4096;
+const bufferedBytes = 15 * 1024;
 /** Milliseconds that a line waits for others at most. */
 const bufferedMs = 50;
 
