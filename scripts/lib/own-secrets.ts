@@ -1,16 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { planSystem } from './services.ts';
 
 /** Variables that are secret, and which a system on this machine makes for itself. */
-const secrets = z.object({
-  EVENT_SECRET: z.string(),
-  AUTH_KEY_SECRET: z.string(),
-  AUTH_ADMIN_PASSWORD: z.string(),
-});
+const names = ['EVENT_SECRET', 'AUTH_KEY_SECRET', 'AUTH_ADMIN_PASSWORD'] as const;
+
+type Secrets = Record<(typeof names)[number], string>;
 
 /** Who logs in with AUTH_ADMIN_PASSWORD: of the demo data, the admin. */
 const adminEmail = 'alice@example.com';
@@ -35,7 +32,7 @@ export async function withOwnSecrets(env: NodeJS.ProcessEnv): Promise<NodeJS.Pro
   return { ...own, ...admin, ...given };
 }
 
-async function readOrMake(dataDir: string): Promise<z.infer<typeof secrets>> {
+async function readOrMake(dataDir: string): Promise<Secrets> {
   const file = secretsFile(dataDir);
   const made = {
     EVENT_SECRET: secret(),
@@ -57,9 +54,11 @@ async function readOrMake(dataDir: string): Promise<z.infer<typeof secrets>> {
   }
 }
 
-async function read(file: string): Promise<z.infer<typeof secrets>> {
+async function read(file: string): Promise<Secrets> {
   try {
-    return secrets.parse(JSON.parse(await readFile(file, 'utf8')));
+    const kept = JSON.parse(await readFile(file, 'utf8')) as Partial<Secrets>;
+    for (const name of names) if (typeof kept[name] !== 'string') throw new Error(`${name} is missing`);
+    return kept as Secrets;
   } catch (cause) {
     throw new StartupError(
       `${file} does not hold the secrets of this system; remove it with npm run reset, which removes the data too`,

@@ -38,6 +38,9 @@ export async function startGateway(
       name: gatewayName,
       file: bundleFile('gateway'),
       env: {
+        // Nobody here has a token, and all come from one address: limits are counted, and never reached.
+        AUTH: 'off',
+        RATE_LIMIT_FACTOR: '100000',
         ...env,
         NODE_ENV: 'production',
         HOST: '127.0.0.1',

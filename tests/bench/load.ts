@@ -11,6 +11,8 @@ export interface LoadPlan {
   readonly connections: number;
   /** Milliseconds in which new requests are sent; those on their way then are waited for. */
   readonly milliseconds: number;
+  /** Headers beside the usual ones; none by default. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface LoadResult {
@@ -31,8 +33,9 @@ const patienceMs = 10_000;
 
 /** Sends GET requests over kept-alive connections to a port of the loopback, as fast as they are answered. */
 export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
+  const more = Object.entries(plan.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
   const request = Buffer.from(
-    `GET ${plan.path} HTTP/1.1\r\nHost: 127.0.0.1:${plan.port}\r\nAccept: application/json\r\nUser-Agent: bench\r\n\r\n`,
+    `GET ${plan.path} HTTP/1.1\r\nHost: 127.0.0.1:${plan.port}\r\nAccept: application/json\r\nUser-Agent: bench\r\n${more.join('')}\r\n`,
   );
   const latencies: number[] = [];
   const errors: Record<string, number> = {};

@@ -1,26 +1,36 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { runCommand } from '../../scripts/lib/command.ts';
 import { compare } from './compare.ts';
+import { shedOverload } from './overload.ts';
+import { measurePolicies } from './policies.ts';
 import { soak } from './soak.ts';
-import { openStage } from './stage.ts';
+import { openStage, type Stage } from './stage.ts';
+
+/** What can be asked for, and what does it. */
+const programs: Readonly<Record<string, (stage: Stage) => Promise<number>>> = {
+  '': (stage) => compare(stage, 'normal'),
+  '--quick': (stage) => compare(stage, 'quick'),
+  '--soak': soak,
+  '--policies': measurePolicies,
+  '--overload': shedOverload,
+};
 
 /**
- * `npm run bench`, with `-- --quick` or `-- --soak`: the gateway beside other proxies, or by itself for five minutes.
- * Exit code 1 says that the figures cannot be trusted, or that memory grew in a soak; a missed goal is only told.
+ * `npm run bench`: the gateway beside other proxies; with `-- --quick` shorter, with `-- --soak` by itself for five minutes, with
+ * `-- --policies` what each policy costs, with `-- --overload` what becomes of three times what can be done.
+ * Exit code 1 says that the figures cannot be trusted, that memory grew in a soak, or that too little was answered under
+ * overload; a missed goal of the comparison is only told.
  */
 await runCommand(async () => {
-  const words = process.argv.slice(2);
-  const [option] = words;
-  if (words.length > 1 || (option !== undefined && option !== '--quick' && option !== '--soak')) {
-    throw new StartupError(
-      'Usage: npm run bench, or npm run bench -- --quick, or npm run bench -- --soak',
-      78,
-    );
+  const [option = '', ...more] = process.argv.slice(2);
+  const program = more.length === 0 && Object.hasOwn(programs, option) ? programs[option] : undefined;
+  if (program === undefined) {
+    const options = Object.keys(programs).filter((name) => name !== '');
+    throw new StartupError(`Usage: npm run bench, or npm run bench -- ${options.join('|')}`, 78);
   }
   const stage = await openStage();
   try {
-    if (option === '--soak') return await soak(stage);
-    return await compare(stage, option === '--quick' ? 'quick' : 'normal');
+    return await program(stage);
   } finally {
     await stage.close();
   }

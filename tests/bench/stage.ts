@@ -19,6 +19,8 @@ export interface RoundPlan {
   readonly round: number;
   /** Milliseconds in which new requests are sent. */
   readonly milliseconds: number;
+  /** Headers of the requests beside the usual ones; none by default. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** What every run needs: a load generator and an upstream, in processes of their own, and a folder for files. */
@@ -42,10 +44,10 @@ export async function openStage(): Promise<Stage> {
 
   return {
     surroundings: { upstreamPort: port, folder },
-    async run({ proxy, body, round, milliseconds }) {
+    async run({ proxy, body, round, milliseconds, headers }) {
       const { path, bytes, connections } = body;
       const [{ received }, usage] = await Promise.all([upstream.ask({}), readUsage(proxy.pid)]);
-      const result = await load.ask({ port: proxy.port, path, bytes, connections, milliseconds });
+      const result = await load.ask({ port: proxy.port, path, bytes, connections, milliseconds, headers });
       const [later, usageLater] = await Promise.all([upstream.ask({}), readUsage(proxy.pid)]);
       return {
         proxy: proxy.name,

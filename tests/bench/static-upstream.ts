@@ -10,6 +10,9 @@ export interface StaticUpstream {
   close(): Promise<void>;
 }
 
+/** The query that asks for an answer which may be kept. */
+export const mayBeKept = 'kept';
+
 /**
  * Serves the bodies from memory on a free port of the loopback. It is Node's own server, so that every machine measures
  * with the same one and it can count; a request costs it less than any proxy in Node.
@@ -18,7 +21,8 @@ export async function startStaticUpstream(): Promise<StaticUpstream> {
   const answers = new Map(bodies.map(({ path, bytes }) => [path as string, jsonText(bytes)]));
   let received = 0;
   const server = createServer((request, response) => {
-    const body = answers.get(request.url ?? '');
+    const [path = '', query] = (request.url ?? '').split('?');
+    const body = answers.get(path);
     if (body === undefined) {
       response.writeHead(404).end();
       return;
@@ -28,7 +32,7 @@ export async function startStaticUpstream(): Promise<StaticUpstream> {
       'Content-Type': 'application/json',
       'Content-Length': body.length,
       // A proxy that kept or packed the answer would be measured doing something else than the others.
-      'Cache-Control': 'no-store, no-transform',
+      'Cache-Control': query === mayBeKept ? 'max-age=300' : 'no-store, no-transform',
     });
     response.end(body);
   });

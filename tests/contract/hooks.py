@@ -4,6 +4,7 @@ Well-formed requests get ids that exist (three in four, so that unknown ids stay
 order can take. Malformed requests stay as they are.
 """
 
+import functools
 import itertools
 import os
 
@@ -37,6 +38,15 @@ def before_load_schema(context, raw_schema):
     the local part, hyphens in a domain), so values outside of one's format can be inside of the pattern.
     """
     drop_format(raw_schema)
+    drop_security(raw_schema)
+
+
+def drop_security(schema):
+    """The services are fuzzed with AUTH=off: who may do what is tested cell by cell elsewhere."""
+    del schema["components"]["securitySchemes"]
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            del operation["security"]
 
 
 def drop_format(node):
@@ -60,11 +70,18 @@ def before_call(context, case, kwargs):
         # not with the answer that an earlier sequence got for the same key, about something deleted since.
         renew_key(case)
         return
+    path = case.path
+    # Always: whoever tries one made-up password after the other is slowed down.
+    if path == "/api/auth/login":
+        case.body = dict(make_account())
+        return
     if next(turns) % 4 == 0:
+        return
+    if path in ("/api/auth/refresh", "/api/auth/logout"):
+        case.body = {"refresh_token": make_session()["refresh_token"]}
         return
     renew_key(case)
     renew_email(case)
-    path = case.path
     if path.startswith("/api/users/{id}"):
         use(case, make_user())
     elif path == "/api/orders/user/{user_id}":
@@ -107,6 +124,18 @@ def make_user():
     number = next(numbers)
     body = {"name": f"User {number}", "email": f"user{number}.{os.getpid()}@fuzz.example"}
     return send("POST", f"{USERS}/api/users", body)
+
+
+@functools.cache
+def make_account():
+    """Somebody who can log in, as what they log in with."""
+    account = {"email": f"login.{os.getpid()}@fuzz.example", "password": "a password to be fuzzed with"}
+    send("POST", f"{USERS}/api/users", {"name": "Account", **account})
+    return account
+
+
+def make_session():
+    return send("POST", f"{USERS}/api/auth/login", make_account()).json()["data"]
 
 
 def make_order(statuses=()):

@@ -71,6 +71,7 @@ routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
       ROUTES_FILE: routes,
       BILLING_SERVICE_URL: `http://127.0.0.1:${(billing.address() as AddressInfo).port}`,
       LOG_LEVEL: 'warn',
+      AUTH: 'off',
       NODE_OPTIONS: '--max-old-space-size=64',
     };
     gateway = startProcess(
@@ -194,6 +195,7 @@ describe('npm run gateway', { skip: process.platform === 'win32' }, () => {
       PORT: String(port),
       MANAGEMENT_PORT: String(managementPort),
       USER_SERVICE_URL: 'http://127.0.0.1:9',
+      AUTH: 'off',
       LOG_FORMAT: 'json',
     });
     try {

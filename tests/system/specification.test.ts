@@ -62,6 +62,7 @@ describe('the command lines of the specification', { skip: process.platform === 
         user_service: { service: 'user-service', status: 'healthy', users_count: 3 },
         order_service: { service: 'order-service', status: 'healthy', orders_count: 5 },
       },
+      authentication: 'off',
       overall_status: 'healthy',
     });
   });

@@ -44,9 +44,13 @@ export async function runService(service: string, start: () => Promise<void>): P
     await start();
   } catch (error) {
     const expected = error instanceof StartupError;
-    const { message, stack = message } = describeError(error);
-    const text = expected ? error.message : stack;
-    process.stderr.write(`${service}: ${text}\n`);
+    process.stderr.write(`${service}: ${expected ? error.message : stackOf(error)}\n`);
     process.exit(expected ? error.exitCode : 1);
   }
+}
+
+/** Read for faults alone: the source map that a stack is read with takes more memory than a small container may have. */
+function stackOf(error: unknown): string {
+  const { message, stack = message } = describeError(error);
+  return stack;
 }
