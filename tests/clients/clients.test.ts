@@ -21,7 +21,7 @@ describe('the clients', () => {
       server.close();
     });
     const { port } = server.address() as AddressInfo;
-    const clients = startClients({ address: `127.0.0.1:${port}`, hostName: 'any.example', perSecond: 1000 });
+    const clients = startClients({ address: `127.0.0.1:${port}`, hostName: 'any.example', perSecond: 300 });
     const good = await clients.open('all is well').close(200);
     refuse = true;
     const bad = await clients.open('nothing is').close(100);

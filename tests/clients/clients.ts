@@ -35,6 +35,8 @@ export interface ClientsOptions {
   /** Name that the Ingress is for. */
   readonly hostName: string;
   readonly perSecond: number;
+  /** Access token that they show; none by default. */
+  readonly token?: string;
 }
 
 /** Many clients that know nothing of each other, none of which repeats a request. */
@@ -67,8 +69,9 @@ function hasFailed({ status }: SteadyOutcome): boolean {
  * Half of the requests read, half write with an Idempotency-Key, and a tenth of either is on a connection of its own. The
  * writes make users, and orders of users that were acknowledged before.
  */
-export function startClients({ address, hostName, perSecond }: ClientsOptions): Clients {
+export function startClients({ address, hostName, perSecond, token }: ClientsOptions): Clients {
   const { hostname: host, port } = new URL(`http://${address}`);
+  const own = { host: hostName, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
   const marks = `load-${Date.now()}-`;
   const outcomes: SteadyOutcome[] = [];
   const users: Acknowledged[] = [];
@@ -108,7 +111,7 @@ export function startClients({ address, hostName, perSecond }: ClientsOptions): 
     request(index) {
       const chosen = isRead(index) ? read(index) : write(index);
       const ownConnection = index % 20 === 0 || index % 20 === 11;
-      return { ...chosen, headers: { ...chosen.headers, host: hostName }, ownConnection };
+      return { ...chosen, headers: { ...chosen.headers, ...own }, ownConnection };
     },
     onOutcome(outcome, index) {
       outcomes.push({ ...outcome, text: hasFailed(outcome) ? outcome.text : '' });

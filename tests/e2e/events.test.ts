@@ -46,7 +46,7 @@ describe('events through NATS', () => {
       ...{ namespace, release: 'zerda' },
       options: [
         ...installation.images,
-        ...['--set', 'global.nats.type=bundled,global.valkey.type=bundled'],
+        ...['--set', 'global.auth.mode=off,global.nats.type=bundled,global.valkey.type=bundled'],
         ...['--set', `gateway.ingress.hosts={${hostName}}`],
       ],
     });

@@ -18,8 +18,11 @@ describe('an upgrade from the first version of the chart', () => {
   before(async () => {
     own = await installRelease({
       ...{ namespace: `${namespace}-upgrade`, release: 'zerda', chart: firstChart },
-      // One pod each: it is the data that is looked at.
-      options: [...images, ...services.flatMap(({ name }) => ['--set', `${name}.replicas=1`])],
+      // One pod each: it is the data that is looked at. That chart does not know of access tokens, as these images do.
+      options: [
+        ...images,
+        ...services.flatMap(({ name }) => ['--set', `${name}.replicas=1,${name}.env.AUTH=off`]),
+      ],
     });
   });
   after(() => own?.remove());
@@ -34,7 +37,10 @@ describe('an upgrade from the first version of the chart', () => {
     const kept = await secretsAndVolumes();
     const pods = await databasePods();
 
-    await own.upgrade(['--reset-then-reuse-values', '--set', 'global.nats.type=bundled']);
+    await own.upgrade([
+      ...['--reset-then-reuse-values', '--set', 'global.nats.type=bundled,global.auth.mode=off'],
+      ...services.flatMap(({ name }) => ['--set', `${name}.env.AUTH=null`]),
+    ]);
 
     assert.deepEqual(await secretsAndVolumes(), kept);
     // A database that is not changed is not started anew.
