@@ -59,6 +59,8 @@ LABEL org.opencontainers.image.title="zerda ${SERVICE}" \
       org.opencontainers.image.source="${SOURCE}"
 WORKDIR /app
 COPY --from=build /app/dist/${SERVICE} ./
+# The native code of argon2 asks for it, and slim runtime images leave it out.
+COPY --from=build /lib/*-linux-gnu/librt.so.1 /usr/lib/
 ENV NODE_ENV=production
 USER 65532:65532
 ENTRYPOINT ["/nodejs/bin/node"]
