@@ -311,6 +311,21 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.equal(borrowed.serviceAccountName, 'default');
   });
 
+  it('believes the proxies that it is told of, and none by default', async () => {
+    const data = async (values: Record<string, unknown>) => (await gateway(values, 'ConfigMap')).data;
+    assert.equal('TRUSTED_PROXIES' in (await data({})), false);
+    const { TRUSTED_PROXIES } = await data({ trustedProxies: ['10.244.0.0/16', '192.0.2.7'] });
+    assert.equal(TRUSTED_PROXIES, '10.244.0.0/16,192.0.2.7');
+  });
+
+  it('refuses a variable that there is a value for', async () => {
+    for (const name of ['PORT', 'NATS_URL', 'VALKEY_URL', 'TRUSTED_PROXIES'])
+      await assert.rejects(
+        gateway({ [`env.${name}`]: 'x' }),
+        new RegExp(`env\\.${name} is set by the chart`),
+      );
+  });
+
   it('refuses a value that it does not know, naming the service', async () => {
     await assert.rejects(render({ 'user-service.replica': 3 }), /user-service[\s\S]*replica/);
     await assert.rejects(render({ 'gateway.shutdown.drain': 3 }), /drain/);

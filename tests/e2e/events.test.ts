@@ -20,7 +20,7 @@ import { imageOf, reachable } from './lib/probe.ts';
 import { complete, podsOf } from './lib/rollouts.ts';
 
 const installation = readInstallation();
-const hostName = 'events.e2e.example';
+const hostName = `events.${installation.ingressHost}`;
 
 /** What is killed, in this order. */
 const victims = ['order-service', 'nats', 'order-service', 'nats'] as const;

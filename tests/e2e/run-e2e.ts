@@ -63,8 +63,9 @@ await runCommand(async () => {
       ingress,
       gateway: process.env.E2E_GATEWAY || undefined,
       prometheusImage: process.env.E2E_PROMETHEUS_IMAGE || 'docker.io/prom/prometheus:v3.5.0',
-      ingressHost: 'zerda.e2e.example',
-      routeHost: 'route.e2e.example',
+      // Of this run alone: another one may be in the same cluster.
+      ingressHost: `${namespace}.e2e.example`,
+      routeHost: `route.${namespace}.e2e.example`,
       images: imageValues(images),
       nextImages: imageValues(next),
       faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },

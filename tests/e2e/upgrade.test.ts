@@ -61,6 +61,29 @@ describe('an upgrade from the first version of the chart', () => {
     });
   });
 
+  it('to an autoscaler leaves as many pods as there are, and so does each upgrade after it', async () => {
+    const gateway = 'zerda-gateway';
+    const kept = '--reset-then-reuse-values';
+    await own.upgrade([kept, '--set', 'gateway.replicas=3']);
+    // It looks for the first time after 15 s, and takes none away before five minutes have gone.
+    const autoscaling = { enabled: true, minReplicas: 2, maxReplicas: 4, cpuPercent: 1000 };
+    await own.upgrade([kept, '--set-json', `gateway.autoscaling=${JSON.stringify(autoscaling)}`]);
+    await own.upgrade([kept, '--set', 'gateway.ingress.path=/api']);
+    assert.equal((await get(own.namespace, 'deployment', gateway)).spec.replicas, 3);
+    const { items } = await get(
+      own.namespace,
+      'events',
+      '--field-selector',
+      `reason=ScalingReplicaSet,involvedObject.name=${gateway}`,
+    );
+    const messages: string[] = items.map(({ message }: Manifest) => message);
+    assert.ok(messages.some((message) => message.startsWith('Scaled up')));
+    assert.deepEqual(
+      messages.filter((message) => message.includes(' from 3 to ')),
+      [],
+    );
+  });
+
   async function secretsAndVolumes(): Promise<unknown> {
     const names = ['zerda-user-service-postgresql', 'zerda-order-service-postgresql'];
     const passwords = names.map((name) => secretValue(own.namespace, name, 'password'));

@@ -149,7 +149,7 @@ const definitions = {
     status: 503,
     title: 'A service behind the gateway is unavailable',
     description:
-      'Its circuit breaker is open because recent calls failed; it was not called. Retry-After says when the next attempt is let through.',
+      'Its circuit breaker is open because recent calls failed, or its name leads to no address; it was not called. Retry-After says when the next attempt is let through.',
   },
   'upstream-overloaded': {
     status: 503,

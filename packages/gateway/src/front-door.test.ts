@@ -73,6 +73,15 @@ describe('front door', () => {
     );
   });
 
+  it('says that a service has no address, and when to come back', async (context) => {
+    const gateway = await startGateway(context, { others: { 'user-service': 'http://users.invalid:8001' } });
+    for (const request of [{}, { method: 'DELETE' }]) {
+      const answer = await ask(`${gateway.url}/api/users/1`, request);
+      assertProblem(answer, 'upstream-unavailable', 503);
+      assert.equal(answer.headers['retry-after'], '1');
+    }
+  });
+
   it('says that a service broke the connection, or answered something that is not HTTP', async (context) => {
     const gateway = await startGateway(context, { users: (incoming) => void incoming.socket.destroy() });
     assertProblem(await ask(`${gateway.url}/api/users/1`), 'upstream-failed', 502);

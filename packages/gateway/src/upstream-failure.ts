@@ -1,5 +1,9 @@
 import { Failure } from '@zerda/chassis/failure';
-import { BulkheadFullError, UpstreamTimeoutError } from '@zerda/chassis/http-client/call-outcome';
+import {
+  BulkheadFullError,
+  isUnresolved,
+  UpstreamTimeoutError,
+} from '@zerda/chassis/http-client/call-outcome';
 import { CircuitOpenError } from '@zerda/chassis/http-client/circuit-breaker';
 import { type ProblemCode, problemCodeOf, problemType, problemTypes } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
@@ -21,6 +25,13 @@ export function toFailure(error: unknown): Failure {
   }
   if (error instanceof UpstreamTimeoutError) {
     return new Failure('upstream-timeout', { detail: `${error.message}.`, cause: error });
+  }
+  if (isUnresolved(error)) {
+    return new Failure('upstream-unavailable', {
+      detail: 'It has no address at the moment.',
+      headers: { 'Retry-After': '1' },
+      cause: error,
+    });
   }
   return answeredFailure(error) ?? new Failure('upstream-failed', { cause: error });
 }

@@ -8,6 +8,9 @@ const unavailable = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'ENETDOWN',
   'ETIMEDOUT',
   '53100', // disk_full
   '53200', // out_of_memory

@@ -49,12 +49,19 @@ export function reasonOf(error: unknown): UnavailableReason {
   return connectionErrors.has(codeOf(error) ?? '') ? 'unreachable' : 'error';
 }
 
+/** Codes of a look-up of a name that has come to nothing. */
+const lookupErrors = new Set(['ENOTFOUND', 'EAI_AGAIN']);
+
+/** Whether the upstream has no address just now, so that the call was not made: none of its pods is ready, or DNS is away. */
+export function isUnresolved(error: unknown): boolean {
+  return lookupErrors.has(codeOf(error) ?? '');
+}
+
 const connectionErrors = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
-  'ENOTFOUND',
-  'EAI_AGAIN',
+  ...lookupErrors,
   'EHOSTUNREACH',
   'ENETUNREACH',
   'ETIMEDOUT',

@@ -230,6 +230,9 @@ VALKEY_URL: {{ . | quote }}
 EVENT_SINKS: {{ join "," $urls | quote }}
 {{- end }}
 {{- end }}
+{{- with .Values.trustedProxies }}
+TRUSTED_PROXIES: {{ join "," . | quote }}
+{{- end }}
 {{- with .Values.database }}
 {{- if ne .type "none" }}
 DATABASE_POOL_SIZE: {{ int .poolSize | quote }}
