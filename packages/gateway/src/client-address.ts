@@ -9,12 +9,21 @@ export type ClientAddress = (request: IncomingMessage) => string;
  * The address behind the configured proxies: in `X-Forwarded-For` each of them has appended whom it heard from, so the last
  * one that is not itself a trusted proxy is the client. Entries before it are that client's own word, and are not read;
  * nor is `Forwarded`, which common proxies pass on as the client wrote it.
+ * @param onDistrust told of the address of whoever else says for whom it asks, which may be a proxy that is not configured
  */
-export function createClientAddress(peers: Peers, trusted?: BlockList): ClientAddress {
+export function createClientAddress(
+  peers: Peers,
+  trusted?: BlockList,
+  onDistrust: (address: string) => void = () => undefined,
+): ClientAddress {
   return (request) => {
     const { address, believed } = peers(request.socket);
     const header = request.headers['x-forwarded-for'];
-    if (!believed || header === undefined) return address;
+    if (header === undefined) return address;
+    if (!believed) {
+      onDistrust(address);
+      return address;
+    }
     let client = address;
     const hops = String(header).split(',');
     for (let index = hops.length - 1; index >= 0; index -= 1) {
