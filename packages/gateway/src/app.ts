@@ -15,7 +15,7 @@ import express, { type RequestHandler } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
-import { createClientAddress } from './client-address.ts';
+import { createCallerAddress } from './caller-address.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
 import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
@@ -79,7 +79,7 @@ export function createApp({
   const resources: PolicyResources = {
     ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
     metrics: metrics.policies,
-    clientAddress: createClientAddress(peers, trustedProxies, warnOnce(logger)),
+    clientAddress: createCallerAddress(peers, trustedProxies, warnOnce(logger)),
     upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
     cache: createAnswerCache(cacheBytes, metrics.policies),
     cachedUpstreams: cachedUpstreams(table, settings),
