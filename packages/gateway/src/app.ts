@@ -15,7 +15,7 @@ import express, { type RequestHandler } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
-import { createClientAddress } from './client-address.ts';
+import { createCallerAddress } from './caller-address.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
 import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
@@ -79,7 +79,7 @@ export function createApp({
   const resources: PolicyResources = {
     ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
     metrics: metrics.policies,
-    clientAddress: createClientAddress(peers, trustedProxies),
+    clientAddress: createCallerAddress(peers, trustedProxies, warnOnce(logger)),
     upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
     cache: createAnswerCache(cacheBytes, metrics.policies),
     cachedUpstreams: cachedUpstreams(table, settings),
@@ -114,6 +114,19 @@ export function createApp({
     if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     runInContext(context, () => app(request, response));
+  };
+}
+
+/** Tells once of what looks like a proxy that is not configured: all its clients would be limited as one. */
+function warnOnce(logger: Logger): (address: string) => void {
+  let warned = false;
+  return (address) => {
+    if (warned) return;
+    warned = true;
+    logger.warn(
+      { address },
+      'this address says for whom it asks, and is not among TRUSTED_PROXIES: if it is a proxy, its clients are limited as one',
+    );
   };
 }
 

@@ -29,12 +29,12 @@ export function createPeers(trusted?: BlockList): Peers {
 }
 
 /** An IPv4 address may come dressed as IPv6 (RFC 4291, section 2.5.5.2). */
-export function plainAddress(address: string): string {
+function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }
 
 /** Whether an address is one of the proxies; what is no address is none. */
-export function isTrusted(trusted: BlockList | undefined, address: string): boolean {
+function isTrusted(trusted: BlockList | undefined, address: string): boolean {
   const version = isIP(address);
   return version !== 0 && (trusted?.check(address, version === 6 ? 'ipv6' : 'ipv4') ?? false);
 }

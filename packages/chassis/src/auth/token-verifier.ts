@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { largestId } from '@zerda/contracts/protocol/values';
 import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { Failure } from '../failure.ts';
@@ -84,7 +84,7 @@ export function createTokenVerifier({
 
   return {
     async verify(token) {
-      const hash = createHash('sha256').update(token).digest('base64');
+      const hash = digest('sha256', token, 'base64');
       const kept = known.get(hash);
       if (kept !== undefined) {
         if (Date.now() < kept.until) return kept.caller;

@@ -14,12 +14,18 @@ export function createClientAddress(trusted?: BlockList): ClientAddress {
     let client = plain(socket.remoteAddress ?? '');
     const hops = headers['x-forwarded-for']?.toString().split(',') ?? [];
     while (hops.length > 0 && isTrusted(trusted, client)) {
-      const before = plain(hops.pop()?.trim() ?? '');
+      const before = addressIn(hops.pop()?.trim() ?? '');
       if (isIP(before) === 0) break;
       client = before;
     }
     return client;
   };
+}
+
+/** The address in an entry, which some proxies write with a port, and of IPv6 in brackets. */
+function addressIn(entry: string): string {
+  const [, bracketed, dotted] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(entry) ?? [];
+  return plain(bracketed ?? dotted ?? entry);
 }
 
 function isTrusted(trusted: BlockList | undefined, address: string): boolean {

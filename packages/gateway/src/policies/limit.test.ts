@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { recordingLogger } from '@zerda/chassis/testing';
 import { parseTable } from '../routes/read-table.ts';
 import { ask, startGateway, type TestGateway, type TestGatewayOptions } from '../testing.ts';
 import { bearer, testVerifier } from './testing-verifier.ts';
@@ -117,6 +118,17 @@ describe('limit of a route', () => {
     for (const name of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'client-ip', 'cf-connecting-ip'])
       got.push((await ask(`${gateway.url}/a`, { headers: { [name]: `198.51.100.${got.length}` } })).status);
     assert.deepEqual(got, [200, 200, 200, 429, 429]);
+  });
+
+  it('warns once of what may be a proxy that nobody trusts', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await start(context, { logger });
+    await statuses(`${gateway.url}/a`, 3, { 'x-forwarded-for': '203.0.113.1' });
+    const warnings = lines.filter(({ msg }) => String(msg).includes('TRUSTED_PROXIES'));
+    assert.deepEqual(
+      warnings.map(({ address }) => address),
+      ['127.0.0.1'],
+    );
   });
 
   it('is multiplied by the factor, and off with 0', async (context) => {

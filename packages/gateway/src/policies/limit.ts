@@ -1,6 +1,6 @@
 import { Failure } from '@zerda/chassis/failure';
 import { z } from 'zod';
-import { networkOf } from '../client-address.ts';
+import { networkOf } from '../caller-address.ts';
 import type { Count, Quota } from '../limits/limiter.ts';
 import type { Policy, PolicyKind } from './policy.ts';
 import type { RequestCounter } from './request-counter.ts';

@@ -1,8 +1,8 @@
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
+import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import type { PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
 import type { AnswerCache } from '../cache/answer-cache.ts';
-import type { ClientAddress } from '../client-address.ts';
 import type { ForwardedHeaders } from '../forwarded-headers.ts';
 import type { Limiters } from '../limits/limiter.ts';
 import type { LoadMonitor } from '../load-monitor.ts';

@@ -28,6 +28,8 @@ before(async () => {
 after(() => database.close());
 
 const password = 'a long enough one';
+
+const issue = async (user: Pick<StoredUser, 'id' | 'role'>) => (await closed.issuer.tokens.prepare())(user);
 let serial = 0;
 let passwordHash: string | undefined;
 
@@ -46,7 +48,7 @@ async function made(role: StoredUser['role'] = 'user'): Promise<StoredUser> {
 /** A token of each kind of caller, for what belongs to a user. */
 const tokens: Readonly<Record<CallerKind, (owner: StoredUser) => Promise<string> | undefined>> = {
   anonymous: () => undefined,
-  'bad-token': async ({ id }) => `${await closed.issuer.tokens.issue({ id, role: 'admin' })}x`,
+  'bad-token': async ({ id }) => `${await issue({ id, role: 'admin' })}x`,
   async stranger() {
     const { kid, privateKey } = await closed.issuer.keys.current();
     return new SignJWT({ role: 'user' })
@@ -57,9 +59,9 @@ const tokens: Readonly<Record<CallerKind, (owner: StoredUser) => Promise<string>
       .setExpirationTime('1m')
       .sign(privateKey);
   },
-  'user-other': async () => closed.issuer.tokens.issue(await made()),
-  'user-self': (owner) => closed.issuer.tokens.issue(owner),
-  admin: async () => closed.issuer.tokens.issue(await made('admin')),
+  'user-other': async () => issue(await made()),
+  'user-self': (owner) => issue(owner),
+  admin: async () => issue(await made('admin')),
 };
 
 async function ask(app: Express, { method, path, body }: TestRequest, token: string | undefined) {

@@ -23,10 +23,13 @@ export function createIdentityHandlers({
   checkPassword,
   clientAddress,
 }: IdentityHandlersDependencies): Handlers<typeof identityOperations> {
-  async function tokensOf({ user, refreshToken, endsInSeconds }: Session) {
+  /** A refresh token is not used up, and no password looked at, when there is nothing to sign with. */
+  async function tokensOf(open: () => Promise<Session>) {
+    const signFor = await issuer.tokens.prepare();
+    const { user, refreshToken, endsInSeconds } = await open();
     return {
       body: success({
-        access_token: await issuer.tokens.issue(user),
+        access_token: await signFor(user),
         token_type: 'Bearer',
         expires_in: issuer.tokens.seconds,
         refresh_token: refreshToken,
@@ -36,13 +39,12 @@ export function createIdentityHandlers({
   }
 
   return {
-    async login({ body, request }) {
-      const user = await checkPassword({ ...body, address: clientAddress(request) });
-      return tokensOf(await sessions.begin(user));
-    },
-    async refresh({ body }) {
-      return tokensOf(await sessions.refresh(body.refresh_token));
-    },
+    login: ({ body, request }) =>
+      tokensOf(async () => {
+        const user = await checkPassword({ ...body, address: clientAddress(request) });
+        return sessions.begin(user);
+      }),
+    refresh: ({ body }) => tokensOf(() => sessions.refresh(body.refresh_token)),
     async logout({ body }) {
       await sessions.end(body.refresh_token);
       return { body: success({ message: 'Logged out' }) };

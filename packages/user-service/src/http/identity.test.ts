@@ -117,6 +117,21 @@ describe('POST /api/auth/refresh', () => {
     await post('/api/auth/refresh', { refresh_token: '' }).expect(422);
   });
 
+  it('uses up no refresh token while there is no key to sign with', async () => {
+    const { refresh_token } = await tokensOf((await somebody()).email);
+    const broken = createTestApp(database, { AUTH_KEY_SECRET: 'a secret that is not the one of the keys' });
+    const { body, headers } = await request(broken.app)
+      .post('/api/auth/refresh')
+      .send({ refresh_token })
+      .expect(503);
+    assert.equal(body.type, '/problems/identity-unavailable');
+    assert.ok(Number(headers['retry-after']) > 0);
+    await database.write((tx) =>
+      tx.execute(sql`update sessions set rotated_at = rotated_at - interval '1 hour'`),
+    );
+    await refresh(refresh_token).expect(200);
+  });
+
   it('keeps no token that could be used', async () => {
     const { refresh_token } = await tokensOf((await somebody()).email);
     const { rows } = (await database.read((db) =>

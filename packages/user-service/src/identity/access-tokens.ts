@@ -9,9 +9,15 @@ export interface AccessTokens {
   readonly seconds: number;
   /** Names of the claims that say what the user may do, and which user it is. */
   readonly claims: readonly [role: string, userId: string];
-  /** @throws Failure `identity-unavailable` when there is no key to sign with */
-  issue(user: Pick<StoredUser, 'id' | 'role'>): Promise<string>;
+  /**
+   * Finds the key to sign with, and returns what signs: nothing need be done for a token that could not be given.
+   * @throws Failure `identity-unavailable` when there is no key
+   */
+  prepare(): Promise<SignFor>;
 }
+
+/** Signs the access token of a user. */
+export type SignFor = (user: Pick<StoredUser, 'id' | 'role'>) => Promise<string>;
 
 export interface AccessTokensOptions {
   readonly keys: Pick<SigningKeys, 'current'>;
@@ -36,19 +42,21 @@ export function createAccessTokens({
   return {
     seconds,
     claims: [claims.role, claims.userId],
-    async issue({ id, role }) {
+    async prepare() {
       const { kid, privateKey } = await keys.current();
-      const now = Math.floor(Date.now() / 1000);
-      return new SignJWT({ [claims.role]: role === 'admin' ? adminRole : role, [claims.userId]: id })
-        .setProtectedHeader({ alg: 'EdDSA', kid, typ: 'at+jwt' })
-        .setIssuer(issuer)
-        .setAudience(audience)
-        .setSubject(String(id))
-        .setJti(randomUUID())
-        .setIssuedAt(now)
-        .setNotBefore(now)
-        .setExpirationTime(now + seconds)
-        .sign(privateKey);
+      return ({ id, role }) => {
+        const now = Math.floor(Date.now() / 1000);
+        return new SignJWT({ [claims.role]: role === 'admin' ? adminRole : role, [claims.userId]: id })
+          .setProtectedHeader({ alg: 'EdDSA', kid, typ: 'at+jwt' })
+          .setIssuer(issuer)
+          .setAudience(audience)
+          .setSubject(String(id))
+          .setJti(randomUUID())
+          .setIssuedAt(now)
+          .setNotBefore(now)
+          .setExpirationTime(now + seconds)
+          .sign(privateKey);
+      };
     },
   };
 }

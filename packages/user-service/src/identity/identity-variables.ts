@@ -1,6 +1,6 @@
 import { BlockList } from 'node:net';
 import { addressRanges, count, flag } from '@zerda/chassis/config/values';
-import { givenPassword } from '@zerda/contracts/passwords';
+import { newPassword } from '@zerda/contracts/passwords';
 import { email } from '@zerda/contracts/users';
 import { z } from 'zod';
 
@@ -37,9 +37,11 @@ export function identityVariables() {
       .describe(
         'E-mail address of the first admin. Who has it and no password yet becomes an admin with AUTH_ADMIN_PASSWORD at start; they are made when nobody has it.',
       ),
-    AUTH_ADMIN_PASSWORD: givenPassword
+    AUTH_ADMIN_PASSWORD: newPassword
       .optional()
-      .describe('Password of the first admin; changed later, it is not changed back.'),
+      .describe(
+        'Password of the first admin, of 8 characters or more; changed later, it is not changed back.',
+      ),
     PASSWORD_CONCURRENCY: count(1, 64)
       .default(1)
       .describe(

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { Deadline } from '@zerda/chassis/deadline';
 import { Failure } from '@zerda/chassis/failure';
+import { runInContext } from '@zerda/chassis/request-context';
 import { createPasswordWork } from './password-work.ts';
 
 const overloaded = (error: unknown) =>
@@ -34,4 +36,18 @@ it('work on passwords: so much at a time, so much that waits, and the rest is re
   );
   assert.deepEqual(work.load, { running: 0, waiting: 0 });
   assert.equal(await work.run(async () => 'more'), 'more');
+});
+
+it('work on passwords that nobody waits for any more is not done, and what comes after it is', async () => {
+  const work = createPasswordWork({ concurrency: 1, queue: 10 });
+  const done: string[] = [];
+  const job = (name: string, deadline: Deadline) =>
+    runInContext({ correlationId: name, deadline }, () => work.run(async () => void done.push(name)));
+  const results = await Promise.allSettled([
+    job('first', Deadline.after(1000)),
+    job('late', Deadline.after(0)),
+    job('last', Deadline.after(1000)),
+  ]);
+  assert.deepEqual(done, ['first', 'last']);
+  assert.equal(results[1]?.status === 'rejected' && results[1].reason.code, 'deadline-exceeded');
 });

@@ -1,10 +1,12 @@
 import { Failure } from '@zerda/chassis/failure';
+import { currentContext } from '@zerda/chassis/request-context';
 
 /** Work on passwords, a little at a time: it takes processor and memory that everybody else's requests need. */
 export interface PasswordWork {
   /**
    * Does work when it is its turn.
-   * @throws Failure `login-overloaded` when too many wait already; then nothing was done
+   * @throws Failure `login-overloaded` when too many wait already, `deadline-exceeded` when the caller waits no more; then nothing
+   * was done
    */
   run<T>(work: () => Promise<T>): Promise<T>;
   /** How much is being done, and how much waits. */
@@ -32,6 +34,8 @@ export function createPasswordWork({ concurrency, queue }: PasswordWorkOptions):
         await new Promise<void>((resolve) => waiting.push(resolve));
       }
       try {
+        // Whoever has waited too long has gone, and the next one need not wait for them.
+        if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
         return await work();
       } finally {
         const next = waiting.shift();

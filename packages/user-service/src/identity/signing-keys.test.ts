@@ -141,7 +141,7 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
     const tokens: string[] = [];
     let aged = verifierWith(600_000);
     const all = async () => {
-      for (const issuer of issuers) tokens.push(await issuer.issue({ id: 1, role: 'user' }));
+      for (const issuer of issuers) tokens.push(await (await issuer.prepare())({ id: 1, role: 'user' }));
       for (const token of tokens) {
         assert.equal((await fresh.verify(token)).userId, 1);
         assert.equal((await aged.verify(token)).userId, 1);

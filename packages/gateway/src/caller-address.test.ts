@@ -3,14 +3,14 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { createClientAddress, networkOf } from './client-address.ts';
+import { createCallerAddress, networkOf } from './caller-address.ts';
 import { createPeers } from './peers.ts';
 
 const trusted = new BlockList();
 trusted.addSubnet('10.0.0.0', 8);
 trusted.addSubnet('fd00::', 8, 'ipv6');
 
-const addressOf = createClientAddress(createPeers(trusted), trusted);
+const addressOf = createCallerAddress(createPeers(trusted), trusted);
 
 function from(remoteAddress: string, forwardedFor?: string): IncomingMessage {
   const headers = {
