@@ -16,7 +16,7 @@ import { complete, podsOf } from './lib/rollouts.ts';
 
 const run = promisify(execFile);
 const installation = readInstallation();
-const hostName = 'identity.e2e.example';
+const hostName = `identity.${installation.namespace}.e2e.example`;
 const admin = 'admin@example.com';
 
 /** Requests a second: they are those of one caller, who has limits. */
