@@ -166,7 +166,7 @@ describe('a sink of events by HTTP', () => {
     const { sink, came } = opened();
     const { text } = anEvent();
     const old = sign(text, secrets, Date.now() - 301_000);
-    const early = sign(text, secrets, Date.now() + 301_000);
+    const early = sign(text, secrets, Date.now() + 400_000);
     const wrong = [
       ...['', 't=', 'v1=00', `t=${Math.floor(Date.now() / 1000)}`, old, early],
       ...[sign(text, ['another secret of at least thirty-two characters']), sign(`${text} `, secrets)],
