@@ -47,7 +47,10 @@ export function sendProblem(request: IncomingMessage, response: ServerResponse, 
   if (writeProblem(request, response, failure)) response.end();
 }
 
-/** As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead. */
+/**
+ * As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead.
+ * @param before headers that come before those of the problem: name, value, name, value; none by default
+ */
 export function writeProblem(
   request: IncomingMessage,
   response: ServerResponse,
