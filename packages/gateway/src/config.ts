@@ -34,7 +34,7 @@ export const gatewayVariables = z.object({
     .default(1000)
     .describe('Requests in hand at most; more are answered 503 at once. Health and metrics always answer.'),
   MAX_EVENT_LOOP_DELAY_MS: milliseconds(1)
-    .default(250)
+    .default(1000)
     .describe('Milliseconds that the event loop may be late; while it is later, requests are answered 503.'),
   CACHE_MAX_BYTES: count(1, 2_000_000_000)
     .default(67_108_864)

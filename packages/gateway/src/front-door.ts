@@ -10,7 +10,7 @@ import { forward } from './forward.ts';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
 import { runPolicies } from './policies/policy.ts';
-import { addHeaders, createVisit, type Visit } from './policies/visit.ts';
+import { createVisit, type Visit } from './policies/visit.ts';
 import type { Match, MatchedPath } from './routes/match.ts';
 import { toFailure } from './upstream-failure.ts';
 
@@ -61,9 +61,8 @@ export function createFrontDoor({
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
       logFailure(logger, failure, context);
-      answerHeaders.setOn(response, context);
-      if (visit !== undefined) addHeaders(response, visit.answerHeaders);
-      refuse(request, response, context, failure);
+      const headers = [...answerHeaders.list(context), ...(visit?.answerHeaders ?? [])];
+      refuse(request, response, context, failure, headers);
     }
   }
 
@@ -95,8 +94,9 @@ function refuse(
   response: ServerResponse,
   context: RequestContext,
   failure: Failure,
+  headers: readonly string[],
 ): void {
   const givesUp = failure.code === 'payload-too-large' || failure.code === 'request-timeout';
   if (givesUp && !request.complete) response.shouldKeepAlive = false;
-  if (writeProblem(request, response, failure, context)) endWhileReceiving(request, response);
+  if (writeProblem(request, response, failure, context, headers)) endWhileReceiving(request, response);
 }

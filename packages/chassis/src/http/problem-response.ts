@@ -47,12 +47,16 @@ export function sendProblem(request: IncomingMessage, response: ServerResponse, 
   if (writeProblem(request, response, failure)) response.end();
 }
 
-/** As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead. */
+/**
+ * As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead.
+ * @param before headers that come before those of the problem: name, value, name, value; none by default
+ */
 export function writeProblem(
   request: IncomingMessage,
   response: ServerResponse,
   failure: Failure,
   context: RequestContext | undefined = currentContext(),
+  before: readonly string[] = [],
 ): boolean {
   if (response.headersSent) {
     response.destroy();
@@ -69,12 +73,14 @@ export function writeProblem(
     ...(failure.errors !== undefined && { errors: [...failure.errors] }),
   };
   const text = JSON.stringify(details);
-  response.statusCode = status;
-  for (const [name, value] of Object.entries(failure.headers)) response.setHeader(name, value);
-  response.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
-  response.setHeader('Content-Length', Buffer.byteLength(text));
-  response.setHeader('Cache-Control', 'no-store');
-  response.setHeader(headerNames.problem, failure.code);
+  // One list: under overload most answers are refusals, which must cost little.
+  response.writeHead(status, [
+    ...before,
+    ...Object.entries(failure.headers).flat(),
+    ...['Content-Type', 'application/problem+json; charset=utf-8'],
+    ...['Content-Length', String(Buffer.byteLength(text))],
+    ...['Cache-Control', 'no-store', headerNames.problem, failure.code],
+  ]);
   response.write(text);
   return true;
 }

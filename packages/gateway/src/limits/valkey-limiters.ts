@@ -47,8 +47,7 @@ export function createValkeyLimiters({ url, metrics, logger, lifecycle }: Valkey
     shared = now;
     metrics.limitsShared(now);
     if (now) logger.info('limits are shared with other replicas: Valkey answers');
-    else
-      logger.warn({ err: { message: error?.message } }, 'limits hold for this replica alone: Valkey is away');
+    else logger.warn({ err: error }, 'limits hold for this replica alone: Valkey is away');
   }
   function fail(error: Error): void {
     askAgainAt = performance.now() + pauseMs;

@@ -11,6 +11,9 @@ const keys = {
     ),
 };
 
+/** One for all: what it costs to refuse is lost to what is answered. */
+const overloaded = new Failure('overloaded', { headers: { 'Retry-After': '1' } });
+
 /** Refuses what would be too much, as early and as cheaply as it can, so that what was begun is finished in time. */
 export const shed: PolicyKind<typeof keys> = {
   keys,
@@ -22,7 +25,7 @@ export const shed: PolicyKind<typeof keys> = {
       const reason = load.reason();
       if (reason !== undefined) {
         metrics.shed(reason);
-        throw new Failure('overloaded', { headers: { 'Retry-After': '1' } });
+        throw overloaded;
       }
       response.once('close', load.enter());
       return false;
