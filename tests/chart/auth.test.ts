@@ -15,8 +15,7 @@ function secretVariables({ get }: Rendered, service: string): Record<string, Man
   const variables = ({ env = [] }: Manifest): Record<string, Manifest> =>
     Object.fromEntries(env.map(({ name, valueFrom }: Manifest) => [name, valueFrom?.secretKeyRef]));
   const own = variables(containers[0]);
-  for (const other of initContainers)
-    assert.deepEqual(variables(other).AUTH_KEY_SECRET, own.AUTH_KEY_SECRET);
+  for (const other of initContainers) assert.deepEqual(variables(other).AUTH_KEY_SECRET, own.AUTH_KEY_SECRET);
   return own;
 }
 
