@@ -82,9 +82,8 @@ export function sendJson(
 }
 
 /** Answers with JSON by path; 404 elsewhere. */
-export function jsonByPath(bodies: Readonly<Record<string, unknown>>, delayMs = 0): RequestListener {
-  return async (incoming, response) => {
-    if (delayMs > 0) await wait(delayMs);
+export function jsonByPath(bodies: Readonly<Record<string, unknown>>): RequestListener {
+  return (incoming, response) => {
     const body = bodies[incoming.url ?? ''];
     if (body === undefined) sendJson(response, 404, { detail: 'no such path' }, { 'x-problem': 'not-found' });
     else sendJson(response, 200, body);
