@@ -161,8 +161,12 @@ describe('events through NATS', () => {
     const { namespace, release } = own;
     const [pod = ''] = victim === 'nats' ? [`${release}-nats-0`] : await podsOf(namespace, release, victim);
     const { uid } = (await get(namespace, 'pod', pod)).metadata;
-    clients.volley(mostOpen - clients.open);
-    await kubectl(['delete', 'pod', pod, '--namespace', namespace, '--force', '--grace-period=0']);
+    // Writes come until it has happened: it takes longer than most of them.
+    const more = setInterval(() => clients.volley(Math.min(10, mostOpen - clients.open)), 50);
+    await kubectl(['delete', 'pod', pod, '--namespace', namespace, '--force', '--grace-period=0']).finally(
+      () => clearInterval(more),
+    );
+    assert.ok(clients.open > 0, 'nobody was writing');
     console.log(`${pod} was killed amid ${clients.open} writes`);
     if (victim !== 'nats') return complete(namespace, `${release}-${victim}`, pod);
     await eventually(async () => {
