@@ -37,6 +37,8 @@ describe('an upgrade from the first version of the chart', () => {
     const kept = await secretsAndVolumes();
     const pods = await databasePods();
 
+    // Told apart from a fault of the chart.
+    await assert.rejects(own.upgrade(['--reuse-values']), /with --reset-then-reuse-values instead of/);
     await own.upgrade([
       ...['--reset-then-reuse-values', '--set', 'global.nats.type=bundled,global.auth.mode=off'],
       ...services.flatMap(({ name }) => ['--set', `${name}.env.AUTH=null`]),

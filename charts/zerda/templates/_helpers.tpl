@@ -14,6 +14,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "service.commonLabels" . }}
 {{- end -}}
 
+{{/* Told for what it is: the first value that is missing would else be a nil pointer in some template. */}}
+{{- define "zerda.requireDefaults" -}}
+{{- if not (and .Values.global.nats .Values.global.valkey) -}}
+{{- fail "the values of an older chart were kept without the defaults of this one; helm upgrade with --reset-then-reuse-values instead of --reuse-values" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The services whose value of that name is enabled, as in `from`: (list $ "events"). */}}
 {{- define "zerda.servicesThat" -}}
 {{- $root := index . 0 -}}
