@@ -16,7 +16,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Told for what it is: the first value that is missing would else be a nil pointer in some template. */}}
 {{- define "zerda.requireDefaults" -}}
-{{- if not (and .Values.global.nats .Values.global.valkey) -}}
+{{- if not (and .Values.global.auth .Values.global.nats .Values.global.valkey) -}}
 {{- fail "the values of an older chart were kept without the defaults of this one; helm upgrade with --reset-then-reuse-values instead of --reuse-values" -}}
 {{- end -}}
 {{- end -}}
