@@ -311,9 +311,10 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.equal(borrowed.serviceAccountName, 'default');
   });
 
-  it('believes the proxies that it is told of, and none by default', async () => {
+  it('believes the proxies that it is told of, by default those with addresses of the cluster', async () => {
     const data = async (values: Record<string, unknown>) => (await gateway(values, 'ConfigMap')).data;
-    assert.equal('TRUSTED_PROXIES' in (await data({})), false);
+    assert.match((await data({})).TRUSTED_PROXIES, /^10\.0\.0\.0\/8,.*,fc00::\/7$/);
+    assert.equal('TRUSTED_PROXIES' in (await data({ trustedProxies: [] })), false);
     const { TRUSTED_PROXIES } = await data({ trustedProxies: ['10.244.0.0/16', '192.0.2.7'] });
     assert.equal(TRUSTED_PROXIES, '10.244.0.0/16,192.0.2.7');
   });
