@@ -141,10 +141,12 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
     const tokens: string[] = [];
     let aged = verifierWith(600_000);
     const all = async () => {
-      for (const issuer of issuers) tokens.push(await (await issuer.prepare())({ id: 1, role: 'user' }));
-      for (const token of tokens) {
-        assert.equal((await fresh.verify(token)).userId, 1);
-        assert.equal((await aged.verify(token)).userId, 1);
+      // Each for another user: within a second, those of one would be one token, which verifiers remember.
+      for (const issuer of issuers)
+        tokens.push(await (await issuer.prepare())({ id: tokens.length + 1, role: 'user' }));
+      for (const [index, token] of tokens.entries()) {
+        assert.equal((await fresh.verify(token)).userId, index + 1);
+        assert.equal((await aged.verify(token)).userId, index + 1);
       }
     };
     await all();
