@@ -67,8 +67,12 @@ describe('network policies', { concurrency: 4 }, () => {
     assert.deepEqual(await openTo(ofRelease('gateway')), ['orders', 'users']);
   });
 
-  it('open to order-service the users and its own database', async () => {
-    assert.deepEqual(await openTo(ofRelease('order-service')), ['ordersDatabase', 'users']);
+  it('open to order-service the users, also where they are listed for services, and its own database', async () => {
+    assert.deepEqual(await openTo(ofRelease('order-service')), [
+      'ordersDatabase',
+      'users',
+      'usersManagement',
+    ]);
   });
 
   it('open to user-service its own database, and where order-service hears its events', async () => {

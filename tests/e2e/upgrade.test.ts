@@ -37,11 +37,15 @@ describe('an upgrade from the first version of the chart', () => {
     const kept = await secretsAndVolumes();
     const pods = await databasePods();
 
+    const withoutOwnAuth = services.flatMap(({ name }) => ['--set', `${name}.env.AUTH=null`]);
     // Told apart from a fault of the chart.
-    await assert.rejects(own.upgrade(['--reuse-values']), /with --reset-then-reuse-values instead of/);
+    await assert.rejects(
+      own.upgrade(['--reuse-values', ...withoutOwnAuth]),
+      /with --reset-then-reuse-values instead of/,
+    );
     await own.upgrade([
       ...['--reset-then-reuse-values', '--set', 'global.nats.type=bundled,global.auth.mode=off'],
-      ...services.flatMap(({ name }) => ['--set', `${name}.env.AUTH=null`]),
+      ...withoutOwnAuth,
     ]);
 
     assert.deepEqual(await secretsAndVolumes(), kept);
