@@ -125,8 +125,8 @@ interface Before {
 /** Empties the stores. */
 async function reset({ databases, links, nats, witness }: Stage): Promise<Before> {
   for (const link of links) link.forget();
-  await ask(databases.users, ({ rows }) => rows(`truncate ${userTables}`));
-  await ask(databases.orders, ({ rows }) => rows(`truncate ${orderTables}`));
+  await ask(databases.users, ({ rows }) => rows(`truncate ${userTables} cascade`));
+  await ask(databases.orders, ({ rows }) => rows(`truncate ${orderTables} cascade`));
   witness.clear();
   if (nats === undefined) return { stream: 0, handedOut: 0 };
   return viewing(nats, (stream) =>
