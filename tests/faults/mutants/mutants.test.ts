@@ -123,10 +123,17 @@ const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'user-service/src/store/user-store.ts',
-        from: `        await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+        from: `  await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+  return user;`,
+        to: '  return user;',
+      },
+      {
+        file: 'user-service/src/store/user-store.ts',
+        from: `        await beside?.(tx, user);
         return user;
       }),`,
-        to: `        return user;
+        to: `        await beside?.(tx, user);
+        return user;
       }).then(async (user) => {
         await database.write((tx) => append(tx, [announce(userEvents.userUpdated, stateOf(user))]));
         return user;
