@@ -1,4 +1,5 @@
-import { type BlockList, isIP, type Socket } from 'node:net';
+import type { BlockList, Socket } from 'node:net';
+import { isTrusted, plainAddress } from '@zerda/chassis/http/client-address';
 
 /** The other end of a connection. */
 export interface Peer {
@@ -26,15 +27,4 @@ export function createPeers(trusted?: BlockList): Peers {
     known.set(socket, peer);
     return peer;
   };
-}
-
-/** An IPv4 address may come dressed as IPv6 (RFC 4291, section 2.5.5.2). */
-function plainAddress(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '');
-}
-
-/** Whether an address is one of the proxies; what is no address is none. */
-function isTrusted(trusted: BlockList | undefined, address: string): boolean {
-  const version = isIP(address);
-  return version !== 0 && (trusted?.check(address, version === 6 ? 'ipv6' : 'ipv4') ?? false);
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { type BlockList, isIP, isIPv6 } from 'node:net';
+import { type BlockList, isIP } from 'node:net';
 
 /** Address of the client of a request: the nearest one that is not a trusted proxy. */
 export type ClientAddress = (request: IncomingMessage) => string;
@@ -11,7 +11,7 @@ export type ClientAddress = (request: IncomingMessage) => string;
  */
 export function createClientAddress(trusted?: BlockList): ClientAddress {
   return ({ headers, socket }) => {
-    let client = plain(socket.remoteAddress ?? '');
+    let client = plainAddress(socket.remoteAddress ?? '');
     const hops = headers['x-forwarded-for']?.toString().split(',') ?? [];
     while (hops.length > 0 && isTrusted(trusted, client)) {
       const before = addressIn(hops.pop()?.trim() ?? '');
@@ -25,14 +25,16 @@ export function createClientAddress(trusted?: BlockList): ClientAddress {
 /** The address in an entry, which some proxies write with a port, and of IPv6 in brackets. */
 function addressIn(entry: string): string {
   const [, bracketed, dotted] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(entry) ?? [];
-  return plain(bracketed ?? dotted ?? entry);
+  return plainAddress(bracketed ?? dotted ?? entry);
 }
 
-function isTrusted(trusted: BlockList | undefined, address: string): boolean {
-  return trusted?.check(address, isIPv6(address) ? 'ipv6' : 'ipv4') ?? false;
+/** Whether an address is one of the proxies; what is no address is none. */
+export function isTrusted(trusted: BlockList | undefined, address: string): boolean {
+  const version = isIP(address);
+  return version !== 0 && (trusted?.check(address, version === 6 ? 'ipv6' : 'ipv4') ?? false);
 }
 
-/** An address of IPv4 is the same one when it came over a socket of IPv6. */
-function plain(address: string): string {
-  return address.replace(/^::ffff:/, '');
+/** An IPv4 address may come dressed as IPv6 (RFC 4291, section 2.5.5.2), and is the same one. */
+export function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }
