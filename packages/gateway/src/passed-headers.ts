@@ -4,6 +4,7 @@ import { contextHeaders } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import { type ForwardedHeaders, isForwardedHeader } from './forwarded-headers.ts';
+import { without } from './header-pairs.ts';
 import { isUntrusted } from './untrusted-headers.ts';
 
 /** What concerns one connection only (RFC 9110, section 7.6.1), with the trailers that are not passed on. */
@@ -104,10 +105,6 @@ export function passedAnswerHeaders(
     if (!hopByHop.has(key) && !own.has(key)) passed.push(name, raw[index + 1]?.toString('latin1') ?? '');
   }
   return named === none ? passed : [...before, ...without(passed.slice(before.length), named)];
-}
-
-function without(pairs: readonly string[], names: ReadonlySet<string>): string[] {
-  return pairs.filter((_text, index) => !names.has((pairs[index - (index % 2)] ?? '').toLowerCase()));
 }
 
 /** Names of headers that the sender's `Connection` header makes hop-by-hop too. */

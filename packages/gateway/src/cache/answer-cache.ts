@@ -1,6 +1,7 @@
 import type { CacheOutcome, PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
 import { LRUCache } from 'lru-cache';
-import { type CacheSettings, lifetimeOf, valuesOf, varyOf } from './freshness.ts';
+import { namesOf, valuesOf, without } from '../header-pairs.ts';
+import { type CacheSettings, lifetimeOf, varyOf } from './freshness.ts';
 import { ageOf, type KeptAnswer, sizeOf, type WholeAnswer } from './kept-answer.ts';
 
 /** A question that the cache may have the answer to. */
@@ -207,10 +208,6 @@ function outcomeOf({
 async function ask(question: Question, old: KeptAnswer | undefined): Promise<WholeAnswer> {
   const answer = await question.ask(old?.etag);
   if (answer.status !== 304 || old === undefined) return answer;
-  const names = new Set(
-    answer.headers.filter((_text, index) => index % 2 === 0).map((name) => name.toLowerCase()),
-  );
-  const nameAt = (index: number): string => (old.headers[index - (index % 2)] ?? '').toLowerCase();
-  const remaining = old.headers.filter((_text, index) => !names.has(nameAt(index)));
+  const remaining = without(old.headers, namesOf(answer.headers));
   return { status: old.status, headers: [...remaining, ...answer.headers], body: old.body };
 }

@@ -1,3 +1,5 @@
+import { valuesOf } from '../header-pairs.ts';
+
 /** How long answers may be used, as a table has it. */
 export interface CacheSettings {
   /** Milliseconds that an answer is fresh at most. */
@@ -59,15 +61,6 @@ export function varyOf(headers: readonly string[]): string[] {
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== '')
     .sort();
-}
-
-/** All values of a header. */
-export function valuesOf(headers: readonly string[], name: string): string[] {
-  const values: string[] = [];
-  for (let index = 0; index < headers.length; index += 2) {
-    if (headers[index]?.toLowerCase() === name) values.push(headers[index + 1] ?? '');
-  }
-  return values;
 }
 
 /** Directives of `Cache-Control`, names in lower case; one that is given twice holds as the first (RFC 9111, section 4.2.1). */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { valuesOf } from '../header-pairs.ts';
 import type { Found } from './answer-cache.ts';
-import { valuesOf } from './freshness.ts';
 
 /** Headers that a 304 repeats (RFC 9110, section 15.4.5). */
 const repeated = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary']);

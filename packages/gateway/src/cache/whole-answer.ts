@@ -4,9 +4,9 @@ import type { Attempt, Upstream } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
+import { valuesOf } from '../header-pairs.ts';
 import { passedAnswerHeaders } from '../passed-headers.ts';
 import { TooLargeError } from './answer-cache.ts';
-import { valuesOf } from './freshness.ts';
 import type { WholeAnswer } from './kept-answer.ts';
 
 export interface AskWholeOptions {

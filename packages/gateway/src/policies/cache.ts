@@ -6,6 +6,7 @@ import { type CacheSettings, directivesOf, oldestMs } from '../cache/freshness.t
 import { ownerOf } from '../cache/owner.ts';
 import { sendKept } from '../cache/send-kept.ts';
 import { askWhole } from '../cache/whole-answer.ts';
+import { without } from '../header-pairs.ts';
 import { passedRequestHeaders } from '../passed-headers.ts';
 import type { ForwardedRoute } from '../routes/forwarded-route.ts';
 import type { Policy, PolicyKind } from './policy.ts';
@@ -167,8 +168,7 @@ const answered = new Set(['if-none-match', 'if-modified-since']);
 
 /** The headers that a call for a whole answer goes on with; with a tag, it is asked whether that answer still holds. */
 function withCondition(headers: readonly string[], etag: string | undefined): string[] {
-  const nameAt = (index: number): string => (headers[index - (index % 2)] ?? '').toLowerCase();
-  const whole = headers.filter((_text, index) => !answered.has(nameAt(index)));
+  const whole = without(headers, answered);
   return etag === undefined ? whole : [...whole, 'if-none-match', etag];
 }
 
