@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { describe, it } from 'node:test';
+import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect as connectNats } from '@nats-io/transport-node';
 import { freePort } from '../testing-port.ts';
+import { accepting, describeWithServer, findServer } from '../testing-server.ts';
+
+const nats = { title: 'NATS', names: ['nats-server'], required: 'REQUIRE_NATS' } as const;
 
 /** A nats-server of its own with JetStream, in a temporary folder, for one run of tests. */
 export interface TestNats {
@@ -30,7 +31,7 @@ export async function startNats(
   more: readonly string[] = [],
   wanted?: number,
 ): Promise<TestNats | undefined> {
-  const binary = await findBinary();
+  const binary = await findServer(nats);
   if (binary === undefined) return undefined;
   const folder = await mkdtemp(join(tmpdir(), 'zerda-nats-'));
   const port = wanted ?? (await freePort());
@@ -122,43 +123,7 @@ export async function viewStream(
   };
 }
 
-/**
- * Runs a suite that needs a nats-server. Where none is installed it is a skipped test that says so; with REQUIRE_NATS=1 it
- * fails.
- */
-export async function describeOnNats(title: string, suite: () => void): Promise<void> {
-  if ((await findBinary()) !== undefined) {
-    describe(`${title} (NATS)`, suite);
-  } else if (process.env.REQUIRE_NATS === '1') {
-    it(`${title} (NATS)`, () => {
-      throw new Error('REQUIRE_NATS=1, but there is no nats-server on the PATH');
-    });
-  } else {
-    it(`${title} (NATS): skipped, no nats-server was found on this machine`, { skip: true }, () => undefined);
-  }
-}
-
-/** On the PATH, or where Debian puts servers, which is not on everybody's PATH. */
-async function findBinary(): Promise<string | undefined> {
-  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/bin']) {
-    const names: string[] = await readdir(folder).catch(() => []);
-    if (names.includes('nats-server')) return join(folder, 'nats-server');
-  }
-  return undefined;
-}
-
-async function accepting(port: number): Promise<void> {
-  const giveUpAt = performance.now() + 10_000;
-  for (;;) {
-    const socket = connect(port, '127.0.0.1');
-    try {
-      await once(socket, 'connect');
-      return;
-    } catch (error) {
-      if (performance.now() > giveUpAt) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    } finally {
-      socket.destroy();
-    }
-  }
+/** Runs a suite that needs a nats-server; with REQUIRE_NATS=1 it fails where none is installed. */
+export function describeOnNats(title: string, suite: () => void): Promise<void> {
+  return describeWithServer(nats, title, suite);
 }

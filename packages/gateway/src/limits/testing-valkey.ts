@@ -1,12 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { describe, it } from 'node:test';
-import { setTimeout as wait } from 'node:timers/promises';
+import { join } from 'node:path';
 import { freePort } from '@zerda/chassis/testing-port';
+import { accepting, describeWithServer, findServer } from '@zerda/chassis/testing-server';
+
+const valkey = {
+  title: 'Valkey',
+  names: ['valkey-server', 'redis-server'],
+  required: 'REQUIRE_VALKEY',
+} as const;
 
 /** A Valkey (or Redis) server of its own, which keeps nothing, for one run of tests. */
 export interface TestValkey {
@@ -23,7 +27,7 @@ export interface TestValkey {
 
 /** A server that was not started yet. @throws Error where none is installed */
 export async function prepareValkey(): Promise<TestValkey> {
-  const binary = await findBinary();
+  const binary = await findServer(valkey);
   if (binary === undefined) throw new Error('there is no valkey-server or redis-server on the PATH');
   const folder = await mkdtemp(join(tmpdir(), 'zerda-valkey-'));
   const port = await freePort();
@@ -52,47 +56,7 @@ export async function prepareValkey(): Promise<TestValkey> {
   };
 }
 
-/**
- * Runs a suite that needs a Valkey server; Redis does as well. Where neither is installed it is a skipped test that says so;
- * with REQUIRE_VALKEY=1 it fails.
- */
-export async function describeOnValkey(title: string, suite: () => void): Promise<void> {
-  if ((await findBinary()) !== undefined) {
-    describe(`${title} (Valkey)`, suite);
-  } else if (process.env.REQUIRE_VALKEY === '1') {
-    it(`${title} (Valkey)`, () => {
-      throw new Error('REQUIRE_VALKEY=1, but there is no valkey-server or redis-server on the PATH');
-    });
-  } else {
-    it(
-      `${title} (Valkey): skipped, no valkey-server or redis-server was found`,
-      { skip: true },
-      () => undefined,
-    );
-  }
-}
-
-async function findBinary(): Promise<string | undefined> {
-  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/bin']) {
-    const names: string[] = await readdir(folder).catch(() => []);
-    const found = ['valkey-server', 'redis-server'].find((name) => names.includes(name));
-    if (found !== undefined) return join(folder, found);
-  }
-  return undefined;
-}
-
-async function accepting(port: number): Promise<void> {
-  const giveUpAt = performance.now() + 10_000;
-  for (;;) {
-    const socket = connect(port, '127.0.0.1');
-    try {
-      await once(socket, 'connect');
-      return;
-    } catch (error) {
-      if (performance.now() > giveUpAt) throw error;
-      await wait(25);
-    } finally {
-      socket.destroy();
-    }
-  }
+/** Runs a suite that needs a Valkey server; Redis does as well. With REQUIRE_VALKEY=1 it fails where neither is installed. */
+export function describeOnValkey(title: string, suite: () => void): Promise<void> {
+  return describeWithServer(valkey, title, suite);
 }
