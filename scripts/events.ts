@@ -1,16 +1,8 @@
-import { execFile } from 'node:child_process';
-import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { bundle } from './lib/bundler.ts';
 import { runCommand } from './lib/command.ts';
 import { withOwnSecrets } from './lib/own-secrets.ts';
-import { planSystem, type ServicePlan, services } from './lib/services.ts';
-
-/** How a command ended at one service. */
-interface Run {
-  readonly code: number;
-  readonly output: string;
-  readonly errors: string;
-}
+import { runServiceCommand } from './lib/service-command.ts';
+import { planSystem, services } from './lib/services.ts';
 
 /**
  * `npm run events -- [service] …` does at one service what `node main.mjs events …` does, or at all of them: then each says what it
@@ -27,7 +19,7 @@ await runCommand(async () => {
   const rest = named.length > 0 ? words.slice(1) : words;
 
   await bundle(chosen.map(({ name }) => name));
-  const runs = await Promise.all(chosen.map((service) => run(service, rest)));
+  const runs = await Promise.all(chosen.map((service) => runServiceCommand(service, ['events', ...rest])));
   const done = runs.filter(({ code }) => code === 0);
   for (const { output } of done) process.stdout.write(output);
   // A list that is not whole must not look like one.
@@ -35,18 +27,3 @@ await runCommand(async () => {
   for (const { errors } of failed) process.stderr.write(errors);
   return failed[0]?.code ?? 0;
 });
-
-function run({ file, env }: ServicePlan, words: readonly string[]): Promise<Run> {
-  return new Promise((resolve, reject) => {
-    execFile(
-      process.execPath,
-      ['--enable-source-maps', file, 'events', ...words],
-      { env, maxBuffer: 256 * 1024 * 1024 },
-      (error, output, errors) => {
-        const code = error === null ? 0 : error.code;
-        if (typeof code === 'number') resolve({ code, output, errors });
-        else reject(new StartupError(`the command could not be run: ${error?.message}`));
-      },
-    );
-  });
-}
