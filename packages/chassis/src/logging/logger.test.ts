@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { Deadline } from '../deadline.ts';
 import { runInContext } from '../request-context.ts';
@@ -36,5 +39,50 @@ describe('logger', () => {
     assert.deepEqual(lines[0]?.authorization, '[Redacted]');
     assert.deepEqual(lines[0]?.headers, { cookie: '[Redacted]', authorization: '[Redacted]' });
     assert.deepEqual(lines[0]?.user, { password: '[Redacted]' });
+  });
+});
+
+describe('standard output', () => {
+  /** A process that has a `logger` and does what `script` says. */
+  function run(script: string) {
+    const module = new URL('logger.ts', import.meta.url).href;
+    const source = `const { createLogger } = await import(${JSON.stringify(module)});
+      const logger = createLogger({ service: 'test', format: 'json' });
+      ${script}`;
+    return spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', source], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+  }
+  const messages = (output: string) =>
+    output
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).msg);
+
+  it('has every line in its order when the process ends in the middle of many', async () => {
+    const child = run(`for (let index = 0; index < 2000; index += 1) logger.info(String(index));
+      process.exit(3);`);
+    const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+    assert.equal(code, 3);
+    assert.deepEqual(
+      messages(output),
+      Array.from({ length: 2000 }, (_, index) => String(index)),
+    );
+  });
+
+  it('has the lines before an error that nobody catches', async () => {
+    const child = run(`logger.info('before'); setImmediate(() => { throw new Error('caught by nobody'); });`);
+    const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+    assert.deepEqual(messages(output), ['before']);
+  });
+
+  it('has a line soon, while the process goes on', { timeout: 10_000 }, async (context) => {
+    const child = run(`logger.info('here'); process.stdin.resume();`);
+    context.after(() => child.kill());
+    const [output] = await once(child.stdout, 'data');
+    assert.deepEqual(messages(String(output)), ['here']);
+    assert.equal(child.exitCode, null);
+    child.stdin.end();
+    assert.deepEqual(await once(child, 'exit'), [0, null]);
   });
 });

@@ -62,21 +62,39 @@ function standardOutput(format: 'json' | 'pretty'): DestinationStream {
   return (format === 'pretty' ? prettyOutput() : undefined) ?? jsonOutput();
 }
 
-/** Bytes of lines that are written together: under load a line costs no system call of its own. */
-const bufferedBytes = 15 * 1024;
+/** Characters of lines that are written together: under load a line costs no system call of its own. */
+const batchLength = 15 * 1024;
 /** Milliseconds that a line waits for others at most. */
-const bufferedMs = 50;
+const batchMs = 50;
 
-/** Written synchronously, and before the process ends in whatever way it can notice, so that the last lines are there. */
-function jsonOutput(): DestinationStream {
-  const output = pino.destination({
-    dest: 1,
-    sync: true,
-    minLength: bufferedBytes,
-    periodicFlush: bufferedMs,
-  });
-  process.on('exit', () => output.flushSync());
-  return output;
+/**
+ * Written synchronously, and before the process ends in whatever way it can notice, so that the last lines are there. Lines wait here
+ * and not in pino's own buffer, which measures all that it holds anew for each line.
+ */
+function jsonOutput(): DestinationStream & { flushSync(): void } {
+  const output = pino.destination({ dest: 1, sync: true });
+  let batch = '';
+  let timer: NodeJS.Timeout | undefined;
+  function flush(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    const lines = batch;
+    batch = '';
+    if (lines !== '') output.write(lines);
+  }
+  function flushSync(): void {
+    flush();
+    output.flushSync();
+  }
+  process.on('exit', flushSync);
+  return {
+    write(line) {
+      batch += line;
+      if (batch.length >= batchLength) flush();
+      else timer ??= setTimeout(flush, batchMs).unref();
+    },
+    flushSync,
+  };
 }
 
 /** pino-pretty is a development tool that images do not have: its absence means JSON. */
