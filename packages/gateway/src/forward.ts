@@ -37,7 +37,7 @@ export interface Forwarding {
  * answer is on its way; what goes wrong later can only cut the connection.
  * @throws what `Upstream.call` throws, and `Failure` for a body that is too large or does not come
  */
-export async function forward(forwarding: Forwarding): Promise<void> {
+export function forward(forwarding: Forwarding): Promise<unknown> {
   const { request, response, route } = forwarding;
   const retries = isIdempotent(request) ? route.retries : 0;
   let exchange: Exchange | undefined;
@@ -52,25 +52,18 @@ export async function forward(forwarding: Forwarding): Promise<void> {
         onStall: () => exchange?.onStall(),
       })
     : undefined;
-  let interim = false;
-  await route.upstream.call(
-    (attempt) =>
-      new Promise<UpstreamAnswer>((resolve, reject) => {
-        exchange = new Exchange(forwarding, attempt, body, {
-          resolve,
-          reject,
-          onInterim: () => {
-            interim = true;
-          },
-        });
-        exchange.start();
-      }),
+  return route.upstream.call(
+    (attempt) => {
+      exchange = new Exchange(forwarding, attempt, body);
+      return exchange.begin();
+    },
     {
       context: forwarding.context,
       timeoutMs: route.timeoutMs,
       slowMs: route.slowMs,
       retries,
-      repeatable: () => !interim && !response.destroyed && (body === undefined || body.repeatable),
+      repeatable: () =>
+        exchange?.interim !== true && !response.destroyed && (body === undefined || body.repeatable),
     },
   );
 }
@@ -80,20 +73,22 @@ function isIdempotent({ method, headers }: IncomingMessage): boolean {
   return method === 'POST' ? headers[headerNames.idempotencyKey] !== undefined : method !== 'PATCH';
 }
 
-interface Settle {
-  readonly resolve: (answer: UpstreamAnswer) => void;
-  readonly reject: (error: Error) => void;
-  /** Told when an interim answer has gone to the client. */
-  readonly onInterim: () => void;
-}
+/**
+ * Bytes of an answer that may wait for its client before the upstream is paused. Node's own mark is below a single piece: with it
+ * the upstream would be paused and let go on again for every one, however fast the client reads.
+ */
+const mostUnsent = 128 * 1024;
 
 /** One attempt: a request to the upstream, and as much of its answer as comes. */
 class Exchange implements Dispatcher.DispatchHandler {
+  /** An interim answer has gone to the client. */
+  interim = false;
   readonly #forwarding: Forwarding;
   readonly #attempt: Attempt;
   readonly #body: RequestBody | undefined;
-  readonly #settle: Settle;
-  #controller: Dispatcher.DispatchController | undefined;
+  #resolve!: (answer: UpstreamAnswer) => void;
+  #reject!: (error: Error) => void;
+  #abort: ((reason: Error) => void) | undefined;
   #givenUp: Error | undefined;
   /** The head of the answer is the client's; from here on the connection can only be cut. */
   #answered = false;
@@ -110,15 +105,25 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Runs while the client is slower than the upstream, which is paused meanwhile. */
   #clientTimer: NodeJS.Timeout | undefined;
   #release: () => void = () => undefined;
+  /** Lets the upstream go on. */
+  #resume: () => void = () => undefined;
 
-  constructor(forwarding: Forwarding, attempt: Attempt, body: RequestBody | undefined, settle: Settle) {
+  constructor(forwarding: Forwarding, attempt: Attempt, body: RequestBody | undefined) {
     this.#forwarding = forwarding;
     this.#attempt = attempt;
     this.#body = body;
-    this.#settle = settle;
   }
 
-  start(): void {
+  /** Resolves with the head of the answer. */
+  begin(): Promise<UpstreamAnswer> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
     const { context, request, response, route, forwardedHeaders } = this.#forwarding;
     const { upstream, idleTimeoutMs, totalTimeoutMs, keepHost } = route;
     const { ms, tried } = this.#attempt;
@@ -127,9 +132,10 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.giveUp(new CallerGoneError(0));
       return;
     }
-    this.#headTimer = setTimeout(this.#onHeadTimeout, ms);
-    if (totalTimeoutMs !== undefined) this.#totalTimer = setTimeout(this.#onTotalTimeout, totalTimeoutMs);
-    response.once('close', this.#onClientGone);
+    this.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, this);
+    if (totalTimeoutMs !== undefined)
+      this.#totalTimer = setTimeout(Exchange.#onTotalTimeout, totalTimeoutMs, this);
+    response.on('close', this.#onClientGone);
     upstream.dispatcher.dispatch(
       {
         origin: upstream.origin,
@@ -149,31 +155,32 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#givenUp !== undefined || this.#ended) return;
     this.#givenUp = error;
     this.#stopTimers();
-    this.#controller?.abort(error);
+    this.#abort?.(error);
     if (this.#answered) this.#cut();
-    else this.#settle.reject(error);
+    else this.#reject(error);
   }
 
   /** The time runs from the end of the request: before, the upstream has nothing to answer, and `idle` bounds it. */
-  readonly #onHeadTimeout = (): void => {
-    const { request, route } = this.#forwarding;
-    const { ms } = this.#attempt;
-    if (request.complete) this.giveUp(new UpstreamTimeoutError(route.upstream.name, ms));
+  static #onHeadTimeout(exchange: Exchange): void {
+    const { request, route } = exchange.#forwarding;
+    const { ms } = exchange.#attempt;
+    if (request.complete) exchange.giveUp(new UpstreamTimeoutError(route.upstream.name, ms));
     else
       request.once('end', () => {
-        if (!this.#answered && this.#givenUp === undefined && !this.#ended)
-          this.#headTimer = setTimeout(this.#onHeadTimeout, ms);
+        if (!exchange.#answered && exchange.#givenUp === undefined && !exchange.#ended)
+          exchange.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, exchange);
       });
-  };
+  }
 
-  readonly #onTotalTimeout = (): void => {
-    const { route } = this.#forwarding;
-    this.giveUp(
-      this.#body !== undefined && this.#body.hereSince === undefined
+  static #onTotalTimeout(exchange: Exchange): void {
+    const { route } = exchange.#forwarding;
+    const body = exchange.#body;
+    exchange.giveUp(
+      body !== undefined && body.hereSince === undefined
         ? new Failure('request-timeout', { detail: 'The body of the request took too long.' })
         : new UpstreamTimeoutError(route.upstream.name, route.totalTimeoutMs ?? 0),
     );
-  };
+  }
 
   /** An upstream that takes no more of the body may do so once it has answered. */
   onStall(): void {
@@ -195,16 +202,15 @@ class Exchange implements Dispatcher.DispatchHandler {
     return new CallerGoneError(hereSince === undefined ? 0 : performance.now() - hereSince);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#givenUp !== undefined) controller.abort(this.#givenUp);
+  onConnect(abort: (reason?: Error) => void): void {
+    this.#abort = abort;
+    if (this.#givenUp !== undefined) abort(this.#givenUp);
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    const raw = (controller.rawHeaders ?? []) as readonly Buffer[];
+  onHeaders(status: number, raw: readonly Buffer[], resume: () => void): boolean {
     if (status < 200) {
       this.#passInterim(status, raw);
-      return;
+      return true;
     }
     clearTimeout(this.#headTimer);
     const { context, request, response, route, visit, guards } = this.#forwarding;
@@ -213,11 +219,12 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#discarded = true;
       this.#stopTimers();
       response.off('close', this.#onClientGone);
-      this.#settle.resolve(answer);
-      controller.abort(new Error('the answer is not needed'));
-      return;
+      this.#resolve(answer);
+      this.#abort?.(new Error('the answer is not needed'));
+      return true;
     }
     this.#answered = true;
+    this.#resume = resume;
     this.#bodiless = status === 204 || status === 304;
     this.#release = this.#attempt.hold();
     // The rest of a body that nobody waits for would be taken for the next request.
@@ -226,33 +233,35 @@ class Exchange implements Dispatcher.DispatchHandler {
     const own =
       visit === undefined ? guards.list(context) : [...guards.list(context), ...visit.answerHeaders];
     response.writeHead(status, passedAnswerHeaders(raw, own, route.ownHeaders));
-    process.nextTick(this.#sendHead);
-    this.#settle.resolve(answer);
+    process.nextTick(Exchange.#sendHead, this);
+    this.#resolve(answer);
+    return true;
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  /** False pauses the upstream. */
+  onData(chunk: Buffer): boolean {
     const { response, route } = this.#forwarding;
     this.#headSent = true;
-    if (this.#discarded || response.write(chunk) || this.#clientTimer !== undefined) return;
-    controller.pause();
-    this.#clientTimer = setTimeout(() => this.giveUp(new CallerGoneError()), route.idleTimeoutMs);
+    if (this.#discarded || response.write(chunk) || response.writableLength < mostUnsent) return true;
+    this.#clientTimer ??= setTimeout(() => this.giveUp(new CallerGoneError()), route.idleTimeoutMs);
     response.once('drain', () => {
       clearTimeout(this.#clientTimer);
       this.#clientTimer = undefined;
-      controller.resume();
+      this.#resume();
     });
+    return false;
   }
 
   /**
    * The head leaves with the first bytes of the body when those are already there, else alone: a client must see that an
    * answer has begun although the rest of it takes time.
    */
-  readonly #sendHead = (): void => {
-    const { response } = this.#forwarding;
-    if (!this.#headSent && !response.writableEnded && !response.destroyed) response.flushHeaders();
-  };
+  static #sendHead(exchange: Exchange): void {
+    const { response } = exchange.#forwarding;
+    if (!exchange.#headSent && !response.writableEnded && !response.destroyed) response.flushHeaders();
+  }
 
-  onResponseEnd(): void {
+  onComplete(): void {
     const { request, response } = this.#forwarding;
     this.#stopTimers();
     this.#release();
@@ -260,7 +269,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (!this.#discarded) endWhileReceiving(request, response);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  onError(error: Error): void {
     const { context, request, route, response, logger } = this.#forwarding;
     this.#ended = true;
     this.#stopTimers();
@@ -268,7 +277,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#release();
     if (this.#givenUp !== undefined || this.#discarded) return;
     if (!this.#answered) {
-      this.#settle.reject(error);
+      this.#reject(error);
       return;
     }
     if (this.#bodiless) {
@@ -290,7 +299,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (response.writableLength > response.writableHighWaterMark) return;
     if (status === 102) response.writeProcessing();
     else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw))) return;
-    this.#settle.onInterim();
+    this.interim = true;
   }
 
   /** A reset, since to a client of HTTP/1.0 a plain close would be the end of a whole answer. */

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
-import type { Dispatcher } from 'undici';
 import { Deadline } from '../deadline.ts';
 import { runInContext } from '../request-context.ts';
 import { recordingLogger, silentLogger } from '../testing.ts';
@@ -88,32 +87,34 @@ function stopClock(context: TestContext): { now: number } {
 
 function dispatched(balancer: Balancer, options: Partial<Parameters<Balancer['dispatch']>[0]> = {}) {
   const seen = {
-    controller: undefined as Dispatcher.DispatchController | undefined,
+    abort: undefined as ((error?: Error) => void) | undefined,
+    resume: undefined as (() => void) | undefined,
     status: undefined as number | undefined,
-    headers: undefined as IncomingHttpHeaders | undefined,
+    headers: undefined as string[] | undefined,
     size: 0,
     error: undefined as Error | undefined,
     ended: false,
     accepted: true,
-    onData: () => {},
+    onData: () => true,
   };
   seen.accepted = balancer.dispatch(
     { path: '/', method: 'GET', ...options },
     {
-      onRequestStart(controller) {
-        seen.controller = controller;
+      onConnect(abort) {
+        seen.abort = abort;
       },
-      onResponseStart(_controller, status, headers) {
-        Object.assign(seen, { status, headers });
+      onHeaders(status, headers, resume) {
+        Object.assign(seen, { status, headers: headers.map(String), resume });
+        return true;
       },
-      onResponseData(_controller, chunk) {
+      onData(chunk) {
         seen.size += chunk.length;
-        seen.onData();
+        return seen.onData();
       },
-      onResponseEnd() {
+      onComplete() {
         seen.ended = true;
       },
-      onResponseError(_controller, error) {
+      onError(error) {
         seen.error = error;
       },
     },
@@ -143,7 +144,7 @@ describe('balancing', () => {
     await getMany(balancer, 20);
     assert.deepEqual(counts(servers), [1, 10, 10]);
     assert.deepEqual(inFlight(balancer), [1, 0, 0]);
-    unfinished.controller?.abort(new Error('enough'));
+    unfinished.abort?.(new Error('enough'));
     assert.deepEqual(inFlight(balancer), [0, 0, 0]);
   });
 
@@ -187,13 +188,13 @@ describe('balancing', () => {
     server.behaviour = (_request, response) => void response.end(Buffer.alloc(size));
     const balancer = open(context, addresses, port);
     const seen = dispatched(balancer);
-    seen.onData = () => seen.controller?.pause();
+    seen.onData = () => false;
     await until(() => seen.size > 0);
     const { size: before } = seen;
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert.equal(seen.size, before);
-    seen.onData = () => undefined;
-    seen.controller?.resume();
+    seen.onData = () => true;
+    seen.resume?.();
     await until(() => seen.ended);
     assert.equal(seen.size, size);
 
@@ -464,7 +465,7 @@ describe('addresses that fail', () => {
     dead.behaviour = () => undefined;
     const trial = dispatched(balancer);
     await until(() => dead.requests.length === 1);
-    trial.controller?.abort(new Error('went away'));
+    trial.abort?.(new Error('went away'));
     assert.deepEqual(ejected(balancer), [dead.address]);
     dead.behaviour = (_request, response) => void response.end('ok');
     await getMany(balancer, 2);
@@ -630,8 +631,8 @@ describe('addresses that fail', () => {
     await assert.rejects(call, { code: 'ECONNRESET' });
 
     const seen = dispatched(balancer);
-    await until(() => seen.controller !== undefined);
-    seen.controller?.abort(reset);
+    await until(() => seen.abort !== undefined);
+    seen.abort?.(reset);
     await until(() => seen.error === reset);
 
     const body = new PassThrough();
@@ -658,14 +659,14 @@ describe('addresses that fail', () => {
     assert.deepEqual(inFlight(balancer), [0, 0]);
   });
 
-  it('refuses a handler that would not hear of errors', async (context) => {
+  it('refuses a handler that would not hear of errors, or is of the newer kind', async (context) => {
     const balancer = open(context, ['127.0.0.1'], 9);
-    assert.throws(
-      () => balancer.dispatch({ path: '/', method: 'GET' }, { onRequestStart: () => undefined }),
-      {
+    const ignore = (): undefined => undefined;
+    for (const handler of [{ onConnect: ignore }, { onRequestStart: ignore, onResponseError: ignore }]) {
+      assert.throws(() => balancer.dispatch({ path: '/', method: 'GET' }, handler), {
         code: 'UND_ERR_INVALID_ARG',
-      },
-    );
+      });
+    }
   });
 });
 
@@ -734,7 +735,7 @@ describe('the end of a balancer', () => {
     const balancer = open(context, addresses, port, { connections: 1 });
     balancer.dispatch(
       { path: '/first', method: 'GET' },
-      { onRequestStart: () => undefined, onResponseError: () => void server.start() },
+      { onConnect: () => undefined, onError: () => void server.start() },
     );
     const queued = get(balancer, '/second');
     await until(() => server.requests.length === 1);
@@ -800,12 +801,12 @@ describe('requests in flight', () => {
                 ends += 1;
               };
               balancer.dispatch(options, {
-                onRequestStart(control) {
-                  if (controller.signal.aborted) control.abort(new Error('enough'));
-                  else controller.signal.addEventListener('abort', () => control.abort(new Error('enough')));
+                onConnect(abort) {
+                  if (controller.signal.aborted) abort(new Error('enough'));
+                  else controller.signal.addEventListener('abort', () => abort(new Error('enough')));
                 },
-                onResponseEnd: end,
-                onResponseError: end,
+                onComplete: end,
+                onError: end,
               });
             }
           }

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import { Dispatcher, errors } from 'undici';
 import type { Logger } from '../logging/logger.ts';
 import { runInContext } from '../request-context.ts';
@@ -141,7 +140,7 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
   }
 
   override dispatch(options: Options, handler: Dispatcher.DispatchHandler): boolean {
-    const flight = createFlight(this, options, handler);
+    const flight = new Flight(this, options, handler);
     if (this.#state === 'destroyed') return flight.refuse(new errors.ClientDestroyedError());
     if (this.#state === 'closed') return flight.refuse(new errors.ClientClosedError());
     return this.#send(flight);
@@ -352,25 +351,11 @@ function onAbort(signal: unknown, act: (reason: Error) => void): () => void {
   return () => signal.removeEventListener('abort', listener);
 }
 
-function createFlight(
-  balancer: LeastInFlightBalancer,
-  options: Options,
-  handler: Dispatcher.DispatchHandler,
-): Flight {
-  const isLegacy = handler.onRequestStart === undefined;
-  if ((isLegacy ? handler.onError : handler.onResponseError) === undefined) {
-    throw new errors.InvalidArgumentError('the handler would not hear of errors');
-  }
-  return isLegacy
-    ? new LegacyFlight(balancer, options, handler)
-    : new ModernFlight(balancer, options, handler);
-}
-
 /**
- * One request on its way, as the handler that undici sees. There is one for each of undici's two kinds of handler, so
- * that neither is translated into the other, which would cost every request another reading of all headers.
+ * One request on its way, as the handler that undici sees. Handlers are of the kind that undici 7 works with inside, as its own
+ * `request` and `stream` do: one of the newer kind is translated into it, and has all headers of an answer read once more.
  */
-abstract class Flight {
+class Flight implements Dispatcher.DispatchHandler {
   readonly options: Options;
   /** As `BalancedOptions.tried`. */
   readonly tried: Set<string> | undefined;
@@ -380,20 +365,26 @@ abstract class Flight {
   sent = false;
   /** The head of an answer has come. */
   answered = false;
-  protected readonly handler: Dispatcher.DispatchHandler;
+  readonly #handler: Dispatcher.DispatchHandler;
   readonly #balancer: LeastInFlightBalancer;
   /** Those it is on; undefined before and after. */
   #connections: Connections | undefined;
 
   constructor(balancer: LeastInFlightBalancer, options: Options, handler: Dispatcher.DispatchHandler) {
+    if (handler.onError === undefined || handler.onRequestStart !== undefined) {
+      throw new errors.InvalidArgumentError('the handler is not of the kind that has onConnect and onError');
+    }
     this.#balancer = balancer;
     this.options = options;
     this.tried = options.tried;
-    this.handler = handler;
+    this.#handler = handler;
   }
 
   /** Fails it before it is on its way; false, as `dispatch` answers then. */
-  abstract refuse(error: Error): false;
+  refuse(error: Error): false {
+    this.#handler.onError?.(error);
+    return false;
+  }
 
   leaveFor(connections: Connections): boolean {
     this.#connections = connections;
@@ -401,18 +392,49 @@ abstract class Flight {
     return connections.dispatch(this.options, this);
   }
 
-  onResponseStarted(): void {
-    this.handler.onResponseStarted?.();
+  onConnect(abort: (error?: Error) => void): void {
+    this.sent = true;
+    this.#handler.onConnect?.(abort);
   }
 
-  protected hasHead(): void {
+  onUpgrade(...upgrade: Parameters<Required<Dispatcher.DispatchHandler>['onUpgrade']>): void {
+    this.#hasHead();
+    upgrade[2].once('close', () => this.#land());
+    this.#handler.onUpgrade?.(...upgrade);
+  }
+
+  onResponseStarted(): void {
+    this.#handler.onResponseStarted?.();
+  }
+
+  onHeaders(status: number, headers: Buffer[], resume: () => void, message: string): boolean {
+    this.#hasHead();
+    return this.#handler.onHeaders?.(status, headers, resume, message) ?? true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    return this.#handler.onData?.(chunk) ?? true;
+  }
+
+  onComplete(trailers: string[] | null): void {
+    this.#land();
+    this.#handler.onComplete?.(trailers);
+  }
+
+  onError(error: Error): void {
+    const connections = this.#land();
+    if (connections === undefined || this.#balancer.failed(this, connections, error))
+      this.#handler.onError?.(error);
+  }
+
+  #hasHead(): void {
     this.answered = true;
     const connections = this.#connections;
     if (connections !== undefined && connections.endpoint.failures > 0) this.#balancer.answered(connections);
   }
 
   /** The request is over. Returns the connections it was on, once. */
-  protected land(): Connections | undefined {
+  #land(): Connections | undefined {
     const connections = this.#connections;
     if (connections === undefined) return undefined;
     this.#connections = undefined;
@@ -420,98 +442,4 @@ abstract class Flight {
     if (connections.endpoint.trial === this) connections.endpoint.trial = undefined;
     return connections;
   }
-
-  /** @returns whether the handler is to hear of the error */
-  protected fails(error: Error): boolean {
-    const connections = this.land();
-    return connections === undefined || this.#balancer.failed(this, connections, error);
-  }
 }
-
-class ModernFlight extends Flight {
-  refuse(error: Error): false {
-    this.handler.onResponseError?.(nothingToControl, error);
-    return false;
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
-    this.sent = true;
-    this.handler.onRequestStart?.(controller, context);
-  }
-
-  onRequestUpgrade(...upgrade: Parameters<Required<Dispatcher.DispatchHandler>['onRequestUpgrade']>): void {
-    this.hasHead();
-    upgrade[3].once('close', () => this.land());
-    this.handler.onRequestUpgrade?.(...upgrade);
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-    message?: string,
-  ): void {
-    this.hasHead();
-    this.handler.onResponseStart?.(controller, status, headers, message);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.handler.onResponseData?.(controller, chunk);
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController, trailers: IncomingHttpHeaders): void {
-    this.land();
-    this.handler.onResponseEnd?.(controller, trailers);
-  }
-
-  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.fails(error)) this.handler.onResponseError?.(controller, error);
-  }
-}
-
-/** For the handlers that undici's own `request`, `stream` and `pipeline` still use. */
-class LegacyFlight extends Flight {
-  refuse(error: Error): false {
-    this.handler.onError?.(error);
-    return false;
-  }
-
-  onConnect(abort: (error?: Error) => void): void {
-    this.sent = true;
-    this.handler.onConnect?.(abort);
-  }
-
-  onUpgrade(...upgrade: Parameters<Required<Dispatcher.DispatchHandler>['onUpgrade']>): void {
-    this.hasHead();
-    upgrade[2].once('close', () => this.land());
-    this.handler.onUpgrade?.(...upgrade);
-  }
-
-  onHeaders(status: number, headers: Buffer[], resume: () => void, message: string): boolean {
-    this.hasHead();
-    return this.handler.onHeaders?.(status, headers, resume, message) ?? true;
-  }
-
-  onData(chunk: Buffer): boolean {
-    return this.handler.onData?.(chunk) ?? true;
-  }
-
-  onComplete(trailers: string[] | null): void {
-    this.land();
-    this.handler.onComplete?.(trailers);
-  }
-
-  onError(error: Error): void {
-    if (this.fails(error)) this.handler.onError?.(error);
-  }
-}
-
-/** A request that never started can be neither paused nor aborted. */
-const nothingToControl: Dispatcher.DispatchController = {
-  aborted: false,
-  paused: false,
-  reason: null,
-  abort: () => undefined,
-  pause: () => undefined,
-  resume: () => undefined,
-};

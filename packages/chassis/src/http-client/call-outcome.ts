@@ -77,26 +77,38 @@ function codeOf(error: unknown): string | undefined {
  * The upstream fails when it cannot be reached, answers 5xx of its own, or does not answer in a time that is long for
  * it. It does not fail by a 4xx, nor by telling that what it depends on is away; and a caller who gives up before it
  * is slow says nothing.
- * @param slowMs milliseconds from now after which the upstream is slow
  */
-export function judgeFromNow(slowMs: number): Judge<UpstreamAnswer> {
-  const startedAt = performance.now();
-  const unlessQuick = (waitedMs = Number.POSITIVE_INFINITY): Outcome =>
-    Math.min(waitedMs, performance.now() - startedAt) >= slowMs ? 'failure' : 'ignored';
-  return {
-    onResult({ status, problem }) {
-      if (status < 500 || problem === 'dependency-unavailable') return 'success';
-      // It ran out of the time that the caller gave it.
-      return status === 504 ? unlessQuick() : 'failure';
-    },
-    onError(error) {
-      if (error instanceof UpstreamTimeoutError) return unlessQuick();
-      if (error instanceof CallerGoneError) return unlessQuick(error.waitedMs);
-      if (error instanceof Failure) return 'ignored';
-      // Refused by the client library before anything was sent.
-      return codeOf(error) === 'UND_ERR_INVALID_ARG' ? 'ignored' : 'failure';
-    },
-  };
+export class TimedJudge implements Judge<UpstreamAnswer> {
+  readonly #slowMs: number;
+  readonly #startedAt = performance.now();
+
+  /** @param slowMs milliseconds from now after which the upstream is slow */
+  constructor(slowMs: number) {
+    this.#slowMs = slowMs;
+  }
+
+  /** Milliseconds since the call began. */
+  get elapsedMs(): number {
+    return performance.now() - this.#startedAt;
+  }
+
+  onResult({ status, problem }: UpstreamAnswer): Outcome {
+    if (status < 500 || problem === 'dependency-unavailable') return 'success';
+    // It ran out of the time that the caller gave it.
+    return status === 504 ? this.#unlessQuick() : 'failure';
+  }
+
+  onError(error: unknown): Outcome {
+    if (error instanceof UpstreamTimeoutError) return this.#unlessQuick();
+    if (error instanceof CallerGoneError) return this.#unlessQuick(error.waitedMs);
+    if (error instanceof Failure) return 'ignored';
+    // Refused by the client library before anything was sent.
+    return codeOf(error) === 'UND_ERR_INVALID_ARG' ? 'ignored' : 'failure';
+  }
+
+  #unlessQuick(waitedMs = Number.POSITIVE_INFINITY): Outcome {
+    return Math.min(waitedMs, this.elapsedMs) >= this.#slowMs ? 'failure' : 'ignored';
+  }
 }
 
 /** Whether another address may give an answer where this one gave none. */

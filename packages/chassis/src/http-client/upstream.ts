@@ -13,8 +13,8 @@ import {
   CallerGoneError,
   isBusy,
   isWorthRetrying,
-  judgeFromNow,
   reasonOf,
+  TimedJudge,
   type UpstreamAnswer,
   UpstreamTimeoutError,
 } from './call-outcome.ts';
@@ -151,24 +151,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     await dispatcher.destroy();
   });
 
-  /** Makes the call once, through the circuit breaker, and measures it. */
-  async function attemptOnce<Answer extends UpstreamAnswer>(
-    work: (probe: boolean) => Promise<Answer>,
-    slowMs: number,
-  ): Promise<Answer> {
-    const startedAt = performance.now();
-    const judge = judgeFromNow(slowMs);
-    let outcome = 'error';
-    try {
-      const answer = await breaker.run<Answer>(work, judge);
-      outcome = judge.onResult(answer) === 'success' ? 'answered' : 'error';
-      return answer;
-    } catch (error) {
-      outcome = error instanceof CallerGoneError ? 'caller_gone' : reasonOf(error);
-      throw error;
-    } finally {
-      metrics.upstreamCall(name, outcome, (performance.now() - startedAt) / 1000);
-    }
+  function measure({ elapsedMs }: TimedJudge, outcome: string): void {
+    metrics.upstreamCall(name, outcome, elapsedMs / 1000);
   }
 
   async function call<Answer extends UpstreamAnswer>(
@@ -199,8 +183,9 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         let again = false;
         const mayRetry = (): boolean =>
           left > 0 && repeatable() && ms > retryJitterMs && breaker.state === 'closed' && budget.withdraw();
+        const judge = new TimedJudge(slowMs);
         try {
-          const answer = await attemptOnce(
+          const answer = await breaker.run<Answer>(
             (probe) =>
               work({
                 ms,
@@ -219,10 +204,12 @@ export function createUpstream(options: UpstreamOptions): Upstream {
                   };
                 },
               }),
-            slowMs,
+            judge,
           );
+          measure(judge, judge.onResult(answer) === 'success' ? 'answered' : 'error');
           if (!again) return answer;
         } catch (error) {
+          measure(judge, error instanceof CallerGoneError ? 'caller_gone' : reasonOf(error));
           if (!isWorthRetrying(error) || !mayRetry()) throw error;
         }
         metrics.upstreamRetried(name);

@@ -57,7 +57,7 @@ class Reading implements Dispatcher.DispatchHandler {
   #resolve!: (read: Read) => void;
   #reject!: (error: Error) => void;
   #timer: NodeJS.Timeout;
-  #controller: Dispatcher.DispatchController | undefined;
+  #abort: ((reason: Error) => void) | undefined;
   #givenUp: Error | undefined;
   #status = 0;
   #headers: string[] = [];
@@ -91,35 +91,36 @@ class Reading implements Dispatcher.DispatchHandler {
     clearTimeout(this.#timer);
     this.#givenUp = error;
     this.#reject(error);
-    this.#controller?.abort(error);
+    this.#abort?.(error);
   }
 
   #refuse(): void {
     clearTimeout(this.#timer);
     this.#resolve({ status: this.#status, problem: undefined, whole: undefined });
-    this.#controller?.abort(new TooLargeError());
+    this.#abort?.(new TooLargeError());
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#givenUp !== undefined) controller.abort(this.#givenUp);
+  onConnect(abort: (reason?: Error) => void): void {
+    this.#abort = abort;
+    if (this.#givenUp !== undefined) abort(this.#givenUp);
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200) return;
+  onHeaders(status: number, raw: readonly Buffer[]): boolean {
+    if (status < 200) return true;
     this.#status = status;
-    const raw = (controller.rawHeaders ?? []) as readonly Buffer[];
     this.#headers = passedAnswerHeaders(raw, [], this.#options.own);
     if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes) this.#refuse();
+    return true;
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onData(chunk: Buffer): boolean {
     this.#bytes += chunk.length;
     if (this.#bytes > this.#options.maxBytes) this.#refuse();
     else this.#chunks.push(chunk);
+    return true;
   }
 
-  onResponseEnd(): void {
+  onComplete(): void {
     clearTimeout(this.#timer);
     const status = this.#status;
     const problem = status < 500 ? undefined : valuesOf(this.#headers, headerNames.problem)[0];
@@ -130,7 +131,7 @@ class Reading implements Dispatcher.DispatchHandler {
     this.#resolve({ ...answer, whole: { status, headers: this.#headers, body } });
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+  onError(error: Error): void {
     clearTimeout(this.#timer);
     this.#reject(error);
   }
