@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { type BlockList, isIPv6 } from 'node:net';
+import type { BlockList } from 'node:net';
 import { type ClientAddress, createClientAddress } from '@zerda/chassis/http/client-address';
 import type { Peers } from './peers.ts';
 
@@ -28,7 +28,7 @@ export function createCallerAddress(
  * has one has 2^64 addresses to ask from.
  */
 export function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(':')) return address;
   const [head = '', tail] = address.replace(/%.*$/, '').toLowerCase().split('::');
   const groups = groupsOf(head);
   if (tail !== undefined) {

@@ -85,6 +85,16 @@ describe('headers of a request on its way', () => {
     );
   });
 
+  it('are told apart when there are more names than are remembered', () => {
+    const passed = (name: string) =>
+      passedRequestHeaders(requestWith([[name, 'x']]), {
+        ...{ context, ms: 1, forwardedHeaders: () => [], keepHost: false },
+      }).includes(name);
+    for (let index = 0; index < 3000; index += 1) assert.equal(passed(`X-Name-${index}`), true);
+    for (const name of ['X-Consumer-4711', 'X-consumer-4711', 'TE', 'x-forwarded-for'])
+      assert.equal(passed(name), false, name);
+  });
+
   it('carry the host of the caller only where the route says so', () => {
     const request = requestWith([['Host', 'shop.test']]);
     const host = (keepHost: boolean) =>

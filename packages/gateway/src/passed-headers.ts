@@ -51,14 +51,7 @@ export function passedRequestHeaders(
   const passed: string[] = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
-    const key = name.toLowerCase();
-    if (
-      !hopByHop.has(key) &&
-      !replaced.has(key) &&
-      !named.has(key) &&
-      !isForwardedHeader(key) &&
-      !isUntrusted(key)
-    )
+    if (goesOn(name) && (named === none || !named.has(name.toLowerCase())))
       passed.push(name, rawHeaders[index + 1] ?? '');
   }
   for (const [name, value] of Object.entries(contextHeaders(ms, context))) passed.push(name, value);
@@ -66,6 +59,20 @@ export function passedRequestHeaders(
   const via = headers.via === undefined ? '' : `${headers.via}, `;
   passed.push('via', `${via}${request.httpVersion} ${pseudonym}`);
   if (keepHost && headers.host !== undefined) passed.push('host', headers.host);
+  return passed;
+}
+
+/** Names that were looked at, as they were written; those of real clients are few. */
+const known = new Map<string, boolean>();
+const mostKnown = 1000;
+
+/** Whether a header of a request goes on to the upstream, unless `Connection` names it. */
+function goesOn(name: string): boolean {
+  const remembered = known.get(name);
+  if (remembered !== undefined) return remembered;
+  const key = name.toLowerCase();
+  const passed = !hopByHop.has(key) && !replaced.has(key) && !isForwardedHeader(key) && !isUntrusted(key);
+  if (known.size < mostKnown) known.set(name, passed);
   return passed;
 }
 

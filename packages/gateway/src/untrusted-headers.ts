@@ -28,23 +28,15 @@ const ofTarget: readonly string[] = [
 
 const names = new Set([...ofIdentity, ...ofTarget]);
 
-/** Names that were looked at; those of real clients are few. */
-const known = new Map<string, boolean>();
-const mostKnown = 1000;
-
 /**
  * Whether a header, its name in lower case, is not for clients to say. `_` counts as `-`, for there are services that
  * cannot tell the two apart (RFC 3875, section 4.1.18).
  */
 export function isUntrusted(name: string): boolean {
-  const remembered = known.get(name);
-  if (remembered !== undefined) return remembered;
   const plain = name.replaceAll('_', '-');
   // With another spelling, what the gateway reads itself would reach a service that does not see the difference.
   const respelt = plain !== name && readHere.has(plain);
-  const untrusted = respelt || names.has(plain) || ofIdentityBegin.some((begin) => plain.startsWith(begin));
-  if (known.size < mostKnown) known.set(name, untrusted);
-  return untrusted;
+  return respelt || names.has(plain) || ofIdentityBegin.some((begin) => plain.startsWith(begin));
 }
 
 const readHere = new Set([

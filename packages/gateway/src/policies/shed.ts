@@ -27,7 +27,7 @@ export const shed: PolicyKind<typeof keys> = {
         metrics.shed(reason);
         throw overloaded;
       }
-      response.once('close', load.enter());
+      response.on('close', load.enter());
       return false;
     };
   },
