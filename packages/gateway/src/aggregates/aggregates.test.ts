@@ -113,7 +113,11 @@ describe('GET /api/users/{id}/profile', () => {
   });
 
   it('says why orders are missing: unreachable, error, timeout, circuit_open', async (context) => {
-    const gateway = await startGateway(context, { ...whole, upstreamTimeoutMs: 1000, circuit: { volume: 4 } });
+    const gateway = await startGateway(context, {
+      ...whole,
+      upstreamTimeoutMs: 1000,
+      circuit: { volume: 4 },
+    });
     async function missing(reason: string, status?: number): Promise<void> {
       const answer = await ask(`${gateway.url}/api/users/1/profile`);
       assert.equal(answer.status, 200, answer.text);
