@@ -22,7 +22,7 @@ import { createFrontDoor } from './front-door.ts';
 import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
 import { oddityOf } from './odd-request.ts';
-import { createAnswerGuards } from './passed-headers.ts';
+import { createAnswerFilter, createAnswerGuards } from './passed-headers.ts';
 import { createPeers } from './peers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
 import type { PolicyResources } from './policies/resources.ts';
@@ -78,6 +78,7 @@ export function createApp({
   const forwardedHeaders = createForwardedHeaders(peers);
   const resources: PolicyResources = {
     ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
+    passesAnswer: createAnswerFilter(guards.names),
     metrics: metrics.policies,
     clientAddress: createCallerAddress(peers, trustedProxies, warnOnce(logger)),
     upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),

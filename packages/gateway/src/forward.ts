@@ -232,7 +232,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     visit?.onAnswer?.();
     const own =
       visit === undefined ? guards.list(context) : [...guards.list(context), ...visit.answerHeaders];
-    response.writeHead(status, passedAnswerHeaders(raw, own, route.ownHeaders));
+    response.writeHead(status, passedAnswerHeaders(raw, route.passesAnswer, own));
     process.nextTick(Exchange.#sendHead, this);
     this.#resolve(answer);
     return true;
@@ -293,12 +293,13 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   /** RFC 9110, section 15.2: passed on, but to a client of HTTP/1.0, which does not know of them. */
   #passInterim(status: number, raw: readonly Buffer[]): void {
-    const { request, response } = this.#forwarding;
+    const { request, response, route } = this.#forwarding;
     if (request.httpVersionMinor === 0 || response.headersSent || response.destroyed) return;
     // They cannot be held back as bodies are, and must not pile up for a client that does not read.
     if (response.writableLength > response.writableHighWaterMark) return;
     if (status === 102) response.writeProcessing();
-    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw))) return;
+    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw, route.passesAnswer)))
+      return;
     this.interim = true;
   }
 

@@ -7,6 +7,24 @@ import { type ForwardedHeaders, isForwardedHeader } from './forwarded-headers.ts
 import { without } from './header-pairs.ts';
 import { isUntrusted } from './untrusted-headers.ts';
 
+/** Whether a header goes on, by its name as the sender wrote it. */
+export type HeaderFilter = (name: string) => boolean;
+
+/** Names that a filter remembers at most; those of real senders are few. */
+const mostKnown = 1000;
+
+/** Decides once for each spelling of a name. @param goesOn is asked with the name in lower case */
+function createFilter(goesOn: (key: string) => boolean): HeaderFilter {
+  const known = new Map<string, boolean>();
+  return (name) => {
+    const remembered = known.get(name);
+    if (remembered !== undefined) return remembered;
+    const passes = goesOn(name.toLowerCase());
+    if (known.size < mostKnown) known.set(name, passes);
+    return passes;
+  };
+}
+
 /** What concerns one connection only (RFC 9110, section 7.6.1), with the trailers that are not passed on. */
 const hopByHop = new Set([
   'connection',
@@ -28,6 +46,10 @@ const replaced = new Set<string>([
   headerNames.correlationId,
   headerNames.requestTimeout,
 ]);
+
+const passesRequest = createFilter(
+  (key) => !hopByHop.has(key) && !replaced.has(key) && !isForwardedHeader(key) && !isUntrusted(key),
+);
 
 /** What the gateway is called in `Via` (RFC 9110, section 7.6.3). */
 const pseudonym = 'zerda';
@@ -51,7 +73,7 @@ export function passedRequestHeaders(
   const passed: string[] = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
-    if (goesOn(name) && (named === none || !named.has(name.toLowerCase())))
+    if (passesRequest(name) && (named === none || !named.has(name.toLowerCase())))
       passed.push(name, rawHeaders[index + 1] ?? '');
   }
   for (const [name, value] of Object.entries(contextHeaders(ms, context))) passed.push(name, value);
@@ -59,20 +81,6 @@ export function passedRequestHeaders(
   const via = headers.via === undefined ? '' : `${headers.via}, `;
   passed.push('via', `${via}${request.httpVersion} ${pseudonym}`);
   if (keepHost && headers.host !== undefined) passed.push('host', headers.host);
-  return passed;
-}
-
-/** Names that were looked at, as they were written; those of real clients are few. */
-const known = new Map<string, boolean>();
-const mostKnown = 1000;
-
-/** Whether a header of a request goes on to the upstream, unless `Connection` names it. */
-function goesOn(name: string): boolean {
-  const remembered = known.get(name);
-  if (remembered !== undefined) return remembered;
-  const key = name.toLowerCase();
-  const passed = !hopByHop.has(key) && !replaced.has(key) && !isForwardedHeader(key) && !isUntrusted(key);
-  if (known.size < mostKnown) known.set(name, passed);
   return passed;
 }
 
@@ -93,23 +101,28 @@ export function createAnswerGuards(): AnswerHeaders {
   });
 }
 
+/** Which headers of an answer go back. @param own names, in lower case, of those that the gateway writes and no upstream can */
+export function createAnswerFilter(own: ReadonlySet<string>): HeaderFilter {
+  return createFilter((key) => !hopByHop.has(key) && !own.has(key));
+}
+
 /**
  * Headers that an answer goes back with: name, value, name, value. Bytes are read as Latin-1, which Node writes back unchanged.
+ * @param passes which of them go back, but for those that `Connection` names
  * @param before headers that come before them; none by default
- * @param own names of those, which the upstream cannot set
  */
 export function passedAnswerHeaders(
   raw: readonly Buffer[],
+  passes: HeaderFilter,
   before: readonly string[] = [],
-  own: ReadonlySet<string> = none,
 ): string[] {
   const passed = [...before];
   let named = none;
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]?.toString('latin1') ?? '';
-    const key = name.toLowerCase();
-    if (key === 'connection') named = joined(named, connectionOptions(raw[index + 1]?.toString('latin1')));
-    if (!hopByHop.has(key) && !own.has(key)) passed.push(name, raw[index + 1]?.toString('latin1') ?? '');
+    if (passes(name)) passed.push(name, raw[index + 1]?.toString('latin1') ?? '');
+    else if (name.toLowerCase() === 'connection')
+      named = joined(named, connectionOptions(raw[index + 1]?.toString('latin1')));
   }
   return named === none ? passed : [...before, ...without(passed.slice(before.length), named)];
 }

@@ -51,7 +51,7 @@ export function createRequestObserver({
   function begin(request: IncomingMessage, response: Routed): RequestContext {
     const startedAt = performance.now();
     const writtenBefore = request.socket.bytesWritten;
-    const finished = metrics.requestStarted();
+    metrics.requestStarted();
     const context: RequestContext = {
       correlationId: correlationIdOf(request),
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
@@ -63,13 +63,14 @@ export function createRequestObserver({
       const method = request.method ?? '';
       const pattern = response[route] ?? 'unmatched';
       const status = response.writableFinished ? response.statusCode : clientClosedRequest;
-      finished({ method, route: pattern, status });
+      const ms = performance.now() - startedAt;
+      metrics.requestEnded({ method, route: pattern, status }, ms / 1000);
       const line = {
         correlation_id: context.correlationId,
         method,
         route: pattern,
         status,
-        duration_ms: Math.round((performance.now() - startedAt) * 10) / 10,
+        duration_ms: Math.round(ms * 10) / 10,
         bytes: request.socket.bytesWritten - writtenBefore,
       };
       if (status >= 500) lines.warn(line, 'request');

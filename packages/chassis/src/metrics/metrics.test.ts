@@ -6,15 +6,16 @@ import { createMetrics } from './metrics.ts';
 describe('metrics', () => {
   it('measures a request under its route pattern and shows it as active until it ends', async () => {
     const metrics = testMetrics();
-    const finished = metrics.requestStarted();
+    metrics.requestStarted();
     assert.match((await metrics.render()).body, /^http_server_active_requests 1$/m);
-    finished({ method: 'GET', route: '/api/users/{id}', status: 200 });
+    metrics.requestEnded({ method: 'GET', route: '/api/users/{id}', status: 200 }, 0.02);
     const { body } = await metrics.render();
     assert.match(body, /^http_server_active_requests 0$/m);
     assert.match(
       body,
       /^http_server_request_duration_seconds_count\{http_request_method="GET",http_route="\/api\/users\/\{id\}",http_response_status_code="200"\} 1$/m,
     );
+    assert.match(body, /^http_server_request_duration_seconds_sum\{.*\} 0\.02$/m);
   });
 
   it('shows circuits, upstream calls, pools, event loop lag and what runs', async () => {

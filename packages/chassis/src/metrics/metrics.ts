@@ -32,8 +32,10 @@ export type CircuitStateNumber = 0 | 1 | 2;
 
 /** The numbers a service shows to Prometheus, named and measured as OpenTelemetry's conventions have them. */
 export interface Metrics {
-  /** Counts a request in; the function it returns counts it out, once. */
-  requestStarted(): (labels: RequestLabels) => void;
+  /** Counts a request in. */
+  requestStarted(): void;
+  /** Counts it out, and measures the seconds from its head to the end of its answer. */
+  requestEnded(labels: RequestLabels, seconds: number): void;
   /** Counts one event of a circuit breaker. */
   circuitEvent(circuit: string, event: string): void;
   /** Shows the state of a circuit. */
@@ -78,10 +80,14 @@ export function createMetrics(options: MetricsOptions): Metrics {
     buckets: latencyBuckets,
     registers,
   });
-  const active = new Gauge({
+  let requests = 0;
+  new Gauge({
     name: 'http_server_active_requests',
     help: 'Requests in hand.',
     registers,
+    collect() {
+      this.set(requests);
+    },
   });
   const upstream = new Histogram({
     name: 'http_client_request_duration_seconds',
@@ -136,15 +142,14 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   return {
     requestStarted() {
-      const startedAt = performance.now();
-      active.inc();
-      return ({ method, route, status }) => {
-        active.dec();
-        duration.observe(
-          { http_request_method: method, http_route: route, http_response_status_code: status },
-          (performance.now() - startedAt) / 1000,
-        );
-      };
+      requests += 1;
+    },
+    requestEnded({ method, route, status }, seconds) {
+      requests -= 1;
+      duration.observe(
+        { http_request_method: method, http_route: route, http_response_status_code: status },
+        seconds,
+      );
     },
     circuitEvent(circuit, event) {
       circuitEvents.inc({ circuit, event });

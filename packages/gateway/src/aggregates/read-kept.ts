@@ -36,7 +36,7 @@ export async function readKept(
   upstream: Upstream,
   path: string,
   { pattern, settings, visit, timeoutMs, members }: ReadKeptOptions,
-  { cache, metrics, guards, upstreamTimeoutMs }: PolicyResources,
+  { cache, metrics, passesAnswer, upstreamTimeoutMs }: PolicyResources,
 ): Promise<PartContent> {
   const { request, context, caller } = visit;
   const { authorization } = request.headers;
@@ -53,7 +53,7 @@ export async function readKept(
     header: (name) => sent[name],
     ask: (etag) =>
       askWhole({
-        ...{ upstream, target: path, context, own: guards.names },
+        ...{ upstream, target: path, context, passesAnswer },
         headers: (ms) =>
           Object.entries({
             ...sent,

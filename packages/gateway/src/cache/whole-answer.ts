@@ -5,7 +5,7 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
 import { valuesOf } from '../header-pairs.ts';
-import { passedAnswerHeaders } from '../passed-headers.ts';
+import { type HeaderFilter, passedAnswerHeaders } from '../passed-headers.ts';
 import { TooLargeError } from './answer-cache.ts';
 import type { WholeAnswer } from './kept-answer.ts';
 
@@ -23,8 +23,8 @@ export interface AskWholeOptions {
   readonly retries: number;
   /** Bytes of the body at most. */
   readonly maxBytes: number;
-  /** Names of headers that the gateway writes itself. */
-  readonly own: ReadonlySet<string>;
+  /** Which headers of the answer are kept. */
+  readonly passesAnswer: HeaderFilter;
 }
 
 /**
@@ -108,7 +108,7 @@ class Reading implements Dispatcher.DispatchHandler {
   onHeaders(status: number, raw: readonly Buffer[]): boolean {
     if (status < 200) return true;
     this.#status = status;
-    this.#headers = passedAnswerHeaders(raw, [], this.#options.own);
+    this.#headers = passedAnswerHeaders(raw, this.#options.passesAnswer);
     if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes) this.#refuse();
     return true;
   }

@@ -106,7 +106,7 @@ function createRead(
   settings: CacheSettings & { readonly maxBytes: number },
   { cache: answers, metrics, forwardedHeaders, guards }: PolicyResources,
 ): Policy {
-  const { upstream, keepHost, timeoutMs, slowMs, retries, ownHeaders: own } = route;
+  const { upstream, keepHost, timeoutMs, slowMs, retries, passesAnswer } = route;
 
   function questionOf({ request, context, caller }: Visit): Question {
     const target = request.url ?? '';
@@ -118,7 +118,8 @@ function createRead(
       header: (name) => textOf(request.headers[name]),
       ask: (etag) =>
         askWhole({
-          ...{ upstream, target, context, own, timeoutMs, slowMs, retries, maxBytes: settings.maxBytes },
+          ...{ upstream, target, context, passesAnswer, timeoutMs, slowMs, retries },
+          maxBytes: settings.maxBytes,
           headers: (ms) =>
             withCondition(passedRequestHeaders(request, { context, ms, forwardedHeaders, keepHost }), etag),
         }),

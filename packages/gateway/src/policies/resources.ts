@@ -6,6 +6,7 @@ import type { AnswerCache } from '../cache/answer-cache.ts';
 import type { ForwardedHeaders } from '../forwarded-headers.ts';
 import type { Limiters } from '../limits/limiter.ts';
 import type { LoadMonitor } from '../load-monitor.ts';
+import type { HeaderFilter } from '../passed-headers.ts';
 import type { RequestCounter } from './request-counter.ts';
 
 /** What policies work with: one of each for the whole gateway. */
@@ -28,4 +29,6 @@ export interface PolicyResources {
   readonly upstreamTimeoutMs: number;
   /** Headers that the gateway puts on what it passes on. */
   readonly guards: AnswerHeaders;
+  /** Which headers of an answer go back where no policy writes any. */
+  readonly passesAnswer: HeaderFilter;
 }

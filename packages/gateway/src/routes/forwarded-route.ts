@@ -1,4 +1,5 @@
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
+import type { HeaderFilter } from '../passed-headers.ts';
 
 /** A path that is forwarded, with every limit decided. */
 export interface RouteLimits {
@@ -25,6 +26,6 @@ export interface RouteLimits {
 /** A path that is forwarded, and where to. */
 export interface ForwardedRoute extends RouteLimits {
   readonly upstream: Upstream;
-  /** Names of headers, in lower case, that the gateway writes itself. */
-  readonly ownHeaders: ReadonlySet<string>;
+  /** Which headers of its answers go back: not those that the gateway writes itself. */
+  readonly passesAnswer: HeaderFilter;
 }

@@ -1,3 +1,4 @@
+import { createAnswerFilter } from '../passed-headers.ts';
 import { cacheSettings } from '../policies/cache.ts';
 import {
   createPolicies,
@@ -73,8 +74,8 @@ export function createRoutes(
 ): Route[] {
   return settings.map(({ policies, ...limits }) => {
     const upstream = upstreamOf(upstreams, limits.upstream);
-    const ownHeaders = new Set([...resources.guards.names, ...policyHeaders(policies)]);
-    const forwarded = { ...limits, upstream, ownHeaders };
+    const passesAnswer = createAnswerFilter(new Set([...resources.guards.names, ...policyHeaders(policies)]));
+    const forwarded = { ...limits, upstream, passesAnswer };
     return {
       ...forwarded,
       ...createPolicies(
