@@ -52,6 +52,7 @@ export async function startGateway(
         ORDER_SERVICE_URL: upstreamUrl,
       },
       readyUrl: `${managementUrl}/readyz`,
+      sourceMaps: false,
     },
     (line) => {
       // Not parsed: this process shares a core with the load generator.
