@@ -78,21 +78,15 @@ async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
 }
 
 /**
- * Builds the images of all services and brings them into the cluster of the current context.
- * REGISTRY is where they are pushed; NODE_IMAGE and RUNTIME_IMAGE are built on instead of what the Dockerfile names.
- * @param otherTags what to put after the tag for each further tag that the same image gets; none by default
+ * Builds the images of all services, `zerda/<service>:local`, and does `next` with each as soon as it is there.
+ * NODE_IMAGE and RUNTIME_IMAGE are built on instead of what the Dockerfile names.
  */
-export async function buildAndDeliver(
+export async function buildImages(
   env: NodeJS.ProcessEnv,
-  otherTags: readonly string[] = [],
-): Promise<Images> {
-  const [builder, context, secrets] = await Promise.all([
-    findBuilder(env),
-    runQuietly(['kubectl', 'config', 'current-context']).then((name) => name.trim()),
-    npmFiles(),
-  ]);
+  next: (service: ServiceName, image: BuiltImage) => Promise<void> = async () => undefined,
+): Promise<void> {
+  const [builder, secrets] = await Promise.all([findBuilder(env), npmFiles()]);
   const folder = await mkdtemp(join(tmpdir(), 'zerda-images-'));
-  const images = new Map<ServiceName, { repository: string; tag: string }>();
   try {
     // One after the other: they share all layers but the last.
     for (const { name } of services) {
@@ -100,17 +94,39 @@ export async function buildAndDeliver(
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };
       await runLoudly(buildCommand(builder, name, { idFile, baseImages, secrets }));
-      const tag = tagOf(await readFile(idFile, 'utf8'));
-      const registry = env.REGISTRY || undefined;
-      const options = { builder, context, registry, folder };
-      const delivery = planDelivery(name, tag, options);
-      const again = otherTags.flatMap((suffix) => planDelivery(name, `${tag}${suffix}`, options).commands);
-      for (const command of [...delivery.commands, ...again]) await runLoudly(command);
-      images.set(name, { repository: delivery.repository, tag });
+      await next(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
     }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** An image as it was built. */
+interface BuiltImage {
+  readonly builder: Builder;
+  /** Folder that is there until all are built. */
+  readonly folder: string;
+  readonly tag: string;
+}
+
+/**
+ * Builds the images of all services and brings them into the cluster of the current context.
+ * REGISTRY is where they are pushed; other variables are those of `buildImages`.
+ * @param otherTags what to put after the tag for each further tag that the same image gets; none by default
+ */
+export async function buildAndDeliver(
+  env: NodeJS.ProcessEnv,
+  otherTags: readonly string[] = [],
+): Promise<Images> {
+  const context = (await runQuietly(['kubectl', 'config', 'current-context'])).trim();
+  const images = new Map<ServiceName, { repository: string; tag: string }>();
+  await buildImages(env, async (name, { builder, folder, tag }) => {
+    const options = { builder, context, registry: env.REGISTRY || undefined, folder };
+    const delivery = planDelivery(name, tag, options);
+    const again = otherTags.flatMap((suffix) => planDelivery(name, `${tag}${suffix}`, options).commands);
+    for (const command of [...delivery.commands, ...again]) await runLoudly(command);
+    images.set(name, { repository: delivery.repository, tag });
+  });
   return images;
 }
 

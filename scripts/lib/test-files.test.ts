@@ -12,7 +12,10 @@ describe('the collection of tests', () => {
     assert.ok(units.includes(join('scripts', 'lib', 'test-files.test.ts')));
     assert.ok(systems.includes(join('tests', 'system', 'specification.test.ts')));
     for (const file of [...units, ...systems]) {
-      assert.doesNotMatch(file, /node_modules|[\\/]dist[\\/]|tests[\\/](contract|e2e|faults[\\/]mutants)/);
+      assert.doesNotMatch(
+        file,
+        /node_modules|[\\/]dist[\\/]|tests[\\/](compose|contract|e2e|faults[\\/]mutants)/,
+      );
       assert.match(file, /\.test\.ts$/);
     }
   });

@@ -8,7 +8,9 @@ const skipped = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', '.data'
 
 const systemTests = join('tests', 'system') + sep;
 /** Tests that need what npm does not install, or minutes: they are run when they are asked for. */
-const apart = ['contract', 'e2e', join('faults', 'mutants')].map((folder) => join('tests', folder) + sep);
+const apart = ['compose', 'contract', 'e2e', join('faults', 'mutants')].map(
+  (folder) => join('tests', folder) + sep,
+);
 
 export interface TestGroups {
   /** Tests that run side by side. */
@@ -19,8 +21,8 @@ export interface TestGroups {
 
 /**
  * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without
- * paths: all of packages/, scripts/ and tests/ but tests/contract and tests/e2e, which need more than npm installs, and
- * tests/faults/mutants, which takes minutes.
+ * paths: all of packages/, scripts/ and tests/ but tests/compose, tests/contract and tests/e2e, which need more than npm installs,
+ * and tests/faults/mutants, which takes minutes.
  * @throws StartupError when a path does not exist or nothing is found.
  */
 export async function findTests(paths: readonly string[]): Promise<TestGroups> {
