@@ -11,13 +11,19 @@ export function formatFault({ title, outcomes, failed }: Window): string {
 
 /** What clients saw of the faults, as a table in Markdown. */
 export function formatFaults(windows: readonly Window[]): string {
-  const rows = windows.map(({ title, from, to, outcomes, failed }) => {
-    const times = outcomes.map(({ ms }) => ms).sort((a, b) => a - b);
-    const p99 = percentile(times, 99)?.toFixed(0) ?? '-';
+  const rows = windows.map((window) => {
+    const { title, from, to, outcomes, failed } = window;
+    const p99 = percentileOf(window, 99).toFixed(0);
     return [title, ((to - from) / 1000).toFixed(0), String(outcomes.length), String(failed.length), p99];
   });
   const rule = header.map((_, column) => (column === 0 ? '---' : '---:'));
   return [header, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+/** Milliseconds that a share of the requests of a window, in percent, took at most; 0 when there were none. */
+export function percentileOf({ outcomes }: Pick<Window, 'outcomes'>, percent: number): number {
+  const times = outcomes.map(({ ms }) => ms).sort((a, b) => a - b);
+  return percentile(times, percent) ?? 0;
 }
 
 /** What failed in a window, by what the client saw, with one of each. */
