@@ -10,8 +10,9 @@ import { isUntrusted } from './untrusted-headers.ts';
 /** Whether a header goes on, by its name as the sender wrote it. */
 export type HeaderFilter = (name: string) => boolean;
 
-/** Names that a filter remembers at most; those of real senders are few. */
+/** Names that a filter remembers at most, and characters of them: those of real senders are few and short. */
 const mostKnown = 1000;
+const longestKnown = 64;
 
 /** Decides once for each spelling of a name. @param goesOn is asked with the name in lower case */
 function createFilter(goesOn: (key: string) => boolean): HeaderFilter {
@@ -20,7 +21,7 @@ function createFilter(goesOn: (key: string) => boolean): HeaderFilter {
     const remembered = known.get(name);
     if (remembered !== undefined) return remembered;
     const passes = goesOn(name.toLowerCase());
-    if (known.size < mostKnown) known.set(name, passes);
+    if (known.size < mostKnown && name.length <= longestKnown) known.set(name, passes);
     return passes;
   };
 }

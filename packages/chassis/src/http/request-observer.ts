@@ -32,7 +32,7 @@ const clientClosedRequest = 499;
 
 const route = Symbol('route');
 
-/** An answer that knows its route. On the answer itself, since a `WeakMap` of all answers would cost each of them a microsecond. */
+/** An answer that knows its route: itself, since every entry of a `WeakMap` is work for the garbage collector. */
 type Routed = ServerResponse & { [route]?: string };
 
 /** Names the pattern of the route that answers, for metrics and the log; paths themselves are without number. */
