@@ -618,6 +618,21 @@ describe('forwarding', () => {
     assert.match(text, /\r\nConnection: close\r\n[\s\S]*\{"early":true\}\r\n0\r\n\r\n$/);
   });
 
+  it('cuts the connection of a client that stops reading, and lets the service go', async (context) => {
+    const gateway = await startGateway(context, {
+      table: tableWith({ idle_timeout_ms: 100 }),
+      users: (_incoming, response) => {
+        response.writeHead(200).write(Buffer.alloc(32 * 1024 * 1024));
+      },
+    });
+    const socket = connect(gateway.port, '127.0.0.1');
+    socket.on('error', () => undefined).pause();
+    socket.write('GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(() => gateway.users.requests[0]?.socket.destroyed === true, 'the end of the call');
+    await until(() => gateway.upstreams.users.inFlight === 0, 'room for more');
+    socket.destroy();
+  });
+
   it('ends every call of a client that goes away with several requests under way on one connection', async (context) => {
     const { logger, lines } = recordingLogger();
     const gateway = await startGateway(context, {
