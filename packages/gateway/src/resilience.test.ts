@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type RequestListener, request } from 'node:http';
+import { type IncomingMessage, type RequestListener, request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -50,6 +50,23 @@ describe('retries', () => {
       }
     }
     assert.equal(await retriesOf(gateway), 8);
+  });
+
+  it('do not repeat what has begun to be answered, be it with an interim answer', async (context) => {
+    const gateway = await startGateway(context, { circuit: patientCircuit });
+    await earnRetries(gateway.url, 2);
+    const before = gateway.users.requests.length;
+    gateway.users.behaviour = (incoming, response) => {
+      response.writeEarlyHints({ link: '</a.css>; rel=preload' });
+      setImmediate(() => incoming.socket.destroy());
+    };
+    const outgoing = request(`${gateway.url}/api/users/1`, { agent: false }).end();
+    const hinted = once(outgoing, 'information');
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    incoming.resume();
+    await hinted;
+    assert.equal(incoming.statusCode, 502);
+    assert.equal(gateway.users.requests.length - before, 1);
   });
 
   it('do not repeat what could be done twice, what depends on others, nor what is too large to keep', async (context) => {
