@@ -52,6 +52,21 @@ describe('retries', () => {
     assert.equal(await retriesOf(gateway), 8);
   });
 
+  it('do not wait for the end of an answer that nobody gets', async (context) => {
+    const gateway = await startGateway(context, { circuit: patientCircuit });
+    await earnRetries(gateway.url, 1);
+    let left = false;
+    gateway.users.behaviour = (incoming, response) => {
+      incoming.socket.once('close', () => {
+        left = true;
+      });
+      response.writeHead(503).write('busy, and at length');
+      gateway.users.behaviour = (_incoming, next) => sendJson(next, 200, {});
+    };
+    assert.equal((await ask(`${gateway.url}/api/users/1`)).status, 200);
+    await until(() => left, 'the end of the first call');
+  });
+
   it('do not repeat what has begun to be answered, be it with an interim answer', async (context) => {
     const gateway = await startGateway(context, { circuit: patientCircuit });
     await earnRetries(gateway.url, 2);
