@@ -17,6 +17,8 @@ import { eventually } from './lib/eventually.ts';
 import { call } from './lib/http.ts';
 
 const size = 100 * 1024 * 1024;
+/** Bytes that a process may grow by while it passes that many on: garbage that is not collected yet, but never all of them. */
+const grownAtMost = 0.7 * size;
 /** Bytes that are on their way at most while whoever they are for does not read: buffers of the kernel's, of three processes. */
 const underWayAtMost = 0.5 * size;
 const piece = Buffer.alloc(64 * 1024);
@@ -111,23 +113,45 @@ routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
     await rm(folder, { recursive: true, force: true });
   });
 
+  /** Bytes of the gateway's memory that are not the operating system's to take back. */
+  async function memory(): Promise<number> {
+    const { text: metrics } = await call(`${managementUrl}/metrics`);
+    return Number(/^process_resident_memory_bytes (\S+)$/m.exec(metrics)?.[1]);
+  }
+
+  /** Fails when the gateway has grown by what it passes on; to be asked while it does, and afterwards. */
+  async function watchMemory(): Promise<() => Promise<void>> {
+    const before = await memory();
+    return async () => {
+      const grown = (await memory()) - before;
+      assert.ok(grown < grownAtMost, `grew by ${(grown / 2 ** 20).toFixed(0)} MiB`);
+    };
+  }
+
   it('forwards what its table says and nothing else', async () => {
     assert.equal((await call(`${url}/bills/7`)).status, 200);
     assert.equal((await call(`${url}/api/users`)).status, 404);
   });
 
   it('does not take on 100 MiB for a client that does not read, and passes them on when it does', async () => {
+    const expectNoGrowth = await watchMemory();
     const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
       request(`${url}/bills/large`, { agent: false }, resolve).on('error', reject).end();
     });
     const underWay = await standingStill(() => billing.sent);
     assert.ok(underWay < underWayAtMost, `${(underWay / 2 ** 20).toFixed(0)} MiB are on their way`);
+    await expectNoGrowth();
     let received = 0;
-    for await (const chunk of incoming) received += chunk.length;
+    for await (const chunk of incoming) {
+      received += chunk.length;
+      if (received % (10 * 1024 * 1024) < chunk.length) await expectNoGrowth();
+    }
     assert.equal(received, size);
+    await expectNoGrowth();
   });
 
   it('does not take on 100 MiB for a service that does not read, and passes them on when it does', async () => {
+    const expectNoGrowth = await watchMemory();
     let read = (): void => undefined;
     const reads = new Promise<void>((resolve) => {
       read = resolve;
@@ -141,15 +165,18 @@ routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
     const send = async (): Promise<void> => {
       for (; sent < size; sent += piece.length) {
         if (!outgoing.write(piece)) await once(outgoing, 'drain');
+        if (sent % (10 * 1024 * 1024) === 0) await expectNoGrowth();
       }
       outgoing.end();
     };
     const sending = send();
     const underWay = await standingStill(() => sent);
     assert.ok(underWay < underWayAtMost, `${(underWay / 2 ** 20).toFixed(0)} MiB are on their way`);
+    await expectNoGrowth();
     read();
     await sending;
     assert.equal(await answer, String(size));
+    await expectNoGrowth();
   });
 
   it('is ready in less than a second', async () => {
