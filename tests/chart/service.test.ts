@@ -148,8 +148,12 @@ await describeWithHelm('the chart of a service', ({ render }) => {
   it('keeps the heap below the limit of memory', async () => {
     const option = async (values: Record<string, unknown>) =>
       (await containerOf(values)).env?.find(({ name }: Manifest) => name === 'NODE_OPTIONS')?.value;
-    assert.equal(await option({}), '--max-old-space-size=153');
-    assert.equal(await option({ 'resources.limits.memory': '1Gi' }), '--max-old-space-size=614');
+    assert.equal(await option({}), '--max-old-space-size=153 --max-semi-space-size=8');
+    for (const [limit, flags] of [
+      ['16M', '--max-old-space-size=9 --max-semi-space-size=1'],
+      ['1Gi', '--max-old-space-size=614 --max-semi-space-size=16'],
+    ])
+      assert.equal(await option({ 'resources.limits.memory': limit }), flags);
     assert.equal(await option({ heapPercent: 0 }), undefined);
     assert.equal(await option({ 'resources.limits.memory': null }), undefined);
     assert.equal('cpu' in (await containerOf({})).resources.limits, false);

@@ -16,6 +16,7 @@ const { namespace, release } = readInstallation();
 /** What a program finds that runs in the place of a service. */
 const look = `
   import { access, readdir, writeFile } from 'node:fs/promises';
+  import { getHeapStatistics } from 'node:v8';
   const failure = (attempt) => attempt.then(() => 'done', (error) => error.code);
   const [root, app, tmp, shell, pglite] = await Promise.all([
     failure(writeFile('/written', '')),
@@ -26,22 +27,29 @@ const look = `
     failure(import('/app/node_modules/@electric-sql/pglite/dist/index.js')),
   ]);
   const files = (await readdir('/app')).sort();
-  console.log(JSON.stringify({ uid: process.getuid(), gid: process.getgid(), root, app, tmp, shell, pglite, files }));`;
+  const heap = getHeapStatistics().heap_size_limit;
+  console.log(JSON.stringify({ uid: process.getuid(), gid: process.getgid(), root, app, tmp, shell, pglite, files, heap }));`;
+
+/** Share of a pod's memory that V8's whole heap may take, both of its generations. */
+const heapShare = 0.75;
 
 describe('the pods', () => {
   for (const { name, hasDatabase } of services) {
-    it(`of ${name} run as nobody in particular, on a root that is read-only, without a shell or an embedded database`, async () => {
+    it(`of ${name} run as nobody in particular, on a root that is read-only, without a shell or an embedded database, with a heap that their memory has room for`, async () => {
       const { spec } = (await get(namespace, 'deployment', `${release}-${name}`)).spec.template;
       const pod = await nodePod(spec.containers[0].image, look, { namespace });
       // Everything of the service's own pod but what it runs and is asked.
       pod.spec.securityContext = spec.securityContext;
-      const { securityContext, volumeMounts } = spec.containers[0];
-      Object.assign(pod.spec.containers[0], { securityContext, volumeMounts });
+      const { securityContext, volumeMounts, resources, env } = spec.containers[0];
+      const nodeOptions = env.filter(({ name }: Manifest) => name === 'NODE_OPTIONS');
+      Object.assign(pod.spec.containers[0], { securityContext, volumeMounts, resources, env: nodeOptions });
       pod.spec.volumes = spec.volumes;
       const found = JSON.parse(await runPod(pod));
       assert.deepEqual([found.uid, found.gid], [65532, 65532]);
       assert.deepEqual([found.root, found.app, found.tmp], ['EROFS', 'EROFS', 'done']);
       assert.deepEqual([found.shell, found.pglite], ['ENOENT', 'ERR_MODULE_NOT_FOUND']);
+      const [, mebibytes] = /^(\d+)Mi$/.exec(resources.limits.memory) ?? [];
+      assert.ok(found.heap < Number(mebibytes) * 2 ** 20 * heapShare, `${found.heap} of ${mebibytes} Mi`);
       assert.deepEqual(found.files, [
         'bin',
         ...(hasDatabase ? ['migrations'] : ['routes.yaml']),

@@ -142,14 +142,15 @@ app.kubernetes.io/component: cache
 {{- end -}}
 {{- end -}}
 
-{{/* Megabytes of V8's heap; nothing when there is no limit it could be a share of. */}}
-{{- define "service.heapMegabytes" -}}
+{{/*
+Flags for V8's heap; nothing when there is no limit of memory that it could be a share of. Each half of its young generation gets a
+32nd of the limit, 16 MiB at most: V8 of itself lets one grow to 64 MiB, beside the heap's limit and not within it.
+*/}}
+{{- define "service.heapFlags" -}}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
 {{- if and .Values.heapPercent (regexMatch "^[0-9]+(Mi|Gi|M|G)$" $limit) -}}
-{{- $number := regexFind "^[0-9]+" $limit | int64 -}}
-{{- $factor := 1 -}}
-{{- if regexMatch "G" $limit }}{{ $factor = 1024 }}{{ end -}}
-{{- div (mul $number $factor .Values.heapPercent) 100 -}}
+{{- $megabytes := mul (regexFind "^[0-9]+" $limit) (ternary 1024 1 (contains "G" $limit)) -}}
+--max-old-space-size={{ div (mul $megabytes .Values.heapPercent) 100 }} --max-semi-space-size={{ div $megabytes 32 | max 1 | min 16 }}
 {{- end -}}
 {{- end -}}
 
@@ -267,9 +268,9 @@ DATABASE_PARAMETERS: {{ . | quote }}
 
 {{/* Variables of a container: those from Secrets and the like; each name once. */}}
 {{- define "service.env" -}}
-{{- with include "service.heapMegabytes" . }}
+{{- with include "service.heapFlags" . }}
 - name: NODE_OPTIONS
-  value: --max-old-space-size={{ . }}
+  value: {{ . }}
 {{- end }}
 {{- with .Values.global.auth }}
 {{- if and $.Values.identity.enabled (eq .mode "required") (not .external.jwksUrl) }}
