@@ -123,8 +123,8 @@ async function runOnce<Body>(
 
 /**
  * Takes the key for this transaction; false when an earlier one has it. The insert waits for a twin of another process that
- * has not committed yet. The limit holds for this statement alone, in place of the transaction's, which may be shorter; on
- * PGlite, which has one process, it does nothing.
+ * has not committed yet. The limit holds for this statement, in place of the transaction's, which may be shorter, and for
+ * what reads the earlier one's answer; on PGlite, which has one process, it does nothing.
  */
 async function claim(
   tx: Queries,
@@ -147,9 +147,8 @@ async function claim(
         on conflict (caller, method, path, key) do update
           set fingerprint = excluded.fingerprint, answer = null, created_at = now()
           where kept.created_at < ${oldest}
-        returning key`,
+        returning set_config('statement_timeout', ${before?.usual}, true)`,
     );
-    await tx.execute(sql`select set_config('statement_timeout', ${before?.usual}, true)`);
     return rows.length === 1;
   } catch (error) {
     throw waitedTooLong.has(driverError(error).code ?? '') ? inUse() : error;

@@ -31,12 +31,13 @@ export type PlaceOrder = <Body>(request: OrderRequest<Body>) => Promise<Answered
  */
 export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): PlaceOrder {
   return async <Body>({ order, keyed, answer }: OrderRequest<Body>) => {
-    // A repeat is answered also when its user has gone, or cannot be asked for.
-    const placed = await orders.findPlaced<Body>(keyed);
-    if (placed !== undefined) return placed;
     const state = await orders.findUser(order.user_id);
-    const exists = state === undefined ? await users.exists(order.user_id) : state === 'known';
-    if (!exists) throw unknownUser();
+    if (state !== 'known') {
+      // A repeat is answered also when its user has gone, or cannot be asked for.
+      const placed = await orders.findPlaced<Body>(keyed);
+      if (placed !== undefined) return placed;
+      if (state === 'deleted' || !(await users.exists(order.user_id))) throw unknownUser();
+    }
     return orders.place(order, keyed, answer);
   };
 }
