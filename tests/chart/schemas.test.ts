@@ -59,4 +59,17 @@ describe('skaffold.yaml and compose.yaml', () => {
       });
     assert.deepEqual(composed.sort(), names);
   });
+
+  it('deploy without Helm in the profile that is for those who have none', async () => {
+    const { deploy, profiles } = await read('skaffold.yaml');
+    const raw = profiles.find(({ name }: { name: string }) => name === 'raw');
+    assert.deepEqual(Object.keys(raw.deploy).sort(), ['kubectl', 'statusCheckDeadlineSeconds']);
+    // skaffold adds what a profile deploys to what is deployed without it.
+    const removed = raw.patches.filter(({ op }: { op: string }) => op === 'remove');
+    const ways = Object.keys(deploy).filter((key) => key !== 'statusCheckDeadlineSeconds');
+    assert.deepEqual(
+      removed.map(({ path }: { path: string }) => path),
+      ways.map((way) => `/deploy/${way}`),
+    );
+  });
 });
