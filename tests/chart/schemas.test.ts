@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Ajv } from 'ajv';
-import { parse } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { root, services } from '../../scripts/lib/services.ts';
 
 /** Files of others' formats, and the JSON schema of each format below SCHEMAS, where those who check them keep them. */
@@ -71,5 +71,20 @@ describe('skaffold.yaml and compose.yaml', () => {
       removed.map(({ path }: { path: string }) => path),
       ways.map((way) => `/deploy/${way}`),
     );
+  });
+
+  it('give a service of the same memory the same heap as the chart', async () => {
+    const { services: composed } = await read('compose.yaml');
+    const manifests = parseAllDocuments(await readFile(join(root, 'k8s/zerda.yaml'), 'utf8'));
+    const deployments = manifests
+      .map((document) => document.toJS())
+      .filter(({ kind }) => kind === 'Deployment');
+    for (const { name } of services) {
+      const deployment = deployments.find(({ metadata }) => metadata.name === `zerda-${name}`);
+      const [{ resources, env }] = deployment.spec.template.spec.containers;
+      assert.equal(`${composed[name].mem_limit}i`, resources.limits.memory.toLowerCase());
+      const { value } = env.find((variable: { name: string }) => variable.name === 'NODE_OPTIONS');
+      assert.equal(composed[name].environment.NODE_OPTIONS, value);
+    }
   });
 });
