@@ -144,7 +144,7 @@ app.kubernetes.io/component: cache
 
 {{/*
 Flags for V8's heap; nothing when there is no limit of memory that it could be a share of. Each half of its young generation gets a
-32nd of the limit, 16 MiB at most: V8 of itself lets one grow to 64 MiB, beside the heap's limit and not within it.
+32nd of the limit, 16 MiB at most: V8 of itself makes it 1 MiB where it sees a limit of 256 MiB, and 64 MiB where it sees none.
 */}}
 {{- define "service.heapFlags" -}}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
