@@ -173,6 +173,37 @@ describe('order-service is killed amid writes', () => {
   });
 });
 
+describe('a machine stands still', () => {
+  let system: System;
+
+  before(async () => {
+    system = await startSystem();
+  });
+  after(() => system.close());
+
+  const scenes: [string, () => Service[]][] = [
+    ['the gateway', () => [system.gateway]],
+    ['a service', () => [system.users]],
+    ['everything', () => [system.users, system.orders, system.gateway]],
+  ];
+  for (const [who, services] of scenes) {
+    it(`answers all that came while ${who} did nothing`, async () => {
+      const still = services().map((service) => service.pause(stillMs));
+      // Connections wait in the kernel of whoever stands still, the requests in them.
+      const waiting = Array.from({ length: 20 }, () => [
+        call(`${system.gateway.url}/api/users/2`),
+        call(`${system.gateway.url}/api/orders`, order()),
+      ]).flat();
+      await Promise.all(still);
+      const statuses = (await Promise.all(waiting)).map(({ status }) => status);
+      assert.deepEqual(statuses, Array.from({ length: 20 }, () => [200, 201]).flat());
+    });
+  }
+});
+
+/** Milliseconds: longer than the gateway's event loop may be late time after time, shorter than a call may take. */
+const stillMs = 1500;
+
 async function countRows(url: string): Promise<number> {
   let rows = 0;
   let cursor = '';

@@ -35,7 +35,9 @@ export const gatewayVariables = z.object({
     .describe('Requests in hand at most; more are answered 503 at once. Health and metrics always answer.'),
   MAX_EVENT_LOOP_DELAY_MS: milliseconds(1)
     .default(1000)
-    .describe('Milliseconds that the event loop may be late; while it is later, requests are answered 503.'),
+    .describe(
+      'Milliseconds that the event loop may be late; while it is later time after time, requests are answered 503. One delay alone, as of a machine that stood still, refuses none.',
+    ),
   CACHE_MAX_BYTES: count(1, 2_000_000_000)
     .default(67_108_864)
     .describe('Bytes of answers that are kept at most, for routes with a cache.'),

@@ -11,7 +11,7 @@ export interface LoadMonitor {
 export interface LoadMonitorOptions {
   /** Requests in hand at most. */
   readonly maxInFlight: number;
-  /** Milliseconds that the event loop may be late. */
+  /** Milliseconds that the event loop may be late, more than once in a row. */
   readonly maxDelayMs: number;
 }
 
@@ -19,18 +19,22 @@ export interface LoadMonitorOptions {
 const tickMs = 20;
 
 /**
- * Watches requests in hand and the event loop. A loop that is late has more to do than there is time for; every request
- * that it takes on then makes all others later.
+ * Watches requests in hand and the event loop. A loop that is late time after time has more to do than there is time for; every
+ * request that it takes on then makes all others later. One that was late once has stood still, as when the machine or the
+ * scheduler held the process up: what came meanwhile is soon done, and none of it is refused. So what counts is a delay that
+ * stays, as in CoDel (RFC 8289).
  */
 export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOptions): LoadMonitor {
   let inFlight = 0;
   let tickedAt = performance.now();
-  /** How late the last tick was. */
-  let lateMs = 0;
+  /** Whether the last tick was too late, and the one before. */
+  let late = false;
+  let lateBefore = false;
+  const isLate = (): boolean => performance.now() - tickedAt - tickMs > maxDelayMs;
   const timer = setInterval(() => {
-    const now = performance.now();
-    lateMs = now - tickedAt - tickMs;
-    tickedAt = now;
+    lateBefore = late;
+    late = isLate();
+    tickedAt = performance.now();
   }, tickMs);
   timer.unref();
   const leave = (): void => {
@@ -40,8 +44,7 @@ export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOption
     reason() {
       if (inFlight >= maxInFlight) return 'in_flight';
       // The next tick may be late already: requests are read in one go, before it.
-      if (lateMs > maxDelayMs || performance.now() - tickedAt - tickMs > maxDelayMs) return 'event_loop';
-      return undefined;
+      return late && (lateBefore || isLate()) ? 'event_loop' : undefined;
     },
     enter() {
       inFlight += 1;

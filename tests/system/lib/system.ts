@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { bundle } from '../../../scripts/lib/bundler.ts';
 import { withOwnSecrets } from '../../../scripts/lib/own-secrets.ts';
 import { freePorts } from '../../../scripts/lib/ports.ts';
@@ -20,6 +21,8 @@ export interface Service {
   stop(): Promise<number>;
   /** SIGKILL. Resolves when the process is gone. */
   kill(): Promise<void>;
+  /** SIGSTOP, and SIGCONT after so many milliseconds: the process stands still, as when its machine does. */
+  pause(ms: number): Promise<void>;
 }
 
 export interface System {
@@ -105,6 +108,12 @@ function createService({ name, file, env, url, managementUrl }: ServicePlan): Se
       current = undefined;
       dying?.kill('SIGKILL');
       await dying?.exited;
+    },
+    async pause(ms) {
+      const paused = current;
+      paused?.kill('SIGSTOP');
+      await wait(ms);
+      paused?.kill('SIGCONT');
     },
   };
 }
