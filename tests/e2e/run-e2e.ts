@@ -134,7 +134,11 @@ async function runFiles(
   files: readonly string[],
   behind: readonly string[],
 ): Promise<number> {
-  const node = [process.execPath, '--import', 'tsx', '--test', '--test-concurrency=1', ...files];
+  const node = [
+    ...[process.execPath, '--import', 'tsx', '--test', '--test-concurrency=1'],
+    // Tells at the end, once more and together, what failed and why.
+    ...['--test-reporter=spec', ...files],
+  ];
   const [command = '', ...words] = [...behind, ...node];
   const child = spawn(command, words, {
     cwd: root,
