@@ -121,6 +121,14 @@ await describeWithHelm('the database of a service', ({ render }) => {
     assert.equal('DATABASE_USER' in variables(named.get('Deployment', name).spec.template.spec), false);
   });
 
+  it('is asked by prepared statements where nothing stands in between, and elsewhere when that is said', async () => {
+    const prepared = async (rendered: ReturnType<typeof render>) =>
+      (await rendered).get('ConfigMap', name).data.DATABASE_PREPARED_STATEMENTS;
+    assert.equal(await prepared(render()), 'true');
+    assert.equal(await prepared(external({})), 'false');
+    assert.equal(await prepared(external({ preparedStatements: true })), 'true');
+  });
+
   it('is refused where it says nothing of where it is, or is bundled in production', async () => {
     await assert.rejects(
       external({ existingSecret: '' }),

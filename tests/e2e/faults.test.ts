@@ -26,7 +26,7 @@ const windows: Window[] = [];
 /** Milliseconds that one in a hundred requests takes at most, once programs that have just started are through with compiling. */
 const settledMs = 100;
 /** Milliseconds that they are given to get there; where they do not, the machine is slow, and faults are made all the same. */
-const settleWithinMs = 180_000;
+const settleWithinMs = 60_000;
 let clients: Clients;
 
 /** One after the other, under a load that goes on from the first to the last. */

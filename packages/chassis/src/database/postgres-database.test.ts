@@ -133,6 +133,7 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       poolSize: 1,
       connectTimeoutMs: 2000,
       statementTimeoutMs: 2000,
+      preparedStatements: true,
       logger: silentLogger(),
     });
     await assert.rejects(
@@ -163,6 +164,7 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       poolSize: 2,
       connectTimeoutMs: 2000,
       statementTimeoutMs: 200,
+      preparedStatements: true,
       logger: silentLogger(),
     });
     await database.read((db) => db.execute(sql`select 1`));
@@ -186,6 +188,7 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       poolSize: 1,
       connectTimeoutMs: 2000,
       statementTimeoutMs: 200,
+      preparedStatements: true,
       logger: silentLogger(),
     });
     let goOn = (): void => undefined;
@@ -237,6 +240,7 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       poolSize: 1,
       connectTimeoutMs: 2000,
       statementTimeoutMs: 50,
+      preparedStatements: true,
       logger: silentLogger(),
     });
     await assert.rejects(
@@ -258,6 +262,7 @@ it('PostgreSQL database: says that it is away when nobody listens', async () => 
     poolSize: 1,
     connectTimeoutMs: 500,
     statementTimeoutMs: 500,
+    preparedStatements: true,
     logger: silentLogger(),
   });
   await assert.rejects(

@@ -6,6 +6,7 @@ import type { Database, Queries } from './database.ts';
 import { asFailure, isConnectionLost } from './database-errors.ts';
 import { int8, parseInt8 } from './int8.ts';
 import { createNestingGuard } from './nesting-guard.ts';
+import { PreparingClient } from './preparing-client.ts';
 import { repeatedly } from './repeat.ts';
 
 export interface PostgresOptions {
@@ -16,6 +17,8 @@ export interface PostgresOptions {
   readonly connectTimeoutMs: number;
   /** Milliseconds a statement may take. */
   readonly statementTimeoutMs: number;
+  /** Whether each connection keeps the statements that it has parsed. */
+  readonly preparedStatements: boolean;
   readonly logger: Logger;
 }
 
@@ -29,6 +32,7 @@ pg.types.setTypeParser(int8, parseInt8);
 export function openPostgres({ logger, ...options }: PostgresOptions): PostgresDatabase {
   const pool = new pg.Pool({
     connectionString: options.url,
+    Client: options.preparedStatements ? PreparingClient : pg.Client,
     max: options.poolSize,
     connectionTimeoutMillis: options.connectTimeoutMs,
     statement_timeout: options.statementTimeoutMs,

@@ -95,6 +95,7 @@ async function openServer(
     poolSize: config.DATABASE_POOL_SIZE,
     connectTimeoutMs,
     statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+    preparedStatements: config.DATABASE_PREPARED_STATEMENTS,
     logger,
   });
   lifecycle.onShutdown('database', () => database.close());

@@ -5,13 +5,16 @@ import type { Database, Queries } from './database.ts';
 export interface QueryPlan {
   /** Kinds of steps, such as `Index Scan`, outermost first. */
   readonly steps: readonly string[];
-  /** Rows that were read and thrown away by a filter. */
+  /** Rows that were read and thrown away by a filter, each time one was. */
   readonly discarded: number;
 }
 
 interface PlanNode {
   readonly 'Node Type': string;
+  /** The numbers below are of one loop. */
+  readonly 'Actual Loops': number;
   readonly 'Rows Removed by Filter'?: number;
+  readonly 'Rows Removed by Join Filter'?: number;
   readonly Plans?: readonly PlanNode[];
 }
 
@@ -24,8 +27,13 @@ export async function explain(database: Database, query: (db: Queries) => SQLWra
   const nodes = flatten(rows[0]['QUERY PLAN'][0].Plan);
   return {
     steps: nodes.map((node) => node['Node Type']),
-    discarded: nodes.reduce((sum, node) => sum + (node['Rows Removed by Filter'] ?? 0), 0),
+    discarded: nodes.reduce((sum, node) => sum + discardedBy(node), 0),
   };
+}
+
+function discardedBy(node: PlanNode): number {
+  const each = (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Join Filter'] ?? 0);
+  return each * node['Actual Loops'];
 }
 
 function flatten(node: PlanNode): PlanNode[] {

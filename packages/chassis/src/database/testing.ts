@@ -102,6 +102,7 @@ function suiteOnPostgres(
       poolSize: 32,
       connectTimeoutMs: 5000,
       statementTimeoutMs: 30_000,
+      preparedStatements: true,
       logger: silentLogger(),
     });
   });

@@ -74,6 +74,9 @@ export function createOutboxQueue(database: Database): OutboxQueue {
 /**
  * The oldest unsent event of each subject: `skip locked` alone would let two relays have two events of one subject. That an
  * older one may turn up later is impossible, for its transaction held the row of the subject until it had committed.
+ *
+ * `offset 0` has PostgreSQL ask for earlier ones row by row. Left to itself it joins, and where its statistics are of an outbox in
+ * which all was sent, it goes through the whole backlog for each event that it hands out.
  */
 export function claimStatement(limit: number, leaseMs: number): SQL {
   return sql`
@@ -81,7 +84,8 @@ export function claimStatement(limit: number, leaseMs: number): SQL {
       select position from outbox as candidate
       where sent_at is null and (claimed_until is null or claimed_until <= now())
         and not exists (select 1 from outbox as earlier
-          where earlier.subject = candidate.subject and earlier.sent_at is null and earlier.position < candidate.position)
+          where earlier.subject = candidate.subject and earlier.sent_at is null and earlier.position < candidate.position
+          offset 0)
       order by position limit ${limit} for update skip locked)
     update outbox set claimed_until = now() + ${leaseMs}::int * interval '1 millisecond', attempts = attempts + 1
     from due where outbox.position = due.position

@@ -302,6 +302,7 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
     const connect = (statementTimeoutMs: number, settings = '') => {
       const replica = openPostgres({
         ...{ url: url + settings, statementTimeoutMs, poolSize: 3, connectTimeoutMs: 5000 },
+        preparedStatements: true,
         logger: silentLogger(),
       });
       replicas.push(replica);

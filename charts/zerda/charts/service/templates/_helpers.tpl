@@ -237,6 +237,7 @@ TRUSTED_PROXIES: {{ join "," . | quote }}
 {{- with .Values.database }}
 {{- if ne .type "none" }}
 DATABASE_POOL_SIZE: {{ int .poolSize | quote }}
+DATABASE_PREPARED_STATEMENTS: {{ or (eq .type "bundled") .external.preparedStatements | quote }}
 # The init container has applied them.
 MIGRATE_ON_START: "false"
 {{- end }}
