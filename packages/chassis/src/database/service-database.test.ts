@@ -141,6 +141,22 @@ describeOnEachEngine("a service's database", { engines: ['postgres'] }, (open) =
     await othersGone();
   });
 
+  it('is asked by prepared statements when DATABASE_PREPARED_STATEMENTS says so', async () => {
+    for (const wanted of ['true', 'false']) {
+      const { opened, lifecycle } = await openAsService({
+        env: { ...env, DATABASE_POOL_SIZE: '1', DATABASE_PREPARED_STATEMENTS: wanted },
+      });
+      const database = await opened;
+      await users(database);
+      const { rows } = (await database.read((db) =>
+        db.execute(sql`select from pg_prepared_statements where statement like '%from users%'`),
+      )) as unknown as { rows: unknown[] };
+      assert.equal(rows.length > 0, wanted === 'true');
+      await lifecycle.shutdown();
+    }
+    await othersGone();
+  });
+
   it('is not migrated when MIGRATE_ON_START is false', async () => {
     const { opened } = await openAsService({ env: { ...env, MIGRATE_ON_START: 'false' } });
     await assert.rejects(opened, { name: 'StartupError', exitCode: 78, message: /^pending migrations/ });
