@@ -104,7 +104,8 @@ const mutants: readonly Mutant[] = [
       {
         file: outboxQueue,
         from: `        and not exists (select 1 from outbox as earlier
-          where earlier.subject = candidate.subject and earlier.sent_at is null and earlier.position < candidate.position)
+          where earlier.subject = candidate.subject and earlier.sent_at is null and earlier.position < candidate.position
+          offset 0)
 `,
         to: '',
       },
