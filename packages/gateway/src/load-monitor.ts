@@ -27,13 +27,11 @@ const tickMs = 20;
 export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOptions): LoadMonitor {
   let inFlight = 0;
   let tickedAt = performance.now();
-  /** Whether the last tick was too late, and the one before. */
-  let late = false;
-  let lateBefore = false;
+  /** Ticks in a row that were too late, up to the last one. */
+  let lateTicks = 0;
   const isLate = (): boolean => performance.now() - tickedAt - tickMs > maxDelayMs;
   const timer = setInterval(() => {
-    lateBefore = late;
-    late = isLate();
+    lateTicks = isLate() ? lateTicks + 1 : 0;
     tickedAt = performance.now();
   }, tickMs);
   timer.unref();
@@ -44,7 +42,7 @@ export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOption
     reason() {
       if (inFlight >= maxInFlight) return 'in_flight';
       // The next tick may be late already: requests are read in one go, before it.
-      return late && (lateBefore || isLate()) ? 'event_loop' : undefined;
+      return lateTicks > 1 || (lateTicks === 1 && isLate()) ? 'event_loop' : undefined;
     },
     enter() {
       inFlight += 1;

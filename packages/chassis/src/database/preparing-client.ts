@@ -20,25 +20,8 @@ function nameOf(text: string): string | undefined {
  */
 export class PreparingClient extends pg.Client {
   // pg declares seven forms of it; they differ in what follows the statement, which is handed on.
-  override query(...words: unknown[]): never {
-    const [statement, ...others] = words;
-    return super.query(...([withName(statement), ...others] as Parameters<pg.Client['query']>)) as never;
+  override query(statement: string | pg.QueryConfig, ...others: unknown[]): never {
+    const named = typeof statement === 'string' ? statement : { ...statement, name: nameOf(statement.text) };
+    return super.query(...([named, ...others] as Parameters<pg.Client['query']>)) as never;
   }
-}
-
-function withName(statement: unknown): unknown {
-  if (!isUnnamed(statement)) return statement;
-  return { ...statement, name: nameOf(statement.text) };
-}
-
-/** Whether it is a statement in an object, and not a query that submits itself, as a cursor does. */
-function isUnnamed(statement: unknown): statement is { text: string } {
-  return (
-    typeof statement === 'object' &&
-    statement !== null &&
-    'text' in statement &&
-    typeof statement.text === 'string' &&
-    !('submit' in statement) &&
-    !('name' in statement && statement.name !== undefined)
-  );
 }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
 import { dataFolderUser } from './data-folder.ts';
 import type { Database } from './database.ts';
+import { rowsOf } from './rows-of.ts';
 import { describeOnEachEngine, urlOf } from './testing.ts';
 import { openAsService } from './testing-service-database.ts';
 
@@ -148,9 +149,9 @@ describeOnEachEngine("a service's database", { engines: ['postgres'] }, (open) =
       });
       const database = await opened;
       await users(database);
-      const { rows } = (await database.read((db) =>
-        db.execute(sql`select from pg_prepared_statements where statement like '%from users%'`),
-      )) as unknown as { rows: unknown[] };
+      const rows = await database.read((db) =>
+        rowsOf(db, sql`select from pg_prepared_statements where statement = 'select name from users'`),
+      );
       assert.equal(rows.length > 0, wanted === 'true');
       await lifecycle.shutdown();
     }
