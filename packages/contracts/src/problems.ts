@@ -7,6 +7,11 @@ interface ProblemDefinition {
   readonly title: string;
   /** What it means for the caller and what to do about it. */
   readonly description: string;
+  /**
+   * False for a 5xx that concerns one kind of request while the service that sends it works: a circuit breaker does not count it
+   * as a failure, and the call is not retried at another address. Default: true for every 5xx.
+   */
+  readonly serviceFailure?: false;
 }
 
 const definitions = {
@@ -110,7 +115,7 @@ const definitions = {
     status: 429,
     title: 'Too many attempts to log in',
     description:
-      'Too many passwords were tried from this address, or for this account. The password was not looked at. Try again after Retry-After seconds.',
+      'Too many passwords were tried or set, or e-mail addresses changed or signed up, from this address or for this account. Nothing was checked or changed. Try again after Retry-After seconds.',
   },
   'rate-limited': {
     status: 429,
@@ -162,16 +167,20 @@ const definitions = {
     title: 'Who asks cannot be found out now',
     description:
       'The keys that access tokens are checked against could not be had from their issuer. The token may well be valid. Repeat the request after Retry-After seconds.',
+    serviceFailure: false,
   },
   'login-overloaded': {
     status: 503,
     title: 'Too many passwords are being checked',
-    description: 'The password was not looked at. Repeat the request after Retry-After seconds.',
+    description:
+      'The queue of logins or of new passwords is full, and nothing was done. Other requests are not affected. Repeat the request after Retry-After seconds.',
+    serviceFailure: false,
   },
   'dependency-unavailable': {
     status: 503,
     title: 'Another service, needed for this request, did not answer',
     description: 'Nothing was stored. Repeat the request after Retry-After seconds.',
+    serviceFailure: false,
   },
   'database-unavailable': {
     status: 503,
@@ -211,6 +220,17 @@ export function problemType(code: ProblemCode): string {
 export function problemCodeOf(type: string): ProblemCode | undefined {
   const code = type.startsWith(typePrefix) ? type.slice(typePrefix.length) : '';
   return Object.hasOwn(definitions, code) ? (code as ProblemCode) : undefined;
+}
+
+/**
+ * Whether a response is a failure of the service that sent it: a 5xx of any type but those with `serviceFailure: false`.
+ * @param code type of the problem, as the `X-Problem` header names it; undefined when there is none
+ */
+export function isServiceFailure(status: number, code: string | undefined): boolean {
+  if (status < 500) return false;
+  const known: ProblemDefinition | undefined =
+    code !== undefined && Object.hasOwn(definitions, code) ? definitions[code as ProblemCode] : undefined;
+  return known?.serviceFailure !== false;
 }
 
 /** One member of the request that does not fit. */

@@ -1,3 +1,4 @@
+import { isServiceFailure } from '@zerda/contracts/problems';
 import { Failure } from '../failure.ts';
 import { CircuitOpenError, type Judge, type Outcome } from './circuit-breaker.ts';
 
@@ -74,9 +75,8 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /**
- * The upstream fails when it cannot be reached, answers 5xx of its own, or does not answer in a time that is long for
- * it. It does not fail by a 4xx, nor by telling that what it depends on is away; and a caller who gives up before it
- * is slow says nothing.
+ * The upstream fails when it cannot be reached, returns a 5xx that is a failure of its own (`isServiceFailure`), or does not
+ * respond in a time that is long for it. A caller that gives up before the upstream is slow says nothing.
  */
 export class TimedJudge implements Judge<UpstreamAnswer> {
   readonly #slowMs: number;
@@ -93,7 +93,7 @@ export class TimedJudge implements Judge<UpstreamAnswer> {
   }
 
   onResult({ status, problem }: UpstreamAnswer): Outcome {
-    if (status < 500 || problem === 'dependency-unavailable') return 'success';
+    if (!isServiceFailure(status, problem)) return 'success';
     // It ran out of the time that the caller gave it.
     return status === 504 ? this.#unlessQuick() : 'failure';
   }
@@ -116,7 +116,7 @@ export function isWorthRetrying(error: unknown): boolean {
   return reasonOf(error) === 'unreachable';
 }
 
-/** Whether another address may answer what this one could not just now: not when the cause is behind the upstream. */
+/** Whether another address may respond where this one is busy: not when the service works and refuses one kind of request. */
 export function isBusy({ status, problem }: UpstreamAnswer): boolean {
-  return status === 503 && problem !== 'dependency-unavailable';
+  return status === 503 && isServiceFailure(status, problem);
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { problemCodes, problemTypes } from '@zerda/contracts/problems';
 import axios from 'axios';
 import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
@@ -132,23 +133,19 @@ describe('upstream', () => {
     assert.equal(reasonOf(rejected), 'circuit_open');
   });
 
-  it('does not take it for a failure that what the service depends on is away', async (context) => {
-    const stub = await startStub(context, (_request, response) => {
-      response.writeHead(503, { 'x-problem': 'dependency-unavailable' }).end();
+  for (const code of problemCodes.filter((code) => problemTypes[code].status === 503)) {
+    const counted = problemTypes[code].serviceFailure !== false;
+    it(`${counted ? 'opens' : 'keeps closed'} the circuit${counted ? '' : ', and does not retry,'} after 503 ${code}`, async (context) => {
+      const stub = await startStub(context, (_request, response) => {
+        response.writeHead(503, { 'x-problem': code }).end();
+      });
+      const { upstream } = open(context, stub.url);
+      for (let call = 0; call < 20 && upstream.breaker.state === 'closed'; call += 1)
+        await thrownBy(upstream.get('/'));
+      assert.equal(upstream.breaker.state, counted ? 'open' : 'closed');
+      if (!counted) assert.equal(stub.requests.length, 20);
     });
-    const { upstream } = open(context, stub.url);
-    for (let call = 0; call < 5; call += 1) await thrownBy(upstream.get('/'));
-    assert.equal(upstream.breaker.state, 'closed');
-  });
-
-  it('takes its own unavailability for a failure', async (context) => {
-    const stub = await startStub(context, (_request, response) => {
-      response.writeHead(503, { 'x-problem': 'database-unavailable' }).end();
-    });
-    const { upstream } = open(context, stub.url);
-    for (let call = 0; call < 3; call += 1) await thrownBy(upstream.get('/'));
-    assert.equal(upstream.breaker.state, 'open');
-  });
+  }
 
   it('does not blame the service for callers who give up quickly, and does for those it kept waiting', async (context) => {
     const stub = await startStub(context, () => undefined);
