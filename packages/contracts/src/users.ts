@@ -53,7 +53,9 @@ export const userChange = z
     password: newPassword.optional().describe('Ends all sessions of the user.'),
     current_password: givenPassword
       .optional()
-      .describe('Whoever changes their own password has to know it; admins change that of others without.'),
+      .describe(
+        'Required when users change their own password or e-mail address; admins change those of others without it.',
+      ),
   })
   .refine(
     ({ current_password: _given, ...change }) => Object.keys(change).length > 0,
@@ -145,7 +147,7 @@ export const userOperations = {
       etag: true,
       location: true,
     },
-    problems: ['email-taken', 'login-overloaded'],
+    problems: ['email-taken', 'login-throttled', 'login-overloaded'],
   }),
   updateUser: defineOperation({
     id: 'updateUser',
@@ -154,7 +156,7 @@ export const userOperations = {
     access: 'user',
     summary: 'Change a user',
     description:
-      'Members that are absent keep their value. A new password ends all sessions of the user: their refresh tokens are good no more.',
+      'Members that are absent keep their value. Users who change their own password or e-mail address prove it by `current_password`, and can do it a few times an hour and a day. A new password ends all sessions of the user: their refresh tokens are rejected.',
     tag,
     params: byId,
     body: userChange,

@@ -13,7 +13,10 @@ import express, { type Express } from 'express';
 import { createIdentityHandlers, type IdentityHandlersDependencies } from './http/identity-handlers.ts';
 import { createUserHandlers, type UserHandlersDependencies } from './http/user-handlers.ts';
 
-export interface AppDependencies extends UserHandlersDependencies {
+export interface AppDependencies
+  extends Omit<UserHandlersDependencies, 'issuesTokens' | 'passwords'>,
+    Pick<IdentityHandlersDependencies, 'clientAddress'> {
+  readonly passwords: UserHandlersDependencies['passwords'] & IdentityHandlersDependencies['passwords'];
   readonly authentication: Authentication;
   /** What logs users in; undefined where another issuer does. */
   readonly identity: Pick<IdentityHandlersDependencies, 'issuer' | 'sessions'> | undefined;
@@ -32,7 +35,10 @@ export function createApp(dependencies: AppDependencies): Express {
   app.use(createAnswerHeaders().set);
   if (identity !== undefined)
     app.use(createApiRouter(identityOperations, createIdentityHandlers({ ...dependencies, ...identity })));
-  app.use(createApiRouter(userOperations, createUserHandlers(dependencies), authentication));
+  const issuesTokens = identity !== undefined;
+  app.use(
+    createApiRouter(userOperations, createUserHandlers({ ...dependencies, issuesTokens }), authentication),
+  );
   app.use(serveOpenApi(documents['user-service']));
   app.use(notFound);
   app.use(problemHandler({ logger }));

@@ -8,7 +8,8 @@ import { rowsOf } from './rows-of.ts';
 const batch = 1000;
 
 /**
- * Deletes the rows of a table that are old, and returns how many there were.
+ * Deletes the rows of a table that are old, and returns how many there were. Rows that another transaction has locked are left for
+ * another round, so the two never wait for each other in a circle.
  * @param signal ends it after the statement in hand; the rest stays for another round
  */
 export async function deleteOld(
@@ -24,7 +25,7 @@ export async function deleteOld(
       rowsOf(
         db,
         sql`delete from ${table} where ctid = any(array(
-          select ctid from ${table} where ${isOld} limit ${batch})) returning 1`,
+          select ctid from ${table} where ${isOld} limit ${batch} for update skip locked)) returning 1`,
       ),
     );
     deleted += rows.length;

@@ -82,7 +82,7 @@ async function refreshToken(owner: StoredUser): Promise<string> {
     seconds: 60,
     logger: { warn: () => undefined },
   });
-  return (await sessions.begin(owner)).refreshToken;
+  return (await database.write((tx) => sessions.begin(tx, owner))).refreshToken;
 }
 
 /** For each row of the table a request that is right in every way, for what is the owner's. */

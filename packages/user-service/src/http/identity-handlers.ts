@@ -2,14 +2,14 @@ import type { Handlers } from '@zerda/chassis/http/api-router';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { success } from '@zerda/chassis/http/success';
 import type { identityOperations } from '@zerda/contracts/identity';
-import type { CheckPassword } from '../identity/check-password.ts';
 import type { Issuer } from '../identity/open-issuer.ts';
+import type { Passwords } from '../identity/passwords.ts';
 import type { Session, Sessions } from '../identity/sessions.ts';
 
 export interface IdentityHandlersDependencies {
   readonly issuer: Issuer;
   readonly sessions: Sessions;
-  readonly checkPassword: CheckPassword;
+  readonly passwords: Pick<Passwords, 'logIn'>;
   readonly clientAddress: ClientAddress;
 }
 
@@ -20,10 +20,10 @@ const keysKept = 'public, max-age=300';
 export function createIdentityHandlers({
   issuer,
   sessions,
-  checkPassword,
+  passwords,
   clientAddress,
 }: IdentityHandlersDependencies): Handlers<typeof identityOperations> {
-  /** A refresh token is not used up, and no password looked at, when there is nothing to sign with. */
+  /** Neither uses up a refresh token nor checks a password when there is no key to sign with. */
   async function tokensOf(open: () => Promise<Session>) {
     const signFor = await issuer.tokens.prepare();
     const { user, refreshToken, endsInSeconds } = await open();
@@ -39,11 +39,10 @@ export function createIdentityHandlers({
   }
 
   return {
-    login: ({ body, request }) =>
-      tokensOf(async () => {
-        const user = await checkPassword({ ...body, address: clientAddress(request) });
-        return sessions.begin(user);
-      }),
+    login: ({ body: { email, password }, request }) =>
+      tokensOf(() =>
+        passwords.logIn({ account: { email }, password, address: clientAddress(request) }, sessions.begin),
+      ),
     refresh: ({ body }) => tokensOf(() => sessions.refresh(body.refresh_token)),
     async logout({ body }) {
       await sessions.end(body.refresh_token);

@@ -1,41 +1,82 @@
 import { forbidden, unauthenticated } from '@zerda/chassis/auth/bearer';
-import { type Caller, mayActFor } from '@zerda/chassis/auth/caller';
+import { type Caller, everybody, mayActFor } from '@zerda/chassis/auth/caller';
 import { Failure } from '@zerda/chassis/failure';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
+import { requireMatch } from '@zerda/chassis/http/entity-tag';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
 import type { User, userOperations } from '@zerda/contracts/users';
-import type { CheckPassword } from '../identity/check-password.ts';
 import { setPassword } from '../identity/credentials.ts';
-import { hashPassword } from '../identity/password-hash.ts';
+import type { LimitedAction, LoginLimits } from '../identity/login-limits.ts';
 import { requireUncommon } from '../identity/password-rules.ts';
-import type { PasswordWork } from '../identity/password-work.ts';
+import { type Passwords, userClient } from '../identity/passwords.ts';
 import type { StoredUser } from '../store/tables.ts';
-import type { Beside, UserStore } from '../store/user-store.ts';
+import type { Authority, Beside, UserStore } from '../store/user-store.ts';
 
 export interface UserHandlersDependencies {
   readonly users: UserStore;
-  readonly passwordWork: Pick<PasswordWork, 'run'>;
-  readonly checkPassword: CheckPassword;
+  readonly passwords: Pick<Passwords, 'hash' | 'reauthenticate'>;
+  readonly limits: Pick<LoginLimits, 'count' | 'addressKey'>;
   readonly clientAddress: ClientAddress;
-  /** Whether anybody may make a user of their own. */
+  /** Whether an anonymous client may create a user of its own. */
   readonly signUp: boolean;
+  /**
+   * Whether this service issues the access tokens, so that roles and passwords are those of its database. Otherwise another issuer
+   * has both, and a role is what the token says.
+   */
+  readonly issuesTokens: boolean;
 }
 
-/** What answers each operation of the user service's contract, to those who may ask. */
+/** The handlers of the user service's operations. */
 export function createUserHandlers({
   users,
-  passwordWork,
-  checkPassword,
+  passwords,
+  limits,
   clientAddress,
   signUp,
+  issuesTokens,
 }: UserHandlersDependencies): Handlers<typeof userOperations> {
-  /** Hashed before the transaction, which is not to wait for that. */
-  async function withPassword(password: string | undefined): Promise<Beside | undefined> {
-    if (password === undefined) return undefined;
-    const passwordHash = await passwordWork.run(() => hashPassword(password));
-    return (tx, { id }) => setPassword(tx, id, passwordHash);
+  /** The authority of a caller who acts as an admin. */
+  function asAdmin(caller: Caller | undefined): Authority {
+    const isUser = issuesTokens && caller?.role === 'admin' && caller !== everybody;
+    return { byAdmin: isUser ? caller.userId : undefined };
+  }
+
+  /** Identifies a client to the password queue: the user, else the network of the address. */
+  function clientOf(caller: Caller | undefined, address: string): string {
+    return caller?.userId === undefined ? limits.addressKey(address) : userClient(caller.userId);
+  }
+
+  /**
+   * Changes what a user proves their identity by. An access token alone, which may be stolen, does not do: the current password is
+   * checked, where this service has it.
+   */
+  async function writeOwn(
+    { id, address, current, password, movesEmail }: OwnChange,
+    write: Write,
+  ): Promise<StoredUser> {
+    if (password === undefined && !issuesTokens) {
+      await limits.count('new-email', { userId: id });
+      return write();
+    }
+    if (current === undefined) throw wrongPassword('must be given, too');
+    const claim = { account: { userId: id }, password: current, address };
+    const actions: LimitedAction[] = [];
+    if (password !== undefined) actions.push('new-password');
+    if (movesEmail) actions.push('new-email');
+    return passwords
+      .reauthenticate(claim, { actions, newPassword: password }, (confirm, newHash) =>
+        write(async (tx) => {
+          await confirm(tx);
+          if (newHash !== undefined) await setPassword(tx, id, newHash);
+        }),
+      )
+      .catch((error: unknown) => {
+        throw error instanceof Failure && error.code === 'login-failed'
+          ? wrongPassword('is not the current password')
+          : error;
+      });
   }
 
   return {
@@ -59,45 +100,67 @@ export function createUserHandlers({
       requireOwn(caller, id);
       return one(await users.find(id));
     },
-    async createUser({ caller, body: { password, ...user }, keyed }) {
+    async createUser({ caller, body: { password, ...user }, keyed, request }) {
       requireMayCreate(caller, user.role, signUp);
       if (password !== undefined) requireUncommon(password, user);
+      const address = clientAddress(request);
+      if (caller === undefined) await limits.count('sign-up', { address });
       return users.create(
         user,
-        // What is kept of the request for a day must not tell the password.
+        // What is stored of the request for a day must not contain the password.
         keyed && { ...keyed, body: { ...user, password: password !== undefined } },
         (stored) => ({ ...one(stored), location: `/api/users/${stored.id}` }),
-        await withPassword(password),
+        {
+          ...asAdmin(caller),
+          prepare:
+            password === undefined
+              ? undefined
+              : async () => {
+                  const hash = await passwords.hash(password, clientOf(caller, address));
+                  return (tx, { id }) => setPassword(tx, id, hash);
+                },
+        },
       );
     },
     async updateUser({ caller, params: { id }, body, ifMatch, request }) {
       const { password, current_password: current, ...change } = body;
       requireOwn(caller, id);
       if (change.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
-      if (password !== undefined) {
-        const user = await users.find(id);
-        if (caller.userId === id) {
-          if (current === undefined) throw wrongPassword('must be given, too');
-          await checkPassword({
-            email: user.email,
-            password: current,
-            address: clientAddress(request),
-          }).catch((error: unknown) => {
-            throw error instanceof Failure && error.code === 'login-failed'
-              ? wrongPassword('is not the current password')
-              : error;
-          });
-        }
+      const user = await users.find(id);
+      requireMatch(ifMatch, user.version);
+      if (password !== undefined)
         requireUncommon(password, { email: change.email ?? user.email, name: change.name ?? user.name });
-      }
-      return one(await users.update(id, change, ifMatch, await withPassword(password)));
+
+      const isOwn = caller.userId === id;
+      const authority = isOwn && change.role === undefined ? {} : asAdmin(caller);
+      const write: Write = (beside) => users.update(id, change, ifMatch, { ...authority, beside });
+      const address = clientAddress(request);
+      const movesEmail = change.email !== undefined && change.email !== user.email;
+      if (isOwn && (password !== undefined || movesEmail))
+        return one(await writeOwn({ id, address, current, password, movesEmail }, write));
+      if (password === undefined) return one(await write());
+      const hash = await passwords.hash(password, clientOf(caller, address));
+      return one(await write((tx) => setPassword(tx, id, hash)));
     },
     async deleteUser({ caller, params: { id }, ifMatch }) {
       requireOwn(caller, id);
-      await users.remove(id, ifMatch);
+      await users.remove(id, ifMatch, caller.userId === id ? {} : asAdmin(caller));
       return { body: success({ message: 'User deleted' }) };
     },
   };
+}
+
+/** Writes the change of a user, and `beside` in the same transaction. */
+type Write = (beside?: Beside) => Promise<StoredUser>;
+
+/** A change of a user's own password or e-mail address. */
+interface OwnChange {
+  readonly id: number;
+  readonly address: string;
+  readonly current: string | undefined;
+  /** The new password, when it changes. */
+  readonly password: string | undefined;
+  readonly movesEmail: boolean;
 }
 
 /** Decided by the id alone, before anybody looks whether it exists. */

@@ -28,12 +28,12 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
   const ensure = (given = password) => ensureFirstAdmin({ database, logger, email, password: given });
 
   async function logsIn(given = password): Promise<boolean> {
-    return isPassword(given, (await findAccount(database, email))?.passwordHash);
+    return isPassword(given, (await findAccount(database, { email }))?.passwordHash);
   }
 
   it('is made once, also by replicas that start together, and told of as every user is', async () => {
     await Promise.all([ensure(), ensure(), ensure()]);
-    const account = await findAccount(database, email);
+    const account = await findAccount(database, { email });
     assert.equal(account?.user.role, 'admin');
     assert.ok(await logsIn());
     const { rows } = (await database.read((db) =>
@@ -44,7 +44,7 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
 
   it('keeps the password that they have chosen since', async () => {
     await ensure();
-    const { user } = (await findAccount(database, email)) ?? assert.fail();
+    const { user } = (await findAccount(database, { email })) ?? assert.fail();
     const chosen = await hashPassword('another of my own');
     await database.write((tx) => setPassword(tx, user.id, chosen));
     await ensure();
@@ -54,7 +54,7 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
   it('is a user who is there and has no password yet', async () => {
     const { id } = await database.write((tx) => insertUser(tx, { name: 'Alice', email, role: 'user' }));
     await ensure();
-    const { user } = (await findAccount(database, email)) ?? assert.fail();
+    const { user } = (await findAccount(database, { email })) ?? assert.fail();
     assert.deepEqual([user.id, user.role, user.name], [id, 'admin', 'Alice']);
     assert.ok(await logsIn());
   });
@@ -64,7 +64,7 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
     const theirs = await hashPassword('the password of mallory');
     await database.write((tx) => setPassword(tx, id, theirs));
     await ensure();
-    assert.equal((await findAccount(database, email))?.user.role, 'user');
+    assert.equal((await findAccount(database, { email }))?.user.role, 'user');
     assert.equal(await logsIn(), false);
     assert.deepEqual(
       lines.map(({ level }) => level),

@@ -5,7 +5,7 @@ import { Failure } from '@zerda/chassis/failure';
 import type { Lifecycle } from '@zerda/chassis/lifecycle/lifecycle';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import { changeUser, insertUser } from '../store/user-store.ts';
-import { findAccount, setPassword } from './credentials.ts';
+import { findAccount, lockAccount, setPassword } from './credentials.ts';
 import type { IdentityConfig, Issuer } from './open-issuer.ts';
 import { hashPassword } from './password-hash.ts';
 
@@ -22,31 +22,33 @@ export interface FirstAdminOptions {
  * get this one, and are an admin. Somebody with a password is left as they are, password and role: it may have been changed, and
  * whoever has signed up with that address in time must not become an admin by it.
  */
-export async function ensureFirstAdmin({
-  database,
-  logger,
-  email,
-  password,
-}: FirstAdminOptions): Promise<void> {
-  const account = await findAccount(database, email);
+export async function ensureFirstAdmin(options: FirstAdminOptions): Promise<void> {
+  const { database, logger, email, password } = options;
+  const account = await findAccount(database, { email });
   if (account?.passwordHash !== undefined) {
     if (account.user.role !== 'admin')
       logger.warn('the user of AUTH_ADMIN_EMAIL is not an admin, and is left so');
     return;
   }
   const passwordHash = await hashPassword(password);
-  try {
-    await database.write(async (tx) => {
+  const isSet = await database
+    .write(async (tx) => {
+      const current = account && (await lockAccount(tx, account.user.id));
+      // Another replica, an admin or the user was quicker.
+      if (account !== undefined && (current?.user.email !== email || current.passwordHash !== undefined))
+        return false;
       const { id, role } =
-        account?.user ?? (await insertUser(tx, { name: 'Administrator', email, role: 'admin' }));
+        current?.user ?? (await insertUser(tx, { name: 'Administrator', email, role: 'admin' }));
       if (role !== 'admin') await changeUser(tx, id, { role: 'admin' });
       await setPassword(tx, id, passwordHash);
+      return true;
+    })
+    .catch((error: unknown) => {
+      if (error instanceof Failure && error.code === 'email-taken') return false;
+      throw error;
     });
-    logger.info('the user of AUTH_ADMIN_EMAIL is an admin who can log in');
-  } catch (error) {
-    // Another replica was quicker.
-    if (!(error instanceof Failure && error.code === 'email-taken')) throw error;
-  }
+  if (!isSet) return ensureFirstAdmin(options);
+  logger.info('the user of AUTH_ADMIN_EMAIL is an admin who can log in');
 }
 
 /** Milliseconds between two attempts while the database is away. */

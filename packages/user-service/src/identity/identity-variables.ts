@@ -45,11 +45,13 @@ export function identityVariables() {
     PASSWORD_CONCURRENCY: count(1, 64)
       .default(1)
       .describe(
-        'Logins and new passwords that are worked on at the same time: each takes 19 MiB, and a core for some 20 ms.',
+        'Passwords that are checked or hashed at the same time: each takes 19 MiB, and a core for some 20 ms.',
       ),
     PASSWORD_QUEUE: count(0, 10_000)
       .default(50)
-      .describe('Logins and new passwords that may wait for that; further ones are answered with 503.'),
+      .describe(
+        'Requests that wait for that, at most 1.5 s each: two fifths of the places are for logins from addresses where the user has logged in before, two fifths for other logins, one fifth for new passwords. Further requests get 503.',
+      ),
     TRUSTED_PROXIES: addressRanges()
       .optional()
       .describe(

@@ -2,113 +2,141 @@ import { isIPv6 } from 'node:net';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
 import { eq, sql } from 'drizzle-orm';
+import { LRUCache } from 'lru-cache';
 import type { KeySecrets } from './key-secrets.ts';
 import { knownAddresses, loginAttempts } from './tables.ts';
 
-/** Who tries to log in as whom. */
+/** An attempt to use a password. */
 export interface LoginAttempt {
-  readonly email: string;
+  /** Identifies the account: its user id, or the e-mail address where no user has it. */
+  readonly account: number | string;
   /** Address of the client. */
   readonly address: string;
+  /** Whether this user has logged in from this address before. */
+  readonly known: boolean;
 }
 
-/** Slows down those who try passwords. */
+/** Slows down password guessing, and bounds what a caller can do with a password that is right. */
 export interface LoginLimits {
   /**
-   * Counts an attempt before its password is looked at, so that many at once are counted too.
-   * @param userId whose account it is; undefined when nobody has the e-mail address
+   * Counts an attempt before its password is checked, so that concurrent attempts are counted too.
    * @throws Failure `login-throttled` when there were too many, and then this one does not count
    */
-  begin(attempt: LoginAttempt, userId: number | undefined): Promise<void>;
-  /** The password was right: the attempt counts no more, and the address is one that this user is known at. */
-  succeeded(attempt: LoginAttempt, userId: number): Promise<void>;
+  begin(attempt: LoginAttempt): Promise<void>;
+  /**
+   * Takes the attempt back in the transaction that acts on the right password, and records the address as one that the user is
+   * known at. The caller has locked the user.
+   */
+  succeed(tx: Queries, attempt: LoginAttempt & { readonly account: number }): Promise<void>;
+  /** Counts an action, whatever its outcome. @throws Failure `login-throttled` when there were too many */
+  count(action: LimitedAction, by: LimitedBy): Promise<void>;
+  /** Counts nothing. @throws Failure `login-throttled` when this process knows that there were too many */
+  requireFree(action: LimitedAction, by: LimitedBy): void;
+  /** What stands for an address in the database. */
+  addressKey(address: string): string;
 }
 
-/** Attempts that are free, and then how many seconds apart they may be. */
+/** A rate: this many at once, and then one every so many seconds. */
 export interface LoginLimit {
   readonly burst: number;
   readonly seconds: number;
 }
 
-/** For what is counted: somebody at one address who tries one account, all at an address, all who try an account. */
-export interface LoginLimitSettings {
-  readonly pair: LoginLimit;
-  readonly address: LoginLimit;
-  readonly account: LoginLimit;
-}
+/** Actions with a limit of their own. */
+export type LimitedAction = 'new-password' | 'new-email' | 'sign-up';
+
+/** Whose actions are counted: those of a user, or those from the network of an address. */
+export type LimitedBy = { readonly userId: number } | { readonly address: string };
+
+type LimitName = 'pair' | 'address' | 'account' | LimitedAction;
 
 /**
- * An address stands for a household or an office. The account's own limit does not hold for addresses that its user is known at: who
- * tries from everywhere slows down everywhere else, and locks nobody out.
+ * `pair` counts the attempts at one account from one address, `address` all from an address, `account` all at an account. An address
+ * stands for a household or an office. At an address where a user is known only `pair` counts, so neither guesses from elsewhere nor
+ * from other machines of that network keep the user out. A new e-mail address reports whether another user has it, so there are
+ * three a day.
  */
-const standardLimits: LoginLimitSettings = {
+const standardLimits: Readonly<Record<LimitName, LoginLimit>> = {
   pair: { burst: 5, seconds: 15 },
   address: { burst: 30, seconds: 2 },
   account: { burst: 10, seconds: 10 },
+  'new-password': { burst: 5, seconds: 600 },
+  'new-email': { burst: 3, seconds: 28_800 },
+  'sign-up': { burst: 20, seconds: 30 },
 };
+
+/** Keys that are known to be over their limit, at most: those are refused without asking the database. */
+const maxThrottled = 10_000;
 
 export interface LoginLimitsOptions {
   readonly database: Database;
   readonly secrets: Pick<KeySecrets, 'fingerprint'>;
-  readonly limits?: LoginLimitSettings;
 }
 
-export function createLoginLimits({
-  database,
-  secrets,
-  limits = standardLimits,
-}: LoginLimitsOptions): LoginLimits {
-  /** What is in the database tells neither addresses nor accounts. */
-  function keysOf({ email, address }: LoginAttempt) {
-    const network = networkOf(address);
-    return {
-      pair: secrets.fingerprint(`pair ${network} ${email}`),
-      address: secrets.fingerprint(`address ${network}`),
-      account: secrets.fingerprint(`account ${email}`),
-    };
+export function createLoginLimits({ database, secrets }: LoginLimitsOptions): LoginLimits {
+  const throttled = new LRUCache<string, true>({ max: maxThrottled });
+
+  // The database holds neither addresses nor accounts.
+  const keyOf = (name: string, value: string | number): string => secrets.fingerprint(`${name} ${value}`);
+  const addressKey = (address: string): string => keyOf('address', networkOf(address));
+
+  /** The counters of an attempt, by key. In the order of their keys, so that two attempts never wait for each other in a circle. */
+  function countersOf({ account, address, known }: LoginAttempt): { name: LimitName; key: string }[] {
+    const pair = { name: 'pair', key: keyOf('pair', `${networkOf(address)} ${account}`) } as const;
+    if (known) return [pair];
+    const counters = [
+      pair,
+      { name: 'address', key: addressKey(address) } as const,
+      { name: 'account', key: keyOf('account', account) } as const,
+    ];
+    return counters.sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  /** Asked for nobody, too: how long it takes must not tell whether somebody has the e-mail address. */
-  async function isKnown(tx: Queries, userId: number | undefined, address: string): Promise<boolean> {
-    const [row] = await tx
-      .select({ userId: knownAddresses.userId })
-      .from(knownAddresses)
-      .where(sql`${knownAddresses.userId} = ${userId ?? 0} and ${knownAddresses.address} = ${address}`);
-    return row !== undefined;
+  /** @throws Failure `login-throttled`, which takes back what the transaction has counted before */
+  async function raise(tx: Queries, name: LimitName, key: string): Promise<void> {
+    const limit = standardLimits[name];
+    if (await countOne(tx, key, limit)) return;
+    const seconds = await secondsUntilFree(tx, key, limit);
+    throttled.set(key, true, { ttl: seconds * 1000 });
+    throw tooMany(seconds);
+  }
+
+  const actionKey = (action: LimitedAction, by: LimitedBy): string =>
+    keyOf(action, 'userId' in by ? by.userId : networkOf(by.address));
+
+  function requireAllFree(keys: readonly string[]): void {
+    const leftMs = Math.max(0, ...keys.map((key) => throttled.getRemainingTTL(key)));
+    if (leftMs > 0) throw tooMany(Math.ceil(leftMs / 1000));
   }
 
   return {
-    async begin(attempt, userId) {
-      const keys = keysOf(attempt);
+    addressKey,
+    async begin(attempt) {
+      const counters = countersOf(attempt);
+      requireAllFree(counters.map(({ key }) => key));
       await database.write(async (tx) => {
-        const names: (keyof LoginLimitSettings)[] = (await isKnown(tx, userId, keys.address))
-          ? ['pair', 'address']
-          : ['pair', 'address', 'account'];
-        // In one order, so that two attempts never wait for each other in a circle.
-        const counted = names
-          .map((name) => ({ key: keys[name], limit: limits[name] }))
-          .sort((a, b) => (a.key < b.key ? -1 : 1));
-        for (const { key, limit } of counted) {
-          if (await raise(tx, key, limit)) continue;
-          const seconds = await secondsUntilFree(tx, key, limit);
-          // Takes back with it what was raised before.
-          throw new Failure('login-throttled', { headers: { 'Retry-After': String(seconds) } });
-        }
+        for (const { name, key } of counters) await raise(tx, name, key);
       });
     },
-    async succeeded(attempt, userId) {
-      const { pair, address, account } = keysOf(attempt);
-      await database.write(async (tx) => {
-        await lower(tx, [address, account]);
-        await tx.delete(loginAttempts).where(eq(loginAttempts.key, pair));
-        await tx
-          .insert(knownAddresses)
-          .values({ userId, address, lastAt: sql`now()` })
-          .onConflictDoUpdate({
-            target: [knownAddresses.userId, knownAddresses.address],
-            set: { lastAt: sql`now()` },
-          });
-      });
+    async succeed(tx, attempt) {
+      for (const { name, key } of countersOf(attempt)) {
+        throttled.delete(key);
+        if (name === 'pair') await tx.delete(loginAttempts).where(eq(loginAttempts.key, key));
+        else await lower(tx, key);
+      }
+      await tx
+        .insert(knownAddresses)
+        .values({ userId: attempt.account, address: addressKey(attempt.address), lastAt: sql`now()` })
+        .onConflictDoUpdate({
+          target: [knownAddresses.userId, knownAddresses.address],
+          set: { lastAt: sql`now()` },
+        });
+    },
+    requireFree: (action, by) => requireAllFree([actionKey(action, by)]),
+    async count(action, by) {
+      const key = actionKey(action, by);
+      requireAllFree([key]);
+      await database.write((tx) => raise(tx, action, key));
     },
   };
 }
@@ -119,8 +147,8 @@ function levelNow({ seconds }: LoginLimit) {
   return sql`greatest(0, ${level} - extract(epoch from now() - ${at}) / ${seconds}::float8)`;
 }
 
-/** Counts an attempt; false when there is no room for it. The row is locked from here on, so that attempts at once are counted one by one. */
-async function raise(tx: Queries, key: string, limit: LoginLimit): Promise<boolean> {
+/** Counts one more; false when there is no room for it. The row is then locked, so concurrent attempts are counted one by one. */
+async function countOne(tx: Queries, key: string, limit: LoginLimit): Promise<boolean> {
   const raised = sql`${levelNow(limit)} + 1`;
   const rows = await tx
     .insert(loginAttempts)
@@ -142,13 +170,15 @@ async function secondsUntilFree(tx: Queries, key: string, limit: LoginLimit): Pr
   return Math.max(1, Math.ceil(((row?.level ?? 0) + 1 - limit.burst) * limit.seconds));
 }
 
-async function lower(tx: Queries, keys: readonly string[]): Promise<void> {
-  for (const key of [...keys].sort()) {
-    await tx
-      .update(loginAttempts)
-      .set({ level: sql`greatest(0, ${loginAttempts.level} - 1)` })
-      .where(eq(loginAttempts.key, key));
-  }
+async function lower(tx: Queries, key: string): Promise<void> {
+  await tx
+    .update(loginAttempts)
+    .set({ level: sql`greatest(0, ${loginAttempts.level} - 1)` })
+    .where(eq(loginAttempts.key, key));
+}
+
+function tooMany(seconds: number): Failure {
+  return new Failure('login-throttled', { headers: { 'Retry-After': String(seconds) } });
 }
 
 /** What one party has: an address of IPv4, or the /64 that a line with IPv6 gets. */

@@ -1,16 +1,16 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import { type LoginOutcome, loginOutcomes } from './check-password.ts';
-import type { PasswordWork } from './password-work.ts';
+import type { PasswordQueue } from './password-queue.ts';
+import { type LoginOutcome, loginOutcomes } from './passwords.ts';
 
-/** Shows how logins end and how much waits to be hashed; returns what counts a login. */
+/** Registers the metrics of password checks, and returns what counts a check by its outcome. */
 export function registerLoginMetrics(
   registry: Registry,
-  passwordWork: Pick<PasswordWork, 'load'>,
+  queue: Pick<PasswordQueue, 'load'>,
 ): (outcome: LoginOutcome) => void {
   const registers = [registry];
   const logins = new Counter({
     name: 'logins_total',
-    help: 'Passwords that somebody gave, by outcome: succeeded, failed, throttled, overloaded.',
+    help: 'Checks of a password, by outcome: succeeded, failed, throttled, overloaded.',
     labelNames: ['outcome'],
     registers,
   });
@@ -18,12 +18,12 @@ export function registerLoginMetrics(
   for (const outcome of loginOutcomes) logins.inc({ outcome }, 0);
   new Gauge({
     name: 'password_work',
-    help: 'Passwords that are being looked at or hashed, and those that wait for it.',
+    help: 'Passwords that are checked or hashed, and those that wait for a turn.',
     labelNames: ['state'],
     registers,
     collect() {
-      this.set({ state: 'running' }, passwordWork.load.running);
-      this.set({ state: 'waiting' }, passwordWork.load.waiting);
+      this.set({ state: 'running' }, queue.load.running);
+      this.set({ state: 'waiting' }, queue.load.waiting);
     },
   });
   return (outcome) => logins.inc({ outcome });

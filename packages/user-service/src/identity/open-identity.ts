@@ -3,13 +3,13 @@ import type { Database } from '@zerda/chassis/database/database';
 import { createClientAddress } from '@zerda/chassis/http/client-address';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
-import { createCheckPassword } from './check-password.ts';
 import { privateAddresses } from './identity-variables.ts';
 import { createKeySecrets } from './key-secrets.ts';
 import { createLoginLimits } from './login-limits.ts';
 import { registerLoginMetrics } from './login-metrics.ts';
 import type { IdentityConfig, Issuer } from './open-issuer.ts';
-import { createPasswordWork } from './password-work.ts';
+import { createPasswordQueue } from './password-queue.ts';
+import { createPasswords } from './passwords.ts';
 import { createSessions } from './sessions.ts';
 
 export interface IdentityOptions {
@@ -21,18 +21,19 @@ export interface IdentityOptions {
   readonly metrics: Pick<Metrics, 'registry'>;
 }
 
-/** What the API needs to know of passwords, sessions and tokens, as the configuration says. */
+/** Opens what the API needs for passwords, sessions and tokens. */
 export function openIdentity({ config, database, issuer, logger, metrics }: IdentityOptions) {
-  const passwordWork = createPasswordWork({
+  const queue = createPasswordQueue({
     concurrency: config.PASSWORD_CONCURRENCY,
-    queue: config.PASSWORD_QUEUE,
+    capacity: config.PASSWORD_QUEUE,
   });
   const secrets = issuer?.secrets ?? createKeySecrets([randomBytes(32).toString('hex')]);
-  const checkPassword = createCheckPassword({
+  const limits = createLoginLimits({ database, secrets });
+  const passwords = createPasswords({
     database,
-    passwordWork,
-    limits: createLoginLimits({ database, secrets }),
-    onOutcome: registerLoginMetrics(metrics.registry, passwordWork),
+    queue,
+    limits,
+    onOutcome: registerLoginMetrics(metrics.registry, queue),
   });
   const sessions = createSessions({
     database,
@@ -41,8 +42,8 @@ export function openIdentity({ config, database, issuer, logger, metrics }: Iden
     seconds: config.AUTH_SESSION_HOURS * 3600,
   });
   return {
-    passwordWork,
-    checkPassword,
+    passwords,
+    limits,
     clientAddress: createClientAddress(config.TRUSTED_PROXIES ?? privateAddresses()),
     signUp: config.AUTH_SIGN_UP,
     identity: issuer && { issuer, sessions },

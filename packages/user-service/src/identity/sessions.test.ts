@@ -51,6 +51,8 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
     sessions = sessionsWith();
   });
 
+  const begin = () => database.write((tx) => sessions.begin(tx, user));
+
   const age = (seconds: number) =>
     database.write((tx) =>
       tx.execute(
@@ -59,7 +61,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
     );
 
   it('go on with each refresh, with the user as they are then, until they end', async () => {
-    let { refreshToken, endsInSeconds } = await sessions.begin(user);
+    let { refreshToken, endsInSeconds } = await begin();
     assert.equal(endsInSeconds, 3600);
     await database.write((tx) => tx.execute(sql`update users set role = 'admin' where id = ${user.id}`));
     for (let times = 0; times < 5; times += 1) {
@@ -77,7 +79,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('give a client that missed the answer the very same next token, also when it asks twice at once', async () => {
-    const { refreshToken } = await sessions.begin(user);
+    const { refreshToken } = await begin();
     const [one, two, three] = await Promise.all([
       sessions.refresh(refreshToken),
       sessions.refresh(refreshToken),
@@ -89,7 +91,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('give it also while the secret is replaced', async () => {
-    const { refreshToken } = await sessions.begin(user);
+    const { refreshToken } = await begin();
     const first = await sessions.refresh(refreshToken);
     const replaced = sessionsWith({ secrets: ['another secret of the sessions of the test', secret] });
     assert.equal((await replaced.refresh(refreshToken)).refreshToken, first.refreshToken);
@@ -97,7 +99,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('end when a token comes again later, for one of its users has stolen it', async () => {
-    const { refreshToken } = await sessions.begin(user);
+    const { refreshToken } = await begin();
     const next = await sessions.refresh(refreshToken);
     await age(11);
     await assert.rejects(sessions.refresh(refreshToken), ended);
@@ -109,7 +111,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('end when a token comes again although the next one was used, however soon', async () => {
-    const { refreshToken } = await sessions.begin(user);
+    const { refreshToken } = await begin();
     const second = await sessions.refresh(refreshToken);
     const third = await sessions.refresh(second.refreshToken);
     await assert.rejects(sessions.refresh(refreshToken), ended);
@@ -117,7 +119,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('meet a thief who is quick at the next refresh: there is never a second token that is good', async () => {
-    const { refreshToken: stolen } = await sessions.begin(user);
+    const { refreshToken: stolen } = await begin();
     const owner = await sessions.refresh(stolen);
     const thief = await sessions.refresh(stolen);
     assert.equal(thief.refreshToken, owner.refreshToken);
@@ -127,7 +129,7 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('of one user are apart, and are ended together or one by one', async () => {
-    const [one, two, three] = await Promise.all([1, 2, 3].map(() => sessions.begin(user)));
+    const [one, two, three] = await Promise.all([1, 2, 3].map(() => begin()));
     await sessions.end(one?.refreshToken ?? '');
     await assert.rejects(sessions.refresh(one?.refreshToken ?? ''), ended);
     const next = await sessions.refresh(two?.refreshToken ?? '');
@@ -137,22 +139,22 @@ describeOnEachEngine('sessions', { migrations }, (open) => {
   });
 
   it('are ended by an old token too, which is what a client may have kept', async () => {
-    const { refreshToken } = await sessions.begin(user);
+    const { refreshToken } = await begin();
     const next = await sessions.refresh(refreshToken);
     await sessions.end(refreshToken);
     await assert.rejects(sessions.refresh(next.refreshToken), ended);
   });
 
   it('are fifty at most, of which the oldest ends', async () => {
-    const first = await sessions.begin(user);
+    const first = await begin();
     await database.write((tx) =>
       tx.execute(
         sql`update sessions set created_at = created_at - interval '1 minute' where user_id = ${user.id}`,
       ),
     );
-    for (let count = 0; count < 49; count += 1) await sessions.begin(user);
+    for (let count = 0; count < 49; count += 1) await begin();
     const { refreshToken } = await sessions.refresh(first.refreshToken);
-    await sessions.begin(user);
+    await begin();
     await assert.rejects(sessions.refresh(refreshToken), ended);
   });
 });

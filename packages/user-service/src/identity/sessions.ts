@@ -21,7 +21,8 @@ export interface Session {
 
 /** Sessions: what a login begins, each refresh goes on with, and a logout ends. */
 export interface Sessions {
-  begin(user: Session['user']): Promise<Session>;
+  /** Begins a session in the transaction that has confirmed the password and locked the user. */
+  begin(tx: Queries, user: Session['user']): Promise<Session>;
   /**
    * Takes a refresh token and gives the next one.
    * @throws Failure `session-ended` for one that is not good any more; one that was used before ends its session
@@ -61,21 +62,22 @@ export function createSessions({
   repeatMs = 10_000,
 }: SessionsOptions): Sessions {
   return {
-    begin: (user) =>
-      database.write(async (tx) => {
-        const family = randomBytes(32).toString('base64url');
-        const token = randomBytes(32).toString('base64url');
-        await endOldest(tx, user.id);
-        await tx.insert(sessions).values({
-          familyHash: hashOf(family),
-          userId: user.id,
-          tokenHash: hashOf(token),
-          expiresAt: sql`now() + make_interval(secs => ${seconds})`,
-        });
-        return { user, refreshToken: `${family}.${token}`, endsInSeconds: seconds };
-      }),
+    async begin(tx, { id, role }) {
+      const family = randomBytes(32).toString('base64url');
+      const token = randomBytes(32).toString('base64url');
+      await endOldest(tx, id);
+      await tx.insert(sessions).values({
+        familyHash: hashOf(family),
+        userId: id,
+        tokenHash: hashOf(token),
+        expiresAt: sql`now() + make_interval(secs => ${seconds})`,
+      });
+      return { user: { id, role }, refreshToken: `${family}.${token}`, endsInSeconds: seconds };
+    },
     async refresh(given) {
-      const [, family = '', token = ''] = format.exec(given) ?? [];
+      const [, family, token] = format.exec(given) ?? [];
+      // Not one of ours: no reason to ask the database.
+      if (family === undefined || token === undefined) throw ended();
       const outcome = await database.write(async (tx) => {
         const found = await lockSession(tx, hashOf(family));
         if (found === undefined) return undefined;
@@ -105,7 +107,8 @@ export function createSessions({
       return outcome;
     },
     async end(given) {
-      const [, family = ''] = format.exec(given) ?? [];
+      const [, family] = format.exec(given) ?? [];
+      if (family === undefined) return;
       await database.write((tx) => tx.delete(sessions).where(eq(sessions.familyHash, hashOf(family))));
     },
   };

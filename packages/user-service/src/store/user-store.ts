@@ -1,3 +1,4 @@
+import { forbidden } from '@zerda/chassis/auth/bearer';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
 import { announce, append } from '@zerda/chassis/events/outbox';
@@ -5,6 +6,7 @@ import { Failure } from '@zerda/chassis/failure';
 import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
 import {
   type Answered,
+  findKept,
   type KeptAnswer,
   type KeyedRequest,
   once,
@@ -29,7 +31,16 @@ export interface UserSelection {
 /** What else is written in the transaction of a user. */
 export type Beside = (tx: Queries, user: StoredUser) => Promise<void>;
 
-/** The users, each write in a transaction of its own, with the event that tells of it. */
+/** On whose authority a user is written. */
+export interface Authority {
+  /**
+   * Id of the admin whose request this is. The transaction locks and reads the admin, since an access token outlives the role.
+   * Undefined where the role needs no check: a user changes themselves, or another issuer assigns the roles.
+   */
+  readonly byAdmin?: number | undefined;
+}
+
+/** The users, each write in a transaction of its own, with the event that reports it. */
 export interface UserStore {
   /** Users in the order of their ids. */
   list(selection: UserSelection): Promise<StoredUser[]>;
@@ -38,19 +49,26 @@ export interface UserStore {
   /** The number of all users. */
   count(): Promise<number>;
   /**
-   * Stores a user, and with it what a repeat of the request is answered with.
-   * @throws Failure `email-taken`, and those of `once`
+   * Stores a user, and with it the response for a repeat of the request.
+   * @param options.prepare slow work before the transaction, such as hashing: done only when neither an earlier request with this key
+   * nor a user with this e-mail address makes it useless
+   * @throws Failure `email-taken`, `forbidden`, and those of `once`
    */
   create<Body>(
     user: NewUser,
     request: KeyedRequest | undefined,
     answer: (user: StoredUser) => KeptAnswer<Body>,
-    beside?: Beside,
+    options?: Authority & { readonly prepare?: (() => Promise<Beside>) | undefined },
   ): Promise<Answered<Body>>;
-  /** @throws Failure `user-not-found`, `precondition-failed`, `email-taken` */
-  update(id: number, change: UserChange, ifMatch?: IfMatch, beside?: Beside): Promise<StoredUser>;
-  /** @throws Failure `user-not-found`, `precondition-failed` */
-  remove(id: number, ifMatch?: IfMatch): Promise<void>;
+  /** @throws Failure `user-not-found`, `precondition-failed`, `email-taken`, `forbidden` */
+  update(
+    id: number,
+    change: UserChange,
+    ifMatch?: IfMatch,
+    options?: Authority & { readonly beside?: Beside | undefined },
+  ): Promise<StoredUser>;
+  /** @throws Failure `user-not-found`, `precondition-failed`, `forbidden` */
+  remove(id: number, ifMatch?: IfMatch, authority?: Authority): Promise<void>;
 }
 
 export function createUserStore(database: Database): UserStore {
@@ -61,21 +79,30 @@ export function createUserStore(database: Database): UserStore {
       return found(user);
     },
     count: () => database.read(readUserCount),
-    create: (user, request, answer, beside) =>
-      once(database, request, async (tx) => {
+    async create(user, request, answer, { byAdmin, prepare } = {}) {
+      let beside: Beside | undefined;
+      if (prepare !== undefined) {
+        const earlier = await findKept<ReturnType<typeof answer>['body']>(database, request);
+        if (earlier !== undefined) return earlier;
+        if (await database.read((db) => isTaken(db, user.email))) throw new Failure('email-taken');
+        beside = await prepare();
+      }
+      return once(database, request, async (tx) => {
+        if (byAdmin !== undefined) requireAdmin(await lock(tx, byAdmin, 'share'));
         const inserted = await insertUser(tx, user);
         await beside?.(tx, inserted);
         return answer(inserted);
-      }),
-    update: (id, change, ifMatch, beside) =>
+      });
+    },
+    update: (id, change, ifMatch, { byAdmin, beside } = {}) =>
       database.write(async (tx) => {
-        const user = await changeUser(tx, id, change, ifMatch);
+        const user = await changeUser(tx, id, change, ifMatch, { byAdmin });
         await beside?.(tx, user);
         return user;
       }),
-    remove: (id, ifMatch) =>
+    remove: (id, ifMatch, authority) =>
       database.write(async (tx) => {
-        const { version } = await lockUser(tx, id, ifMatch);
+        const { version } = await lockUser(tx, id, ifMatch, authority);
         await tx.delete(users).where(eq(users.id, id));
         await countUser(tx, id, -1);
         const data = { id, deleted_at: new Date().toISOString() };
@@ -115,8 +142,9 @@ export async function changeUser(
   id: number,
   change: UserChange,
   ifMatch?: IfMatch,
+  authority?: Authority,
 ): Promise<StoredUser> {
-  const { version } = await lockUser(tx, id, ifMatch);
+  const { version } = await lockUser(tx, id, ifMatch, authority);
   const [changed] = await uniqueEmail(() =>
     tx
       .update(users)
@@ -135,12 +163,40 @@ function stateOf({ id, role, version, createdAt, updatedAt }: StoredUser) {
   return { id, version, data };
 }
 
-/** Keeps every other writer of this user waiting until the transaction ends. */
-async function lockUser(tx: Queries, id: number, ifMatch: IfMatch | undefined): Promise<StoredUser> {
-  const [row] = await tx.select().from(users).where(eq(users.id, id)).for('update');
-  const user = found(row);
+/**
+ * Makes every other writer of this user wait until the transaction ends, and verifies the role of the admin who writes. Both rows are
+ * locked in the order of their ids, so that two admins who change each other do not wait in a circle.
+ */
+async function lockUser(
+  tx: Queries,
+  id: number,
+  ifMatch: IfMatch | undefined,
+  { byAdmin }: Authority = {},
+): Promise<StoredUser> {
+  const rows = new Map<number, StoredUser | undefined>();
+  for (const each of [...new Set([id, byAdmin ?? id])].sort((a, b) => a - b))
+    rows.set(each, await lock(tx, each, each === id ? 'update' : 'share'));
+  if (byAdmin !== undefined) requireAdmin(rows.get(byAdmin));
+  const user = found(rows.get(id));
   requireMatch(ifMatch, user.version);
   return user;
+}
+
+async function lock(tx: Queries, id: number, strength: 'share' | 'update'): Promise<StoredUser | undefined> {
+  const [row] = await tx.select().from(users).where(eq(users.id, id)).for(strength);
+  return row;
+}
+
+function requireAdmin(user: StoredUser | undefined): void {
+  if (user?.role !== 'admin') throw forbidden('The caller is no longer an admin.');
+}
+
+async function isTaken(db: Queries, email: string): Promise<boolean> {
+  const rows = await db
+    .select({ id: users.id })
+    .from(users)
+    .where(eq(sql`lower(${users.email})`, email));
+  return rows.length > 0;
 }
 
 async function uniqueEmail<T>(statement: () => Promise<T>): Promise<T> {
