@@ -23,8 +23,15 @@ let serial = 0;
 async function somebody(members: object = {}) {
   serial += 1;
   const user = { name: `Somebody ${serial}`, email: `somebody${serial}@example.com`, password, ...members };
+  // More sign up here than from any one address.
+  if (serial % 10 === 0) await resetLimits();
   const { body } = await request(service.app).post('/api/users').send(user).expect(201);
   return { ...user, id: body.data.id as number };
+}
+
+async function resetLimits(): Promise<void> {
+  await database.write((tx) => tx.execute(sql`truncate login_attempts`));
+  service = createTestApp(database, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
 }
 
 const post = (path: string, body: object) => request(service.app).post(path).send(body);
@@ -233,6 +240,106 @@ describe('a password', () => {
       .update(JSON.stringify({ email: user.email, name: user.name, password: user.password, role: 'user' }))
       .digest('base64');
     assert.ok(!stored.includes(fingerprint), 'nor a hash that guesses could be tried against quickly');
+  });
+});
+
+describe('an e-mail address', () => {
+  const update = (id: number, token: string, body: object) =>
+    request(service.app)
+      .put(`/api/users/${id}`)
+      .set(...tokenHeader(token))
+      .send(body);
+
+  it('is changed by its user with the current password, and not by an access token alone', async () => {
+    const { id, email } = await somebody();
+    const { access_token: token } = await tokensOf(email);
+    const moved = `moved.${email}`;
+    for (const current_password of [undefined, 'not the one']) {
+      const { body } = await update(id, token, { email: moved, current_password }).expect(422);
+      assert.equal(body.errors[0].path, 'current_password');
+    }
+    await update(id, token, { email: email.toUpperCase(), name: 'The Same' }).expect(200);
+    await update(id, token, { email: moved, current_password: password }).expect(200);
+    await logIn(email).expect(401);
+    await logIn(moved).expect(200);
+  });
+
+  it('can be probed three times a day, whether another user has it or not', async () => {
+    const [{ email: taken }, { id, email }] = [await somebody(), await somebody()];
+    const { access_token: token } = await tokensOf(email);
+    const statuses: number[] = [];
+    for (const probe of [taken, `free.${email}`, taken, `free2.${email}`, taken]) {
+      const { status } = await update(id, token, { email: probe, current_password: password });
+      statuses.push(status);
+    }
+    assert.deepEqual(statuses, [409, 200, 409, 429, 429]);
+    const { headers } = await update(id, token, { email: taken, current_password: password }).expect(429);
+    assert.ok(Number(headers['retry-after']) > 3600);
+    await update(id, token, { name: 'Not Affected' }).expect(200);
+  });
+
+  it('is probed by a thief of the token without using up the tries of the user', async () => {
+    const { id, email } = await somebody();
+    const { access_token: token } = await tokensOf(email);
+    for (let guess = 0; guess < 4; guess += 1)
+      await update(id, token, { email: `x.${email}`, current_password: `guess ${guess}` }).expect(422);
+    await update(id, token, { email: `x.${email}`, current_password: password }).expect(200);
+  });
+
+  it('is changed by an admin without a limit and without a password', async () => {
+    const [admin, { id }] = [await somebody(), await somebody()];
+    await database.write((tx) => tx.execute(sql`update users set role = 'admin' where id = ${admin.id}`));
+    const { access_token: token } = await tokensOf(admin.email);
+    for (let count = 0; count < 6; count += 1)
+      await update(id, token, { email: `by-admin${count}.${serial}@example.com` }).expect(200);
+  });
+});
+
+describe('a new password', () => {
+  it('can be set five times in a row with the right one, and then after ten minutes', async () => {
+    const { id, email } = await somebody();
+    const { access_token: token } = await tokensOf(email);
+    const statuses: number[] = [];
+    for (let count = 0; count < 7; count += 1) {
+      const { status } = await request(service.app)
+        .put(`/api/users/${id}`)
+        .set(...tokenHeader(token))
+        .send({ password, current_password: password });
+      statuses.push(status);
+    }
+    assert.deepEqual(statuses, [200, 200, 200, 200, 200, 429, 429]);
+    await logIn(email).expect(200);
+  });
+
+  it('is refused for a version that has passed before any password is checked', async () => {
+    const { id, email } = await somebody();
+    const { access_token: token } = await tokensOf(email);
+    await request(service.app)
+      .put(`/api/users/${id}`)
+      .set(...tokenHeader(token))
+      .set('if-match', '"9"')
+      .send({ password, current_password: 'not the one' })
+      .expect(412);
+  });
+});
+
+describe('sign-up', () => {
+  it('allows 20 users from one address, and then one in 30 seconds', async (context) => {
+    const own = await openTestPglite(migrations);
+    context.after(() => own.close());
+    const separate = createTestApp(own, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
+    const statuses: number[] = [];
+    for (let count = 0; count < 24; count += 1) {
+      const { status } = await request(separate.app)
+        .post('/api/users')
+        .send({ name: 'New', email: `new${count % 12}@example.com` });
+      statuses.push(status);
+    }
+    assert.deepEqual(statuses, [
+      ...Array<number>(12).fill(201),
+      ...Array<number>(8).fill(409),
+      ...Array<number>(4).fill(429),
+    ]);
   });
 });
 

@@ -148,7 +148,7 @@ describeOnEachEngine('login limits', { migrations }, (open) => {
           : [{ userId }, { userId: userId + 1 }];
       const replica = anotherReplica();
       const waits = await Promise.all(
-        Array.from({ length: 30 }, (_, index) =>
+        Array.from({ length: 60 }, (_, index) =>
           secondsUntilAllowed(() => (index % 2 === 0 ? limits : replica).count(action, one)),
         ),
       );

@@ -56,6 +56,22 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.deepEqual(await store.find(other.id), other);
   });
 
+  it('prepares a write only when neither its key nor its e-mail address is known', async () => {
+    let prepared = 0;
+    const prepare = async () => {
+      prepared += 1;
+      return async () => undefined;
+    };
+    const user = anybody();
+    const keyed = { key: 'prepared', caller: 'x', method: 'POST', path: '/api/users', body: user };
+    const post = (newUser: NewUser, request?: typeof keyed) =>
+      store.create(newUser, request, ({ id }) => ({ body: id }), { prepare });
+    const first = await post(user, keyed);
+    assert.deepEqual(await post(user, keyed), { ...first, replayed: true });
+    await assert.rejects(post(anybody({ email: user.email.toUpperCase() })), isFailure('email-taken'));
+    assert.equal(prepared, 1);
+  });
+
   it('changes what is given and raises the version', async () => {
     const user = await create();
     const changed = await store.update(user.id, { name: 'New Name' });

@@ -195,7 +195,7 @@ async function isTaken(db: Queries, email: string): Promise<boolean> {
   const rows = await db
     .select({ id: users.id })
     .from(users)
-    .where(eq(sql`lower(${users.email})`, email));
+    .where(sql`lower(${users.email}) = lower(${email})`);
   return rows.length > 0;
 }
 
