@@ -6,9 +6,9 @@ import { root } from './services.ts';
 /** Folders that hold no test of this repository. */
 const skipped = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', '.data']);
 
-const systemTests = join('tests', 'system') + sep;
+const systemTests = ['attack', 'system'].map((folder) => join('tests', folder) + sep);
 /** Tests that need what npm does not install, or minutes: they are run when they are asked for. */
-const apart = ['compose', 'contract', 'e2e', join('faults', 'mutants')].map(
+const apart = ['attack', 'compose', 'contract', 'e2e', join('faults', 'mutants')].map(
   (folder) => join('tests', folder) + sep,
 );
 
@@ -22,7 +22,7 @@ export interface TestGroups {
 /**
  * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without
  * paths: all of packages/, scripts/ and tests/ but tests/compose, tests/contract and tests/e2e, which need more than npm installs,
- * and tests/faults/mutants, which takes minutes.
+ * and tests/attack and tests/faults/mutants, which take minutes.
  * @throws StartupError when a path does not exist or nothing is found.
  */
 export async function findTests(paths: readonly string[]): Promise<TestGroups> {
@@ -35,9 +35,13 @@ export async function findTests(paths: readonly string[]): Promise<TestGroups> {
   if (found.length === 0) throw new StartupError(`No *.test.ts file below ${paths.join(', ') || root}.`);
   const files = [...new Set(found)].sort();
   return {
-    units: files.filter((file) => !file.startsWith(systemTests)),
-    systems: files.filter((file) => file.startsWith(systemTests)),
+    units: files.filter((file) => !isSystemTest(file)),
+    systems: files.filter(isSystemTest),
   };
+}
+
+function isSystemTest(file: string): boolean {
+  return systemTests.some((folder) => file.startsWith(folder));
 }
 
 async function testsBelow(path: string): Promise<string[]> {

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { eventually } from '../../system/lib/eventually.ts';
+import { type System, startSystem } from '../../system/lib/system.ts';
+import { type Client, createClient, type Response } from './client.ts';
+
+/** A user of the attacked system, with what only they know. */
+export interface User {
+  readonly id: number;
+  readonly email: string;
+  readonly password: string;
+}
+
+/** The tokens of a session. */
+export interface Tokens {
+  readonly access_token: string;
+  readonly refresh_token: string;
+}
+
+/** The running system, with authentication required, as an attacker reaches it: through the gateway. */
+export interface Target {
+  readonly system: System;
+  readonly client: Client;
+  readonly admin: User;
+  /** Logs in. @throws AssertionError for any other status than 200 */
+  logIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Tokens>;
+  /** Creates a user with a password, as the admin. */
+  createUser(members?: { readonly role?: 'admin' | 'user' }): Promise<User>;
+  /** An access token of the admin, good for ten minutes. */
+  adminToken(): Promise<string>;
+  /** Value of a metric of the gateway, summed over the samples whose labels contain `labels`. */
+  gatewayMetric(name: string, labels?: string): Promise<number>;
+  close(): Promise<void>;
+}
+
+const admin = { id: 1, email: 'alice@example.com', password: 'the admin of the attacked system' };
+
+/** Starts the system on PostgreSQL where the test run has one (TEST_DATABASE_URL), else on the embedded database. */
+export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
+  const databases = await createDatabases();
+  const system = await startSystem({
+    AUTH: 'required',
+    AUTH_SIGN_UP: 'true',
+    AUTH_ADMIN_EMAIL: admin.email,
+    AUTH_ADMIN_PASSWORD: admin.password,
+    LOG_LEVEL: 'warn',
+    ...databases.variables,
+    ...env,
+  });
+  const client = createClient(system.gateway.url);
+  let serial = 0;
+  let token: { readonly value: string; readonly until: number } | undefined;
+
+  async function logIn(
+    { email, password }: Pick<User, 'email' | 'password'>,
+    from?: string,
+  ): Promise<Tokens> {
+    const { status, body } = await client.send('POST', '/api/auth/login', {
+      json: { email, password },
+      ...(from !== undefined && { from }),
+    });
+    assert.equal(status, 200, JSON.stringify(body));
+    return body.data as Tokens;
+  }
+
+  async function adminToken(): Promise<string> {
+    if (token === undefined || token.until < performance.now()) {
+      const value = (await logIn(admin)).access_token;
+      token = { value, until: performance.now() + 300_000 };
+    }
+    return token.value;
+  }
+
+  // The service creates the admin after it is ready.
+  await eventually(adminToken);
+
+  return {
+    ...{ system, client, admin, logIn, adminToken },
+    async createUser({ role = 'user' } = {}) {
+      serial += 1;
+      const user = {
+        email: `user${serial}.${randomUUID()}@example.com`,
+        password: `a password of ${randomUUID()}`,
+      };
+      const { status, body } = await client.send('POST', '/api/users', {
+        token: await adminToken(),
+        json: { name: `User ${serial}`, ...user, role },
+      });
+      assert.equal(status, 201, JSON.stringify(body));
+      return { ...user, id: body.data.id as number };
+    },
+    async gatewayMetric(name, labels = '') {
+      const response = await fetch(`${system.gateway.managementUrl}/metrics`);
+      return (await response.text())
+        .split('\n')
+        .filter((line) => line.startsWith(name) && line.includes(labels))
+        .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+    },
+    async close() {
+      client.close();
+      await system.close();
+      await databases.drop();
+    },
+  };
+}
+
+/** Databases of their own for the services that have one; none, and so embedded ones, where there is no server. */
+async function createDatabases() {
+  const url = process.env.TEST_DATABASE_URL;
+  if (url === undefined) return { variables: {}, drop: async () => undefined };
+  const names = { USER: `attack_users_${unique()}`, ORDER: `attack_orders_${unique()}` };
+  const server = new pg.Client({ connectionString: url });
+  await server.connect();
+  const variables: NodeJS.ProcessEnv = {};
+  for (const [service, name] of Object.entries(names)) {
+    await server.query(`create database ${name}`);
+    const own = new URL(url);
+    own.pathname = `/${name}`;
+    variables[`ZERDA_${service}_DATABASE_URL`] = own.href;
+  }
+  return {
+    variables,
+    async drop() {
+      for (const name of Object.values(names)) await server.query(`drop database ${name} with (force)`);
+      await server.end();
+    },
+  };
+}
+
+function unique(): string {
+  return randomUUID().slice(0, 8);
+}
+
+/** A loopback address in one of 65,536 networks that nothing else here uses. */
+export function addressOf(index: number): string {
+  return `127.${100 + ((index >> 16) & 127)}.${(index >> 8) & 255}.${index & 255 || 1}`;
+}
+
+/** Whether a response says that something was wrong with the service. */
+export function isFault({ status }: Pick<Response, 'status'>): boolean {
+  return status >= 500;
+}

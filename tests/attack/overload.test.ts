@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { type Flood, type Response, startFlood } from './lib/client.ts';
+import { addressOf, openTarget, type Target, type User } from './lib/target.ts';
+
+/** Seconds that each flood lasts. */
+const seconds = Number(process.env.ATTACK_SECONDS ?? 5);
+/** Milliseconds that a login of another user may take under any flood. */
+const maxLoginMs = 2000;
+
+describe('floods of one kind of request', () => {
+  let target: Target;
+  let mallory: User;
+  let token: string;
+  let victims: User[];
+
+  before(async () => {
+    target = await openTarget();
+    mallory = await target.createUser();
+    token = (await target.logIn(mallory, '127.66.0.1')).access_token;
+    victims = await Promise.all(Array.from({ length: 4 }, () => target.createUser()));
+    for (const [index, victim] of victims.entries()) await target.logIn(victim, homeOf(index));
+  });
+  after(() => target.close());
+
+  const homeOf = (index: number) => `127.10.0.${index + 1}`;
+  const send: Target['client']['send'] = (...request) => target.client.send(...request);
+
+  /** Requests of an attacker, each with what it costs when it is not refused early. */
+  const hostile = {
+    'new password, with the right one': () =>
+      send('PUT', `/api/users/${mallory.id}`, {
+        ...{ token, from: '127.66.0.1' },
+        json: { password: mallory.password, current_password: mallory.password },
+      }),
+    'new password, with a wrong one': (index: number) =>
+      send('PUT', `/api/users/${mallory.id}`, {
+        ...{ token, from: '127.66.0.1' },
+        json: { password: 'never to be set', current_password: `guess ${index}` },
+      }),
+    'new e-mail address': (index: number) =>
+      send('PUT', `/api/users/${mallory.id}`, {
+        ...{ token, from: '127.66.0.1' },
+        json: { email: `probe${index}@example.com`, current_password: mallory.password },
+      }),
+    'login with the right password': () =>
+      send('POST', '/api/auth/login', {
+        from: '127.66.0.1',
+        json: { email: mallory.email, password: mallory.password },
+      }),
+    'login with a wrong password, from one address': (index: number) =>
+      send('POST', '/api/auth/login', {
+        from: '127.66.0.2',
+        json: { email: victims[index % 4]?.email, password: `guess ${index}` },
+      }),
+    'login with a wrong password, from a new address each time': (index: number) =>
+      send('POST', '/api/auth/login', {
+        from: addressOf(index),
+        json: { email: `nobody${index}@example.com`, password: `guess ${index}` },
+      }),
+    'login as a victim, from a new address each time': (index: number) =>
+      send('POST', '/api/auth/login', {
+        from: addressOf(index),
+        json: { email: victims[index % 4]?.email, password: `guess ${index}` },
+      }),
+    'login with a made-up X-Forwarded-For': (index: number) =>
+      send('POST', '/api/auth/login', {
+        from: '127.66.0.3',
+        headers: { 'x-forwarded-for': `198.51.100.${index % 256}, 10.1.2.3` },
+        json: { email: `nobody${index}@example.com`, password: `guess ${index}` },
+      }),
+    'sign-up with a taken e-mail address': () =>
+      send('POST', '/api/users', {
+        from: '127.66.0.4',
+        json: { name: 'Taken', email: mallory.email, password: 'a password that is long' },
+      }),
+    'sign-up, from a new address each time': (index: number) =>
+      send('POST', '/api/users', {
+        from: addressOf(index),
+        json: {
+          name: 'New',
+          email: `new${index}.${Date.now()}@example.com`,
+          password: 'a password that is long',
+        },
+      }),
+    'refresh with a made-up token': (index: number) =>
+      send('POST', '/api/auth/refresh', {
+        from: '127.66.0.5',
+        json: { refresh_token: `${'a'.repeat(43)}.${String(index).padStart(43, 'b')}` },
+      }),
+  } as const satisfies Record<string, (index: number) => Promise<Response>>;
+
+  /** What other users do meanwhile, none of which may fail. */
+  function goodRequests(): Promise<Response[]> {
+    const from = '127.20.0.1';
+    return Promise.all([
+      target.adminToken().then((admin) => send('GET', '/api/users', { from, token: admin })),
+      target.adminToken().then((admin) => send('GET', '/api/users/stats', { from, token: admin })),
+      target.adminToken().then((admin) => send('GET', '/api/users/1/profile', { from, token: admin })),
+      send('GET', '/api/users/health', { from }),
+      send('GET', '/api/health', { from }),
+      send('GET', '/.well-known/jwks.json', { from }),
+    ]);
+  }
+
+  /** Watches a flood from the side of others, and reports it. */
+  async function watch(context: TestContext, flood: Flood): Promise<void> {
+    const good: Response[] = [];
+    const logins: Response[] = [];
+    const opened = await target.gatewayMetric('circuit_breaker_events_total', 'event="open"');
+    const endAt = performance.now() + seconds * 1000;
+    for (let round = 0; performance.now() < endAt; round += 1) {
+      const victim = round % victims.length;
+      const login = send('POST', '/api/auth/login', {
+        from: homeOf(victim),
+        json: { email: victims[victim]?.email, password: victims[victim]?.password },
+      });
+      good.push(...(await goodRequests()));
+      logins.push(await login);
+      await wait(100);
+    }
+    const outcomes = await flood.stop();
+    const slowest = Math.max(...logins.map(({ ms }) => ms));
+    const sent = Object.values(outcomes).reduce((sum, count) => sum + count, 0);
+    context.diagnostic(
+      `${Math.round(sent / seconds)} hostile requests a second: ${JSON.stringify(outcomes)}; ` +
+        `${good.length} good requests, ${good.filter(({ status }) => status !== 200).length} failed; ` +
+        `${logins.length} logins of others, ${logins.filter(({ status }) => status !== 200).length} failed, slowest ${Math.round(slowest)} ms`,
+    );
+    assert.deepEqual(
+      good.filter(({ status }) => status !== 200).map(({ status, body }) => [status, body?.type]),
+      [],
+      'requests of others',
+    );
+    assert.deepEqual(
+      logins
+        .filter(({ status, ms }) => status !== 200 || ms > maxLoginMs)
+        .map(({ status, ms }) => [status, ms]),
+      [],
+      'logins of others',
+    );
+    assert.equal(await target.gatewayMetric('circuit_breaker_events_total', 'event="open"'), opened);
+    assert.ok(sent > 100 * seconds, 'the flood was a flood');
+  }
+
+  for (const [name, sendNext] of Object.entries(hostile)) {
+    it(`does not fail the requests and logins of others: ${name}`, async (context) => {
+      await watch(context, startFlood(250, sendNext));
+    });
+  }
+
+  it('does not fail the requests and logins of others: 1,000 a second of every kind', async (context) => {
+    const kinds: ((index: number) => Promise<Response>)[] = Object.values(hostile);
+    await watch(
+      context,
+      startFlood(1000, (index) => (kinds[index % kinds.length] as (typeof kinds)[number])(index)),
+    );
+  });
+});
