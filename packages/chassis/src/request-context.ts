@@ -11,6 +11,8 @@ export interface RequestContext {
   readonly traceparent?: string | undefined;
   /** `Authorization` of the request, for calls to other services that are made in its caller's name. */
   readonly authorization?: string | undefined;
+  /** Identifies the client among all clients once that is known, for what is shared fairly between them. */
+  client?: string | undefined;
 }
 
 const storage = new AsyncLocalStorage<RequestContext | undefined>();

@@ -8,6 +8,7 @@ import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { currentContext, type RequestContext } from '../request-context.ts';
 import { type Balancer, type BalancerOptions, createBalancer } from './balancer.ts';
+import { Bulkhead } from './bulkhead.ts';
 import {
   BulkheadFullError,
   CallerGoneError,
@@ -138,9 +139,9 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     baseURL: base.href,
     allowAbsoluteUrls: false,
   });
-  let inFlight = 0;
+  const bulkhead = new Bulkhead();
 
-  metrics.upstreamInFlight(name, () => inFlight);
+  metrics.upstreamInFlight(name, () => bulkhead.inFlight);
   metrics.pool(name, () => {
     const { connected, running, queued } = dispatcher.stats;
     return { size: connected, idle: Math.max(0, connected - running), waiting: queued };
@@ -167,12 +168,12 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   ): Promise<Answer> {
     const deadline = Deadline.after(Math.min(timeoutMs, context?.deadline.remainingMs() ?? timeoutMs));
     const most = options.maxInFlight ?? options.maxConnections * Math.max(1, dispatcher.addressCount);
-    if (inFlight >= most) throw new BulkheadFullError(name, inFlight);
-    inFlight += 1;
+    const client = context?.client;
+    if (!bulkhead.enter(most, client)) throw new BulkheadFullError(name, bulkhead.inFlight);
     let holders = 1;
     const release = (): void => {
       holders -= 1;
-      if (holders === 0) inFlight -= 1;
+      if (holders === 0) bulkhead.leave(client);
     };
     const tried = new Set<string>();
     budget.deposit();
@@ -227,7 +228,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     origin: base.origin,
     basePath: base.pathname.replace(/\/$/, ''),
     get inFlight() {
-      return inFlight;
+      return bulkhead.inFlight;
     },
     call,
     async get<Body>(path: string, { params, headers, ...limits }: GetOptions = {}) {

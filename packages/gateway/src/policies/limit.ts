@@ -71,14 +71,15 @@ function perCaller(
   const tell = createTell('caller', scaled);
   return {
     scope: 'caller',
-    count: (visit) =>
-      limiter
-        .count(
-          visit.caller === undefined
-            ? `address:${networkOf(clientAddress(visit.request))}`
-            : `subject:${visit.caller.subject}`,
-        )
-        .then((counted) => tell(visit, counted)),
+    count(visit) {
+      const client =
+        visit.caller === undefined
+          ? `address:${networkOf(clientAddress(visit.request))}`
+          : `subject:${visit.caller.subject}`;
+      // The bulkheads of the upstreams share their slots between clients, too.
+      visit.context.client = client;
+      return limiter.count(client).then((counted) => tell(visit, counted));
+    },
   };
 }
 

@@ -196,7 +196,13 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
         changePassword(racer, undefined, `changed ${index} times or so`),
       ),
     );
-    assert.deepEqual(responses.map((response) => response.status).sort(), [200, 422, 422, 422]);
+    const statuses = responses.map((response) => response.status);
+    assert.equal(statuses.filter((each) => each === 200).length, 1, String(statuses));
+    // What is checked twice counts twice, and more than five attempts are throttled.
+    assert.ok(
+      statuses.every((each) => [200, 422, 429].includes(each)),
+      String(statuses),
+    );
   });
 
   it('checks the password of the user in the path, also when the e-mail address moves to another user', async () => {

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { Bulkhead } from './bulkhead.ts';
+
+/** Takes slots until there are none for the client; returns how many. */
+function fill(bulkhead: Bulkhead, capacity: number, client: string | undefined): number {
+  let taken = 0;
+  while (bulkhead.enter(capacity, client)) taken += 1;
+  return taken;
+}
+
+describe('bulkhead', () => {
+  it('takes as many calls as its capacity when they are not counted by client', () => {
+    const bulkhead = new Bulkhead();
+    assert.equal(fill(bulkhead, 128, undefined), 128);
+    bulkhead.leave(undefined);
+    assert.equal(bulkhead.inFlight, 127);
+    assert.equal(fill(bulkhead, 128, undefined), 1);
+  });
+
+  it('leaves one eighth free beside a client that is alone', () => {
+    for (const [capacity, share] of [
+      [128, 112],
+      [16, 14],
+      [8, 7],
+      [3, 3],
+      [1, 1],
+    ] as const)
+      assert.equal(fill(new Bulkhead(), capacity, 'greedy'), share, String(capacity));
+  });
+
+  it('reduces a greedy client to its share once there are others', () => {
+    const bulkhead = new Bulkhead();
+    fill(bulkhead, 128, 'greedy');
+    assert.ok(bulkhead.enter(128, 'other'));
+    // As calls end, the greedy client gets none of the slots until half are free.
+    let own = 112;
+    while (!bulkhead.enter(128, 'greedy')) {
+      bulkhead.leave('greedy');
+      own -= 1;
+    }
+    assert.equal(own, 63);
+  });
+
+  it('leaves a slot for a client that has none, whatever some others do', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 8, max: 256 }),
+        fc.array(fc.tuple(fc.nat({ max: 5 }), fc.boolean()), { maxLength: 2000 }),
+        (capacity, steps) => {
+          const bulkhead = new Bulkhead();
+          const held = new Map<string, number>();
+          for (const [index, enters] of steps) {
+            const client = `client ${index}`;
+            const own = held.get(client) ?? 0;
+            if (enters && bulkhead.enter(capacity, client)) held.set(client, own + 1);
+            else if (!enters && own > 0) {
+              bulkhead.leave(client);
+              held.set(client, own - 1);
+            }
+            assert.equal(
+              bulkhead.inFlight,
+              [...held.values()].reduce((sum, count) => sum + count, 0),
+            );
+          }
+          assert.ok(bulkhead.enter(capacity, 'newcomer'), `${capacity}: ${[...held.values()]}`);
+        },
+      ),
+    );
+  });
+
+  it('forgets clients that have no call in flight', () => {
+    const bulkhead = new Bulkhead();
+    for (let round = 0; round < 3; round += 1) {
+      assert.equal(fill(bulkhead, 16, 'greedy'), 14);
+      for (let call = 0; call < 14; call += 1) bulkhead.leave('greedy');
+      assert.equal(bulkhead.inFlight, 0);
+    }
+  });
+});
