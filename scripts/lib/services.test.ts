@@ -37,6 +37,22 @@ describe('the plan of the system', () => {
     assert.equal(plan({ ZERDA_HOST: '::' }).gateway.url, 'http://[::1]:8000');
   });
 
+  it('makes user-service trust the gateway, and no address from which other machines call', () => {
+    const proxies = (ZERDA_HOST?: string) => plan({ ZERDA_HOST }).users.env.TRUSTED_PROXIES;
+    for (const host of [undefined, '127.0.0.1', 'localhost', '0.0.0.0', '::'])
+      assert.equal(proxies(host), '127.0.0.1,::1', host);
+    assert.equal(proxies('192.168.1.5'), '127.0.0.1,::1,192.168.1.5');
+  });
+
+  it('passes variables for proxies in front of the gateway to the gateway alone', () => {
+    const { gateway, users } = plan({ TRUSTED_PROXY_HOPS: '2' });
+    assert.equal(gateway.env.TRUSTED_PROXY_HOPS, '2');
+    assert.equal(users.env.TRUSTED_PROXY_HOPS, '');
+    const byAddress = plan({ TRUSTED_PROXIES: '192.0.2.7' });
+    assert.equal(byAddress.gateway.env.TRUSTED_PROXIES, '192.0.2.7');
+    assert.equal(byAddress.users.env.TRUSTED_PROXIES, '127.0.0.1,::1');
+  });
+
   it('does not let PORT or DATABASE_URL of the shell reach all three services', () => {
     const { users, orders, gateway } = plan({ PORT: '3000', DATABASE_URL: 'postgres://elsewhere/all' });
     assert.deepEqual([users.env.PORT, orders.env.PORT, gateway.env.PORT], ['8001', '8002', '8000']);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
@@ -124,7 +125,7 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
           AUTH_ISSUER: env.AUTH_ISSUER || upstreams.USER_SERVICE_URL,
           ...upstreams,
           ...(service.hasDatabase && { EVENT_SECRET: secret, EVENT_SINKS: sinksOf(service.name) }),
-          ...(service.name === 'user-service' && identityOf(env)),
+          ...(service.name === 'user-service' && { ...identityOf(env), ...trustOf(host) }),
         },
       };
     }),
@@ -140,6 +141,20 @@ function withoutSecrets({ EVENT_SECRET: _events, ...env }: NodeJS.ProcessEnv): N
 function identityOf(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(identitySecrets.map((name) => [name, env[name]]));
 }
+
+/**
+ * Makes user-service trust the gateway, which calls it from the address that all services listen on. The gateway is trusted by
+ * address and not by number: where ZERDA_HOST opens the ports to other machines, those could make up addresses. Variables for proxies
+ * in front of the gateway are not passed on, as the gateway sends services the client alone.
+ */
+function trustOf(host: string): NodeJS.ProcessEnv {
+  const addresses = new Set(['127.0.0.1', '::1']);
+  if (isIP(host) !== 0 && !anyAddress.has(host)) addresses.add(host);
+  return { TRUSTED_PROXIES: [...addresses].join(','), TRUSTED_PROXY_HOPS: '' };
+}
+
+/** Hosts that mean every address of the machine. */
+const anyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 const identitySecrets = [
   'AUTH_KEY_SECRET',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
+import { describe, it } from 'node:test';
 import { describeWithHelm, type Manifest } from './testing-helm.ts';
 
 await describeWithHelm('the chart of a service', ({ render }) => {
@@ -315,16 +315,65 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.equal(borrowed.serviceAccountName, 'default');
   });
 
-  it('believes the proxies that it is told of, by default those with addresses of the cluster', async () => {
-    const data = async (values: Record<string, unknown>) => (await gateway(values, 'ConfigMap')).data;
-    assert.match((await data({})).TRUSTED_PROXIES, /^10\.0\.0\.0\/8,.*,fc00::\/7$/);
-    assert.equal('TRUSTED_PROXIES' in (await data({ trustedProxies: [] })), false);
-    const { TRUSTED_PROXIES } = await data({ trustedProxies: ['10.244.0.0/16', '192.0.2.7'] });
-    assert.equal(TRUSTED_PROXIES, '10.244.0.0/16,192.0.2.7');
+  describe('trusted proxies', () => {
+    const proxiesOf = async (values: Record<string, unknown> = {}, service = 'gateway') => {
+      const { data } = (await render(values)).get('ConfigMap', `zerda-${service}`);
+      return [data.TRUSTED_PROXY_HOPS, data.TRUSTED_PROXIES];
+    };
+
+    it('are one with an Ingress or an HTTPRoute, and none without', async () => {
+      assert.deepEqual(await proxiesOf(), ['1', undefined]);
+      const route = { 'gateway.httpRoute': { enabled: true, parentRefs: [{ name: 'edge' }] } };
+      assert.deepEqual(await proxiesOf({ 'gateway.ingress.enabled': false, ...route }), ['1', undefined]);
+      assert.deepEqual(await proxiesOf({ 'gateway.ingress.enabled': false }), [undefined, undefined]);
+      assert.deepEqual(await proxiesOf({ 'gateway.trustedProxyHops': null }), ['1', undefined]);
+    });
+
+    it('are as many as the value says, also with an Ingress', async () => {
+      assert.deepEqual(await proxiesOf({ 'gateway.trustedProxyHops': 2 }), ['2', undefined]);
+      assert.deepEqual(await proxiesOf({ 'gateway.trustedProxyHops': 0 }), [undefined, undefined]);
+    });
+
+    it('are those at the addresses of the value, instead of a number', async () => {
+      const trustedProxies = ['10.244.0.0/16', '192.0.2.7'];
+      const addresses = '10.244.0.0/16,192.0.2.7';
+      assert.deepEqual(await proxiesOf({ 'gateway.trustedProxies': trustedProxies }), [undefined, addresses]);
+      assert.deepEqual(
+        await proxiesOf({ 'gateway.trustedProxies': trustedProxies, 'gateway.trustedProxyHops': 0 }),
+        [undefined, addresses],
+      );
+    });
+
+    it('are the gateway alone for user-service, whatever is in front of the gateway', async () => {
+      for (const values of [
+        {},
+        { 'gateway.trustedProxyHops': 3 },
+        { 'gateway.ingress.enabled': false },
+        { 'gateway.trustedProxies': ['10.244.0.0/16'] },
+      ])
+        assert.deepEqual(await proxiesOf(values, 'user-service'), ['1', undefined]);
+    });
+
+    it('are refused both by number and by address, and with a number that is none', async () => {
+      for (const [service, hops] of [
+        ['gateway', { 'gateway.trustedProxyHops': 1 }],
+        ['user-service', {}],
+      ] as const)
+        await assert.rejects(
+          proxiesOf({ [`${service}.trustedProxies`]: ['10.244.0.0/16'], ...hops }),
+          new RegExp(`${service}: trustedProxies and trustedProxyHops are both set`),
+        );
+      for (const value of [-1, 17, 1.5, '1', 'one'])
+        await assert.rejects(
+          proxiesOf({ 'gateway.trustedProxyHops': value }),
+          /trustedProxyHops/,
+          String(value),
+        );
+    });
   });
 
   it('refuses a variable that there is a value for', async () => {
-    for (const name of ['PORT', 'NATS_URL', 'VALKEY_URL', 'TRUSTED_PROXIES'])
+    for (const name of ['PORT', 'NATS_URL', 'VALKEY_URL', 'TRUSTED_PROXIES', 'TRUSTED_PROXY_HOPS'])
       await assert.rejects(
         gateway({ [`env.${name}`]: 'x' }),
         new RegExp(`env\\.${name} is set by the chart`),

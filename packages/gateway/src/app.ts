@@ -1,8 +1,9 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
-import type { BlockList, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
+import { createClientLookup, type TrustedProxies } from '@zerda/chassis/http/client-address';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
@@ -15,7 +16,6 @@ import express, { type RequestHandler } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
-import { createCallerAddress } from './caller-address.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
 import { createForwardedHeaders } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
@@ -23,7 +23,6 @@ import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
 import { oddityOf } from './odd-request.ts';
 import { createAnswerFilter, createAnswerGuards } from './passed-headers.ts';
-import { createPeers } from './peers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
 import type { PolicyResources } from './policies/resources.ts';
 import { ownPaths } from './routes/conflicts.ts';
@@ -41,8 +40,8 @@ export interface AppDependencies {
   readonly requestTimeoutMs: number;
   /** Milliseconds an upstream has, on routes that do not say. */
   readonly upstreamTimeoutMs: number;
-  /** Proxies in front whose word about the client is believed; none by default. */
-  readonly trustedProxies?: BlockList | undefined;
+  /** Proxies in front of the gateway. */
+  readonly trustedProxies: TrustedProxies;
   /** Tells who asks; `off` when everybody may do everything. */
   readonly authentication: Authentication;
   /** Where requests are counted that have a limit. */
@@ -74,13 +73,13 @@ export function createApp({
   const guards = createAnswerGuards();
   const observer = createRequestObserver({ logger, metrics, requestTimeoutMs });
   const settings = resolveRoutes(table, upstreamTimeoutMs);
-  const peers = createPeers(trustedProxies);
-  const forwardedHeaders = createForwardedHeaders(peers);
+  const findClient = createClientLookup(trustedProxies, logger);
+  const forwardedHeaders = createForwardedHeaders(findClient);
   const resources: PolicyResources = {
     ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
     passesAnswer: createAnswerFilter(guards.names),
     metrics: metrics.policies,
-    clientAddress: createCallerAddress(peers, trustedProxies, warnOnce(logger)),
+    clientAddress: (request) => findClient(request).address,
     upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
     cache: createAnswerCache(cacheBytes, metrics.policies),
     cachedUpstreams: cachedUpstreams(table, settings),
@@ -115,19 +114,6 @@ export function createApp({
     if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     runInContext(context, () => app(request, response));
-  };
-}
-
-/** Tells once of what looks like a proxy that is not configured: all its clients would be limited as one. */
-function warnOnce(logger: Logger): (address: string) => void {
-  let warned = false;
-  return (address) => {
-    if (warned) return;
-    warned = true;
-    logger.warn(
-      { address },
-      'this address says for whom it asks, and is not among TRUSTED_PROXIES: if it is a proxy, its clients are limited as one',
-    );
   };
 }
 

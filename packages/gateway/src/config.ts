@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { authVariables } from '@zerda/chassis/config/auth-variables';
 import { commonVariables, upstreamUrl, upstreamVariables } from '@zerda/chassis/config/common-variables';
-import { addressRanges, count, milliseconds } from '@zerda/chassis/config/values';
+import { proxyVariables } from '@zerda/chassis/config/proxy-variables';
+import { count, milliseconds } from '@zerda/chassis/config/values';
 import { StartupError } from '@zerda/chassis/startup-error';
 import { z } from 'zod';
 import type { RouteTable } from './routes/table.ts';
@@ -16,11 +17,7 @@ export const gatewayVariables = z.object({
     .string()
     .optional()
     .describe('Table of routes, YAML or JSON; when not set, the one that comes with the gateway.'),
-  TRUSTED_PROXIES: addressRanges()
-    .optional()
-    .describe(
-      'Addresses or ranges (CIDR), joined by commas, whose `Forwarded` and `X-Forwarded-*` headers are believed; none when not set.',
-    ),
+  ...proxyVariables(),
   VALKEY_URL: z
     .url({ protocol: /^rediss?$/, error: 'must be a redis:// or rediss:// URL' })
     .optional()

@@ -1,13 +1,33 @@
 import assert from 'node:assert/strict';
-import type { IncomingMessage } from 'node:http';
-import { BlockList } from 'node:net';
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import { describe, it } from 'node:test';
+import { createClientLookup, type TrustedProxies } from '@zerda/chassis/http/client-address';
+import { silentLogger } from '@zerda/chassis/testing';
 import fc from 'fast-check';
 import { createForwardedHeaders } from './forwarded-headers.ts';
-import { createPeers } from './peers.ts';
+import { proxiesAt } from './testing.ts';
 
-function from(remoteAddress: string, headers: IncomingMessage['headers']): IncomingMessage {
-  return { headers, socket: { remoteAddress } } as unknown as IncomingMessage;
+const none: TrustedProxies = { hops: 0 };
+
+function connectionFrom(remoteAddress: string): Socket {
+  return Object.defineProperty(new Socket(), 'remoteAddress', { value: remoteAddress });
+}
+
+function requestOn(socket: Socket, headers: IncomingMessage['headers']): IncomingMessage {
+  const request = new IncomingMessage(socket);
+  Object.assign(request.headers, headers);
+  return request;
+}
+
+/** Headers that one request from an address goes on with. */
+function forwarded(
+  proxies: TrustedProxies,
+  remoteAddress: string,
+  headers: IncomingMessage['headers'],
+): Record<string, string> {
+  const write = createForwardedHeaders(createClientLookup(proxies, silentLogger()));
+  return asObject(write(requestOn(connectionFrom(remoteAddress), headers)));
 }
 
 function asObject(pairs: readonly string[]): Record<string, string> {
@@ -20,56 +40,110 @@ function asObject(pairs: readonly string[]): Record<string, string> {
 
 const lies = {
   host: 'shop.test:8000',
-  'x-forwarded-for': '10.1.2.3',
+  'x-forwarded-for': '198.51.100.1, 10.1.2.3',
   'x-forwarded-host': 'evil.test',
   'x-forwarded-proto': 'https',
   'x-forwarded-port': '443',
+  'x-forwarded-prefix': '/evil',
   forwarded: 'for=10.1.2.3;proto=https',
 };
 
 describe('forwarded headers', () => {
-  it('say who asks, and nothing that somebody who is not trusted says of it', () => {
-    assert.deepEqual(asObject(createForwardedHeaders(createPeers())(from('::ffff:192.0.2.7', lies))), {
-      'x-forwarded-for': '192.0.2.7',
-      'x-forwarded-host': 'shop.test:8000',
-      'x-forwarded-proto': 'http',
-      forwarded: 'for=192.0.2.7;host="shop.test:8000";proto=http',
-    });
+  it('hold nothing that an untrusted client wrote but its Host', () => {
+    for (const [proxies, peer] of [
+      [none, '::ffff:192.0.2.7'],
+      [proxiesAt('10.0.0.0/16'), '192.0.2.7'],
+      [{ hops: 3 }, '192.0.2.7'],
+    ] as const) {
+      assert.deepEqual(forwarded(proxies, peer, lies), {
+        'x-forwarded-for': '192.0.2.7',
+        'x-forwarded-host': 'shop.test:8000',
+        'x-forwarded-proto': 'http',
+        forwarded: 'for=192.0.2.7;host="shop.test:8000";proto=http',
+      });
+    }
   });
 
-  it('keep what a trusted proxy says of the hops before it', () => {
-    const trusted = new BlockList();
-    trusted.addSubnet('192.0.2.0', 24);
-    const headers = createForwardedHeaders(createPeers(trusted));
-    assert.deepEqual(asObject(headers(from('192.0.2.7', lies))), {
-      'x-forwarded-for': '10.1.2.3, 192.0.2.7',
-      'x-forwarded-host': 'evil.test',
-      'x-forwarded-proto': 'https',
-      'x-forwarded-port': '443',
-      forwarded: 'for=10.1.2.3;proto=https, for=192.0.2.7;host="shop.test:8000";proto=http',
-    });
-    assert.equal(asObject(headers(from('198.51.100.1', lies)))['x-forwarded-for'], '198.51.100.1');
+  it('hold the client and the scheme that trusted proxies wrote, and nothing that proxies may pass on', () => {
+    for (const proxies of [proxiesAt('192.0.2.0/24'), { hops: 1 }]) {
+      assert.deepEqual(forwarded(proxies, '192.0.2.7', lies), {
+        'x-forwarded-for': '10.1.2.3',
+        'x-forwarded-host': 'shop.test:8000',
+        'x-forwarded-proto': 'https',
+        forwarded: 'for=10.1.2.3;host="shop.test:8000";proto=https',
+      });
+    }
+  });
+
+  it('take the scheme of the nearest proxy, and that of the connection where it is not one of HTTP', () => {
+    for (const [given, proto] of [
+      ['https', 'https'],
+      ['HTTPS', 'https'],
+      ['https, http', 'http'],
+      ['http, https', 'https'],
+      ['wss', 'http'],
+      ['https;evil', 'http'],
+      ['', 'http'],
+    ]) {
+      const headers = { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': given };
+      assert.equal(forwarded({ hops: 1 }, '192.0.2.7', headers)['x-forwarded-proto'], proto, given);
+    }
+  });
+
+  it('are those of each request where a connection has requests of several clients', () => {
+    const write = createForwardedHeaders(createClientLookup({ hops: 1 }, silentLogger()));
+    const socket = connectionFrom('10.0.0.1');
+    for (const [client, host, proto] of [
+      ['203.0.113.1', 'a.test', 'https'],
+      ['203.0.113.1', 'a.test', 'https'],
+      ['203.0.113.2', 'a.test', 'https'],
+      ['203.0.113.2', 'b.test', 'https'],
+      ['203.0.113.2', 'b.test', 'http'],
+    ] as const) {
+      const headers = { host, 'x-forwarded-for': client, 'x-forwarded-proto': proto };
+      assert.deepEqual(asObject(write(requestOn(socket, headers))), {
+        'x-forwarded-for': client,
+        'x-forwarded-host': host,
+        'x-forwarded-proto': proto,
+        forwarded: `for=${client};host=${host};proto=${proto}`,
+      });
+    }
   });
 
   it('write addresses of IPv6 as RFC 7239 has them', () => {
-    const { forwarded } = asObject(createForwardedHeaders(createPeers())(from('2001:db8::1', {})));
-    assert.equal(forwarded, 'for="[2001:db8::1]";proto=http');
+    assert.equal(forwarded(none, '2001:db8::1', {}).forwarded, 'for="[2001:db8::1]";proto=http');
+    assert.equal(forwarded(none, 'fe80::1%eth0', {}).forwarded, 'for="[fe80::1]";proto=http');
   });
 
-  it('let nothing of a stranger through, and never break a line, whatever the headers hold', () => {
+  it('never hold what a client wrote, and never break a line, whatever the headers hold', () => {
     const value = fc.string({ unit: 'grapheme-ascii', maxLength: 30 });
     fc.assert(
-      fc.property(value, value, value, value, fc.ipV4(), (host, list, proto, forwarded, address) => {
+      fc.property(value, value, value, value, fc.ipV4(), (host, list, proto, element, address) => {
         const given = {
           host,
-          'x-forwarded-for': `${list}secret`,
           'x-forwarded-host': `${host}secret`,
-          'x-forwarded-proto': `${proto}secret`,
-          forwarded: `${forwarded}secret`,
+          'x-forwarded-prefix': `${host}secret`,
+          forwarded: `${element}secret`,
         };
-        const pairs = createForwardedHeaders(createPeers())(from(address, given));
-        for (const text of pairs) assert.doesNotMatch(text.replaceAll(host, ''), /secret|[\r\n]/);
-        assert.equal(asObject(pairs)['x-forwarded-for'], address);
+        const direct = {
+          ...given,
+          'x-forwarded-for': `${list}secret`,
+          'x-forwarded-proto': `${proto}secret`,
+        };
+        const proxied = {
+          ...given,
+          'x-forwarded-for': `${list}secret, ${address}`,
+          'x-forwarded-proto': 'https',
+        };
+        for (const written of [
+          forwarded(none, address, direct),
+          forwarded({ hops: 1 }, '10.0.0.1', proxied),
+          forwarded(proxiesAt('10.0.0.1'), '10.0.0.1', proxied),
+        ]) {
+          for (const text of Object.values(written))
+            assert.doesNotMatch(text.replaceAll(host, ''), /secret|[\r\n]/);
+          assert.equal(written['x-forwarded-for'], address);
+        }
       }),
     );
   });

@@ -1,53 +1,58 @@
 import type { IncomingMessage } from 'node:http';
-import { isIPv6 } from 'node:net';
-import type { Peers } from './peers.ts';
+import { isIPv6, type Socket } from 'node:net';
+import type { ClientLookup } from '@zerda/chassis/http/client-address';
 
-/** Who asked, for what and how, as headers that a request goes on with: name, value, name, value. */
-export type ForwardedHeaders = (request: IncomingMessage) => string[];
+/** The client of a request and what it asked for, as headers of the forwarded request: name, value, name, value. */
+export type ForwardedHeaders = (request: IncomingMessage) => readonly string[];
 
 /** Whether a header of the request, its name in lower case, is replaced by those. */
 export function isForwardedHeader(name: string): boolean {
   return name === 'forwarded' || name.startsWith('x-forwarded-');
 }
 
-const written: ReadonlySet<string> = new Set(['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto']);
+/** Headers of the last request on a connection, and what they were made of: all three seldom change on it. */
+interface Written {
+  readonly client: string;
+  readonly host: string | undefined;
+  readonly proto: string;
+  readonly headers: readonly string[];
+}
 
 /**
- * Writes `Forwarded` (RFC 7239) and the `X-Forwarded-*` headers that came before it. What a trusted proxy says of
- * hops before it is kept; what anybody else says is not passed on.
+ * Writes `Forwarded` (RFC 7239) and the `X-Forwarded-*` headers that came before it, so that they hold nothing of a client's choosing
+ * but its `Host`. They name the client alone: a service finds it whether it reads the first address, the last one or counts hops.
+ * What proxies wrote before is removed, as RFC 7239, section 4, permits, except the scheme that a trusted proxy wrote: every common
+ * proxy overwrites that header, but some pass on `Forwarded`, `X-Forwarded-Host`, `-Port` or `-Prefix` as the client wrote them.
  */
-export function createForwardedHeaders(peers: Peers): ForwardedHeaders {
+export function createForwardedHeaders(findClient: ClientLookup): ForwardedHeaders {
+  const writtenOn = new WeakMap<Socket, Written>();
   return (request) => {
     const { headers, socket } = request;
-    const peer = peers(socket);
-    const { address: client, believed } = peer;
-    const given = (name: string): string | undefined => (believed ? listOf(headers[name]) : undefined);
-    const host = headers.host;
-    const proto = 'encrypted' in socket ? 'https' : 'http';
-    if (peer.hop === undefined || peer.host !== host) {
-      peer.host = host;
-      peer.hop = element(client, host, proto);
-    }
-    const passed = [
-      'x-forwarded-for',
-      appended(given('x-forwarded-for'), client),
-      'x-forwarded-proto',
-      given('x-forwarded-proto') ?? proto,
-      'forwarded',
-      appended(given('forwarded'), peer.hop),
-    ];
-    const forwardedHost = given('x-forwarded-host') ?? host;
-    if (forwardedHost !== undefined) passed.push('x-forwarded-host', forwardedHost);
-    if (believed) passed.push(...further(headers));
-    return passed;
+    const { host } = headers;
+    const { address: client, proxied } = findClient(request);
+    const proto =
+      (proxied ? schemeOf(headers['x-forwarded-proto']) : undefined) ??
+      ('encrypted' in socket ? 'https' : 'http');
+    const last = writtenOn.get(socket);
+    if (last?.client === client && last.host === host && last.proto === proto) return last.headers;
+    const written: Written = { client, host, proto, headers: write(client, host, proto) };
+    writtenOn.set(socket, written);
+    return written.headers;
   };
 }
 
-/** What a proxy says beside: the port that was asked, a prefix it took off, and so on. */
-function further(headers: IncomingMessage['headers']): string[] {
-  return Object.entries(headers).flatMap(([name, value]) =>
-    name.startsWith('x-forwarded-') && !written.has(name) ? [name, listOf(value) ?? ''] : [],
-  );
+function write(client: string, host: string | undefined, proto: string): string[] {
+  return [
+    ...['x-forwarded-for', client, 'x-forwarded-proto', proto],
+    ...['forwarded', element(client, host, proto)],
+    ...(host === undefined ? [] : ['x-forwarded-host', host]),
+  ];
+}
+
+/** The scheme that the nearest proxy wrote, the last one of a list; undefined when it is not one of HTTP's. */
+function schemeOf(header: string | string[] | undefined): string | undefined {
+  const scheme = header?.toString().split(',').at(-1)?.trim().toLowerCase();
+  return scheme === 'http' || scheme === 'https' ? scheme : undefined;
 }
 
 /** One hop by RFC 7239, section 4: addresses of IPv6 and values with other than token characters are quoted. */
@@ -59,13 +64,4 @@ function element(client: string, host: string | undefined, proto: string): strin
 function quoted(value: string): string {
   if (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value)) return value;
   return `"${value.replaceAll(/["\\]/g, '\\$&')}"`;
-}
-
-function listOf(header: string | string[] | undefined): string | undefined {
-  const text = Array.isArray(header) ? header.join(', ') : header;
-  return text === '' ? undefined : text;
-}
-
-function appended(list: string | undefined, entry: string): string {
-  return list === undefined ? entry : `${list}, ${entry}`;
 }

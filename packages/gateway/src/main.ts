@@ -1,5 +1,6 @@
 import { openVerifier } from '@zerda/chassis/auth/open-verifier';
 import { loadConfig } from '@zerda/chassis/config/load-config';
+import { trustedProxies } from '@zerda/chassis/config/proxy-variables';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
 import { openProcess } from '@zerda/chassis/lifecycle/open-process';
@@ -22,6 +23,7 @@ await runService(service, async () => {
   const { HOST: host, PORT: port, MANAGEMENT_PORT: managementPort } = config;
   const table = await readTable(config.ROUTES_FILE ?? standardRoutesFile);
   const urls = loadConfig(upstreamUrlVariables(table), process.env);
+  const proxies = trustedProxies(config, logger);
 
   const management = createManagementApp({ lifecycle, metrics });
   await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
@@ -41,8 +43,7 @@ await runService(service, async () => {
     ...{ table, upstreams, logger, metrics },
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     upstreamTimeoutMs: config.UPSTREAM_TIMEOUT_MS,
-    trustedProxies: config.TRUSTED_PROXIES,
-    ...{ authentication, limiters, load },
+    ...{ trustedProxies: proxies, authentication, limiters, load },
     limitFactor: config.RATE_LIMIT_FACTOR,
     cacheBytes: config.CACHE_MAX_BYTES,
   });

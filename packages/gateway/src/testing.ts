@@ -7,9 +7,11 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo, BlockList } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { addressRanges } from '@zerda/chassis/config/values';
+import type { TrustedProxies } from '@zerda/chassis/http/client-address';
 import { createUpstream, type Upstream, type UpstreamOptions } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
@@ -109,14 +111,20 @@ export function tableWith(defaults: RouteTable['defaults']): RouteTable {
 /** A door that asks nobody who they are; it counts in this process, and is never too busy. */
 export const openDoor: Pick<
   AppDependencies,
-  'authentication' | 'limiters' | 'limitFactor' | 'load' | 'cacheBytes'
+  'trustedProxies' | 'authentication' | 'limiters' | 'limitFactor' | 'load' | 'cacheBytes'
 > = {
+  trustedProxies: { hops: 0 },
   authentication: 'off',
   limiters: memoryLimiters,
   limitFactor: 1,
   load: { reason: () => undefined, enter: () => () => undefined, stop: () => undefined },
   cacheBytes: 2 ** 24,
 };
+
+/** Trusts the proxies with these addresses or ranges, joined by commas. */
+export function proxiesAt(ranges: string): TrustedProxies {
+  return { hops: 0, ranges: addressRanges().parse(ranges) };
+}
 
 export interface TestGatewayOptions {
   /** Table of routes to `user-service` and `order-service`; the one that comes with the gateway by default. */
@@ -125,7 +133,6 @@ export interface TestGatewayOptions {
   readonly others?: Readonly<Record<string, string>>;
   readonly maxInFlight?: number;
   readonly balancing?: UpstreamOptions['balancing'];
-  readonly trustedProxies?: BlockList;
   readonly users?: RequestListener;
   readonly orders?: RequestListener;
   readonly upstreamTimeoutMs?: number;
@@ -171,7 +178,6 @@ export async function startGateway(
     ...{ table: options.table ?? standardTable, upstreams, logger, metrics },
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
     upstreamTimeoutMs: options.upstreamTimeoutMs ?? 5000,
-    trustedProxies: options.trustedProxies,
     ...openDoor,
     ...options.door,
   });

@@ -1,4 +1,5 @@
 import { openVerifier } from '@zerda/chassis/auth/open-verifier';
+import { trustedProxies } from '@zerda/chassis/config/proxy-variables';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
 import { runEventsCommand } from '@zerda/chassis/events/events-command';
 import { eventSecrets, openServiceEvents } from '@zerda/chassis/events/service-events';
@@ -62,6 +63,7 @@ await runService(service, async () => {
   }
 
   requireIssuer(config);
+  const proxies = trustedProxies(config, logger);
   let users: UserStore | undefined;
   const secrets = eventSecrets(config);
   const calls = new Map([[userIdsPath, createUserIds({ users: () => users, secrets, logger })]]);
@@ -78,7 +80,7 @@ await runService(service, async () => {
 
   const events = await openServiceEvents({ ...basics, database });
   const issuer = openIssuer(config, events);
-  const identity = openIdentity({ config, database: events, issuer, logger, metrics });
+  const identity = openIdentity({ config, database: events, issuer, proxies, logger, metrics });
   startFirstAdmin({ config, database: events, issuer, lifecycle, logger });
   users = createUserStore(events);
   const app = createApp({

@@ -1,5 +1,6 @@
 import { openVerifier } from '@zerda/chassis/auth/open-verifier';
 import { loadConfig } from '@zerda/chassis/config/load-config';
+import { trustedProxies } from '@zerda/chassis/config/proxy-variables';
 import type { Database } from '@zerda/chassis/database/database';
 import { openTestPglite } from '@zerda/chassis/database/testing';
 import type { Logger } from '@zerda/chassis/logging/logger';
@@ -35,7 +36,8 @@ export function createTestApp(database: Database, env: Record<string, string>, l
   const config = loadConfig(userServiceVariables, { AUTH: 'off', AUTH_KEY_SECRET, ...env });
   const metrics = testMetrics();
   const issuer = openIssuer(config, database);
-  const identity = openIdentity({ config, database, issuer, logger, metrics });
+  const proxies = trustedProxies(config, logger);
+  const identity = openIdentity({ config, database, issuer, proxies, logger, metrics });
   const app: Express = createApp({
     users: createUserStore(database),
     ...identity,

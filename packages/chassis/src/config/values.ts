@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
+import { type AddressRange, createAddressRanges, parseAddressRange } from '../http/addresses.ts';
 
 /** A whole number written in an environment variable, within bounds. */
 function integer(min: number, max: number) {
@@ -47,20 +47,15 @@ export function httpUrl() {
 /** Addresses and ranges of addresses (CIDR), joined by commas. */
 export function addressRanges() {
   return z.string().transform((text, context) => {
-    const ranges = new BlockList();
-    for (const range of text.split(',').map((part) => part.trim())) {
-      const [address = '', bits, ...rest] = range.split('/');
-      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-      const longest = family === 'ipv6' ? 128 : 32;
-      const prefix = bits === undefined ? longest : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
-      if (isIP(address) === 0 || !(prefix <= longest) || rest.length > 0) {
-        context.addIssue(
-          `must be addresses or ranges such as 10.0.0.0/8, joined by commas; ${range} is none`,
-        );
+    const ranges: AddressRange[] = [];
+    for (const part of text.split(',').map((entry) => entry.trim())) {
+      const range = parseAddressRange(part);
+      if (range === undefined) {
+        context.addIssue(`must be addresses or ranges such as 10.0.0.0/8, joined by commas; ${part} is none`);
         return z.NEVER;
       }
-      ranges.addSubnet(address, prefix, family);
+      ranges.push(range);
     }
-    return ranges;
+    return createAddressRanges(ranges);
   });
 }

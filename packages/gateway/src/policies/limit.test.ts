@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { BlockList } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, startGateway, type TestGateway, type TestGatewayOptions } from '../testing.ts';
+import { ask, proxiesAt, startGateway, type TestGateway, type TestGatewayOptions } from '../testing.ts';
 import { bearer, testVerifier } from './testing-verifier.ts';
 
 function tableOf(routes: string, upstream = '{}'): ReturnType<typeof parseTable> {
@@ -31,8 +30,7 @@ function start(context: TestContext, options: TestGatewayOptions = {}): Promise<
   return startGateway(context, { table: tableOf(''), ...options });
 }
 
-const trustedProxies = new BlockList();
-trustedProxies.addAddress('127.0.0.1');
+const trustedProxies = proxiesAt('127.0.0.1');
 
 async function statuses(
   url: string,
@@ -85,7 +83,7 @@ describe('limit of a route', () => {
   });
 
   it('counts by caller where there is one, wherever the caller asks from', async (context) => {
-    const gateway = await start(context, { trustedProxies, door: { authentication: testVerifier } });
+    const gateway = await start(context, { door: { trustedProxies, authentication: testVerifier } });
     const by = (subject: string, address: string) => ({ ...bearer(subject), 'x-forwarded-for': address });
     assert.deepEqual(await statuses(`${gateway.url}/a`, 2, by('alice', '203.0.113.1')), [200, 200]);
     assert.deepEqual(await statuses(`${gateway.url}/a`, 2, by('alice', '203.0.113.2')), [200, 429]);
@@ -102,7 +100,7 @@ describe('limit of a route', () => {
   });
 
   it('counts everybody behind a trusted proxy by their own address, IPv6 by /64', async (context) => {
-    const gateway = await start(context, { trustedProxies });
+    const gateway = await start(context, { door: { trustedProxies } });
     const by = (address: string) => ({ 'x-forwarded-for': address });
     assert.deepEqual(await statuses(`${gateway.url}/a`, 4, by('203.0.113.1')), [200, 200, 200, 429]);
     assert.deepEqual(await statuses(`${gateway.url}/a`, 1, by('203.0.113.2')), [200]);
@@ -120,11 +118,25 @@ describe('limit of a route', () => {
     assert.deepEqual(got, [200, 200, 200, 429, 429]);
   });
 
-  it('warns once of what may be a proxy that nobody trusts', async (context) => {
+  it('counts by the address that the outermost of the counted proxies saw, whatever the client wrote before it', async (context) => {
+    const gateway = await start(context, { door: { trustedProxies: { hops: 2 } } });
+    const by = (client: string, index: number) => ({
+      'x-forwarded-for': `198.51.100.${index}, 10.1.2.${index}, ${client}, 10.0.0.7`,
+    });
+    const got: number[] = [];
+    for (let index = 0; index < 5; index += 1)
+      got.push((await ask(`${gateway.url}/a`, { headers: by('10.1.2.3', index) })).status);
+    assert.deepEqual(got, [200, 200, 200, 429, 429]);
+    const lines = ['198.51.100.9', '', '10.1.2.3', '10.0.0.7'];
+    assert.equal((await ask(`${gateway.url}/a`, { headers: { 'x-forwarded-for': lines } })).status, 429);
+    assert.deepEqual(await statuses(`${gateway.url}/a`, 1, by('10.1.2.4', 0)), [200]);
+  });
+
+  it('warns once when an address that is not trusted sends X-Forwarded-For', async (context) => {
     const { logger, lines } = recordingLogger();
     const gateway = await start(context, { logger });
     await statuses(`${gateway.url}/a`, 3, { 'x-forwarded-for': '203.0.113.1' });
-    const warnings = lines.filter(({ msg }) => String(msg).includes('TRUSTED_PROXIES'));
+    const warnings = lines.filter(({ msg }) => msg === 'X-Forwarded-For from an untrusted address ignored');
     assert.deepEqual(
       warnings.map(({ address }) => address),
       ['127.0.0.1'],
@@ -141,7 +153,7 @@ describe('limit of a route', () => {
 
   it('of a service counts all callers and routes, and each part of an aggregate', async (context) => {
     const table = tableOf('', '{ limit: { requests: 4, per_seconds: 600 } }');
-    const gateway = await start(context, { table, trustedProxies });
+    const gateway = await start(context, { table, door: { trustedProxies } });
     const by = (address: string) => ({ 'x-forwarded-for': address });
     assert.deepEqual(await statuses(`${gateway.url}/a`, 1, by('203.0.113.1')), [200]);
     assert.deepEqual(await statuses(`${gateway.url}/free`, 1, by('203.0.113.2')), [200]);

@@ -1,6 +1,6 @@
 import { Failure } from '@zerda/chassis/failure';
+import { networkOf } from '@zerda/chassis/http/addresses';
 import { z } from 'zod';
-import { networkOf } from '../caller-address.ts';
 import type { Count, Quota } from '../limits/limiter.ts';
 import type { Policy, PolicyKind } from './policy.ts';
 import type { RequestCounter } from './request-counter.ts';

@@ -1,5 +1,5 @@
-import { BlockList } from 'node:net';
-import { addressRanges, count, flag } from '@zerda/chassis/config/values';
+import { proxyVariables } from '@zerda/chassis/config/proxy-variables';
+import { count, flag } from '@zerda/chassis/config/values';
 import { newPassword } from '@zerda/contracts/passwords';
 import { email } from '@zerda/contracts/users';
 import { z } from 'zod';
@@ -52,26 +52,6 @@ export function identityVariables() {
       .describe(
         'Requests that wait for that, at most 1.5 s each: two fifths of the places are for logins from addresses where the user has logged in before, two fifths for other logins, one fifth for new passwords. Further requests get 503.',
       ),
-    TRUSTED_PROXIES: addressRanges()
-      .optional()
-      .describe(
-        'Addresses or ranges (CIDR), joined by commas, whose `X-Forwarded-For` tells where a login comes from: the gateway, and what is before it. When not set, loopback and private addresses.',
-      ),
+    ...proxyVariables(),
   };
-}
-
-/** Where a gateway is that the configuration says nothing of: on this machine, or in a private network (RFC 1918, RFC 4193). */
-export function privateAddresses(): BlockList {
-  const ranges = new BlockList();
-  for (const [address, prefix] of [
-    ['127.0.0.0', 8],
-    ['10.0.0.0', 8],
-    ['172.16.0.0', 12],
-    ['192.168.0.0', 16],
-  ] as const) {
-    ranges.addSubnet(address, prefix, 'ipv4');
-  }
-  ranges.addAddress('::1', 'ipv6');
-  ranges.addSubnet('fc00::', 7, 'ipv6');
-  return ranges;
 }

@@ -1,6 +1,6 @@
-import { isIPv6 } from 'node:net';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
+import { networkOf } from '@zerda/chassis/http/addresses';
 import { eq, sql } from 'drizzle-orm';
 import { LRUCache } from 'lru-cache';
 import type { KeySecrets } from './key-secrets.ts';
@@ -179,17 +179,4 @@ async function lower(tx: Queries, key: string): Promise<void> {
 
 function tooMany(seconds: number): Failure {
   return new Failure('login-throttled', { headers: { 'Retry-After': String(seconds) } });
-}
-
-/** What one party has: an address of IPv4, or the /64 that a line with IPv6 gets. */
-function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
-  const groups = head === '' ? [] : head.split(':');
-  const rest = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - rest.length);
-  return [...groups, ...Array<string>(zeros).fill('0'), ...rest]
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
 }

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Database } from '@zerda/chassis/database/database';
-import { createClientAddress } from '@zerda/chassis/http/client-address';
+import { createClientAddress, type TrustedProxies } from '@zerda/chassis/http/client-address';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
-import { privateAddresses } from './identity-variables.ts';
 import { createKeySecrets } from './key-secrets.ts';
 import { createLoginLimits } from './login-limits.ts';
 import { registerLoginMetrics } from './login-metrics.ts';
@@ -17,12 +16,14 @@ export interface IdentityOptions {
   readonly database: Database;
   /** Undefined where another issuer logs users in. */
   readonly issuer: Issuer | undefined;
+  /** Proxies in front of this service: the gateway. */
+  readonly proxies: TrustedProxies;
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, 'registry'>;
 }
 
 /** Opens what the API needs for passwords, sessions and tokens. */
-export function openIdentity({ config, database, issuer, logger, metrics }: IdentityOptions) {
+export function openIdentity({ config, database, issuer, proxies, logger, metrics }: IdentityOptions) {
   const queue = createPasswordQueue({
     concurrency: config.PASSWORD_CONCURRENCY,
     capacity: config.PASSWORD_QUEUE,
@@ -44,7 +45,7 @@ export function openIdentity({ config, database, issuer, logger, metrics }: Iden
   return {
     passwords,
     limits,
-    clientAddress: createClientAddress(config.TRUSTED_PROXIES ?? privateAddresses()),
+    clientAddress: createClientAddress(proxies, logger),
     signUp: config.AUTH_SIGN_UP,
     identity: issuer && { issuer, sessions },
   };

@@ -165,6 +165,16 @@ http://{{ include "service.fullnameOf" (list $root $peer.service) }}{{ if $peer.
 {{- end -}}
 {{- end -}}
 
+{{/* Number of proxies in front of the service; 0 where they are trusted by address, or where there are none. */}}
+{{- define "service.trustedProxyHops" -}}
+{{- $hops := .Values.trustedProxyHops -}}
+{{- if not (or (kindIs "invalid" $hops) (kindIs "string" $hops)) -}}
+{{- int $hops -}}
+{{- else -}}
+{{- ternary 1 0 (and (or .Values.ingress.enabled .Values.httpRoute.enabled) (empty .Values.trustedProxies)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Variables that are no secret: the ConfigMap's data. */}}
 {{- define "service.configuration" -}}
 NODE_ENV: production
@@ -233,6 +243,9 @@ EVENT_SINKS: {{ join "," $urls | quote }}
 {{- end }}
 {{- with .Values.trustedProxies }}
 TRUSTED_PROXIES: {{ join "," . | quote }}
+{{- end }}
+{{- with include "service.trustedProxyHops" . | int }}
+TRUSTED_PROXY_HOPS: {{ . | quote }}
 {{- end }}
 {{- with .Values.database }}
 {{- if ne .type "none" }}
