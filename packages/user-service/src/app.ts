@@ -37,7 +37,12 @@ export function createApp(dependencies: AppDependencies): Express {
     app.use(createApiRouter(identityOperations, createIdentityHandlers({ ...dependencies, ...identity })));
   const issuesTokens = identity !== undefined;
   app.use(
-    createApiRouter(userOperations, createUserHandlers({ ...dependencies, issuesTokens }), authentication),
+    createApiRouter(
+      userOperations,
+      createUserHandlers({ ...dependencies, issuesTokens }),
+      authentication,
+      dependencies.clientAddress,
+    ),
   );
   app.use(serveOpenApi(documents['user-service']));
   app.use(notFound);

@@ -10,6 +10,8 @@ import type { Authentication } from '../auth/open-verifier.ts';
 import { Failure } from '../failure.ts';
 import type { KeyedRequest } from '../idempotency/idempotency.ts';
 import { currentContext } from '../request-context.ts';
+import { networkOf } from './addresses.ts';
+import type { ClientAddress } from './client-address.ts';
 import { entityTag, type IfMatch, isNotModified, parseIfMatch } from './entity-tag.ts';
 import { hasBody } from './has-body.ts';
 import { methodNotAllowed } from './problem-response.ts';
@@ -50,20 +52,22 @@ export type Handlers<Ops extends Operations> = {
 /** Bytes of a body that are read at most. */
 const bodyLimit = 100 * 1024;
 
-/** Who a key belongs to when nobody says who they are. */
-const anonymous = 'anonymous';
+/** Owner of the idempotency keys of a service that runs without authentication. */
+const unauthenticatedOwner = 'anonymous';
 
 const parseJson = express.json({ limit: bodyLimit, strict: false, type: 'application/json' });
 
 /**
  * Serves operations: finds out who asks, reads each request by its contract, calls the handler, answers with status, envelope and
  * headers as the contract has them. A known path with another method is a 405.
- * @param authentication tells who asks; to be left out only where every operation is public
+ * @param authentication verifies the caller; to be left out only where every operation is public
+ * @param clientAddress scopes the idempotency keys of anonymous callers; without it they are ignored
  */
 export function createApiRouter<Ops extends Operations>(
   operations: Ops,
   handlers: Handlers<Ops>,
   authentication?: Authentication,
+  clientAddress?: ClientAddress,
 ): Router {
   const router = Router({ caseSensitive: true, strict: true });
   for (const [path, names] of byPath(operations)) {
@@ -78,7 +82,7 @@ export function createApiRouter<Ops extends Operations>(
       route[operation.method](
         authenticate(operation, authentication),
         ...bodyParsers(operation),
-        handle(operation, handler),
+        handle(operation, handler, clientAddress),
       );
     }
     route.all(methodNotAllowed(methodsOf(names.map((name) => operations[name] as Operation))));
@@ -143,9 +147,10 @@ const requireJson: RequestHandler = (request, _response, next) => {
 function handle(
   operation: Operation,
   handler: (input: Input<Operation>) => Promise<Answer<Operation>>,
+  clientAddress: ClientAddress | undefined,
 ): RequestHandler {
   return async (request, response) => {
-    const input = readInput(operation, request);
+    const input = readInput(operation, request, clientAddress);
     if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
     const answer = await handler(input);
     if (operation.accepts?.ifNoneMatch && answer.version !== undefined) {
@@ -160,7 +165,11 @@ function handle(
   };
 }
 
-function readInput(operation: Operation, request: Request): Input<Operation> {
+function readInput(
+  operation: Operation,
+  request: Request,
+  clientAddress: ClientAddress | undefined,
+): Input<Operation> {
   const accepts = operation.accepts ?? {};
   const body = parse(operation.body, request.body, 'validation-failed');
   return {
@@ -170,7 +179,7 @@ function readInput(operation: Operation, request: Request): Input<Operation> {
     query: parse(operation.query, request.query, 'invalid-request'),
     body,
     ifMatch: accepts.ifMatch ? parseIfMatch(request.get('if-match')) : undefined,
-    keyed: accepts.idempotencyKey ? keyOf(operation, request, body) : undefined,
+    keyed: accepts.idempotencyKey ? keyOf(operation, request, body, clientAddress) : undefined,
   } as Input<Operation>;
 }
 
@@ -193,7 +202,12 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
 /** Visible ASCII, so that a key survives every log and database unchanged. */
 const plainKey = /^[\x21-\x7e]{1,255}$/;
 
-function keyOf(operation: Operation, request: Request, body: unknown): KeyedRequest | undefined {
+function keyOf(
+  operation: Operation,
+  request: Request,
+  body: unknown,
+  clientAddress: ClientAddress | undefined,
+): KeyedRequest | undefined {
   const key = request.get(headerNames.idempotencyKey);
   if (key === undefined) return undefined;
   if (!plainKey.test(key)) {
@@ -201,10 +215,17 @@ function keyOf(operation: Operation, request: Request, body: unknown): KeyedRequ
       errors: [{ path: headerNames.idempotencyKey, message: 'must be 1 to 255 visible ASCII characters' }],
     });
   }
-  const owner = callers.get(request);
-  // The keys of one caller say nothing to another.
-  const caller = owner === undefined || owner === everybody ? anonymous : `subject ${owner.subject}`;
+  const caller = keyOwner(request, clientAddress);
+  if (caller === undefined) return undefined;
   return { key, caller, method: operation.method.toUpperCase(), path: request.path, body };
+}
+
+/** Keys of one owner mean nothing to another; undefined for a caller who cannot be told apart from others. */
+function keyOwner(request: Request, clientAddress: ClientAddress | undefined): string | undefined {
+  const caller = callers.get(request);
+  if (caller === everybody) return unauthenticatedOwner;
+  if (caller !== undefined) return `subject ${caller.subject}`;
+  return clientAddress && `address ${networkOf(clientAddress(request))}`;
 }
 
 /** A copy may be kept by the caller alone, and used only after asking whether it is current. */

@@ -343,6 +343,27 @@ describe('sign-up', () => {
   });
 });
 
+describe('an Idempotency-Key without a token', () => {
+  it('belongs to the network of the client', async (context) => {
+    const own = await openTestPglite(migrations);
+    context.after(() => own.close());
+    const { app } = createTestApp(own, { AUTH: 'required', AUTH_SIGN_UP: 'true', TRUSTED_PROXY_HOPS: '1' });
+    const signUp = (address: string, name: string) =>
+      request(app)
+        .post('/api/users')
+        .set('idempotency-key', '1')
+        .set('x-forwarded-for', address)
+        .send({ name, email: `${name}@example.com` });
+    const { body } = await signUp('2001:db8:1:1::1', 'one').expect(201);
+    await signUp('2001:db8:1:2::1', 'other').expect(201);
+    await signUp('198.51.100.7', 'third').expect(201);
+    const repeated = await signUp('2001:db8:1:1::2', 'one').expect(201);
+    assert.deepEqual([repeated.headers['idempotency-replayed'], repeated.body], ['true', body]);
+    await signUp('2001:db8:1:1::2', 'fourth').expect(422);
+    await signUp('198.51.100.8', 'one').expect(409);
+  });
+});
+
 describe('a user who is gone', () => {
   it('has no session any more', async () => {
     const { id, email } = await somebody();
