@@ -79,7 +79,7 @@ function application(overrides: Partial<Handlers<typeof operations>> = {}) {
   };
   const app = express();
   app.use(createRequestObserver({ logger, metrics: testMetrics(), requestTimeoutMs: 1000 }).middleware);
-  app.use(createApiRouter(operations, handlers));
+  app.use(createApiRouter(operations, handlers, undefined, () => '192.0.2.1'));
   app.use(notFound);
   app.use(problemHandler({ logger }));
   return { app, lines };
@@ -203,6 +203,18 @@ describe('api router: answering', () => {
     assert.equal(text, undefined);
   });
 
+  it('ignores the key of an anonymous caller whom it cannot tell apart from others', async () => {
+    let seen: unknown = 'nothing yet';
+    const makeThing: Handlers<typeof operations>['makeThing'] = async ({ keyed }) => {
+      seen = keyed;
+      return { body: { status: 'success', data: { id: 1 } } };
+    };
+    const app = express();
+    app.use(createApiRouter({ makeThing: operations.makeThing }, { makeThing }));
+    await request(app).post('/things').set('Idempotency-Key', 'k-1').send({ size: 2 }).expect(201);
+    assert.equal(seen, undefined);
+  });
+
   it('hands If-Match and the key of the request to the handler', async () => {
     let seen: unknown;
     const { app } = application({
@@ -224,7 +236,7 @@ describe('api router: answering', () => {
       .expect('idempotency-replayed', 'true');
     assert.deepEqual(seen, {
       key: 'k-1',
-      caller: 'anonymous',
+      caller: 'address 192.0.2.1',
       method: 'POST',
       path: '/things',
       body: { size: 2 },
