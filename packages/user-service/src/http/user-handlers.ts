@@ -16,7 +16,7 @@ import type { Authority, Beside, UserStore } from '../store/user-store.ts';
 
 export interface UserHandlersDependencies {
   readonly users: UserStore;
-  readonly passwords: Pick<Passwords, 'hash' | 'reauthenticate'>;
+  readonly passwords: Pick<Passwords, 'hash' | 'reauthenticate' | 'requirePlace'>;
   readonly limits: Pick<LoginLimits, 'count' | 'addressKey'>;
   readonly clientAddress: ClientAddress;
   /** Whether an anonymous client may create a user of its own. */
@@ -102,8 +102,11 @@ export function createUserHandlers({
     },
     async createUser({ caller, body: { password, ...user }, keyed, request }) {
       requireMayCreate(caller, user.role, signUp);
-      if (password !== undefined) requireUncommon(password, user);
       const address = clientAddress(request);
+      if (password !== undefined) {
+        requireUncommon(password, user);
+        passwords.requirePlace(clientOf(caller, address));
+      }
       if (caller === undefined) await limits.count('sign-up', { address });
       return users.create(
         user,
@@ -126,6 +129,8 @@ export function createUserHandlers({
       const { password, current_password: current, ...change } = body;
       requireOwn(caller, id);
       if (change.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
+      const address = clientAddress(request);
+      if (password !== undefined) passwords.requirePlace(clientOf(caller, address));
       const user = await users.find(id);
       requireMatch(ifMatch, user.version);
       if (password !== undefined)
@@ -134,7 +139,6 @@ export function createUserHandlers({
       const isOwn = caller.userId === id;
       const authority = isOwn && change.role === undefined ? {} : asAdmin(caller);
       const write: Write = (beside) => users.update(id, change, ifMatch, { ...authority, beside });
-      const address = clientAddress(request);
       const movesEmail = change.email !== undefined && change.email !== user.email;
       if (isOwn && (password !== undefined || movesEmail))
         return one(await writeOwn({ id, address, current, password, movesEmail }, write));

@@ -127,6 +127,29 @@ describe('password queue', () => {
     assert.ok(results[1]?.status === 'rejected' && isFailure('deadline-exceeded')(results[1].reason));
   });
 
+  it('knows before the turn is asked for whether there is a place', async () => {
+    const { queue, enter, drain } = heldQueue({ capacity: 5 });
+    const hasPlace = (client: string, ...kinds: PasswordWorkKind[]): boolean => {
+      try {
+        queue.requirePlace(client, ...kinds);
+        return true;
+      } catch (error) {
+        assert.ok(isFailure('login-overloaded')(error));
+        return false;
+      }
+    };
+    assert.ok(hasPlace('flood', 'login'));
+    for (let count = 0; count < 3; count += 1) void enter('flood');
+    assert.equal(hasPlace('flood', 'login'), false);
+    assert.ok(hasPlace('flood', 'login', 'known-login'));
+    assert.ok(hasPlace('one', 'login'), 'the flood has two waiting');
+    void enter('one');
+    assert.equal(hasPlace('two', 'login'), false, 'one each is waiting');
+    assert.ok(hasPlace('two', 'new-password'));
+    await drain();
+    assert.ok(hasPlace('flood', 'login'));
+  });
+
   it('refuses at once what it has no place for, without losing a slot', async () => {
     const { queue, refused, enter, drain } = heldQueue({ capacity: 0 });
     for (const client of ['a', 'b', 'c']) void enter(client);

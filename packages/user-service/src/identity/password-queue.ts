@@ -24,6 +24,12 @@ export interface PasswordQueue {
    * no time left; in both cases nothing was run
    */
   run<T>(turn: PasswordTurn, work: () => Promise<T>): Promise<T>;
+  /**
+   * Refuses a request that has no place now, before anything is spent on it.
+   * @param kinds of which the request will be one; it passes when one of them has a place
+   * @throws Failure `login-overloaded`
+   */
+  requirePlace(client: string, ...kinds: readonly PasswordWorkKind[]): void;
   /** Number of works that run, and that wait. */
   readonly load: { readonly running: number; readonly waiting: number };
 }
@@ -77,7 +83,12 @@ export function createPasswordQueue({
 
   function enqueue({ kind, client }: PasswordTurn): Promise<void> {
     const lane = lanes[kind];
-    if (lane.size >= lane.capacity && !evict(lane, client)) throw overloaded();
+    if (lane.size >= lane.capacity) {
+      const evicted = findEvictable(lane, client);
+      if (evicted === undefined) throw overloaded();
+      remove(lane, evicted);
+      evicted.reject();
+    }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         remove(lane, waiter);
@@ -117,22 +128,27 @@ export function createPasswordQueue({
         startNext();
       }
     },
+    requirePlace(client, ...kinds) {
+      const hasPlace = (kind: PasswordWorkKind): boolean => {
+        const lane = lanes[kind];
+        return (
+          running < concurrency || lane.size < lane.capacity || findEvictable(lane, client) !== undefined
+        );
+      };
+      if (!kinds.some(hasPlace)) throw overloaded();
+    },
     get load() {
       return { running, waiting: Object.values(lanes).reduce((sum, { size }) => sum + size, 0) };
     },
   };
 }
 
-/** Makes room for a client with fewer waiting works than the client that has most; false when there is none. */
-function evict(lane: Lane, client: string): boolean {
+/** The waiter that makes room for a client with fewer waiting works than the client that has most; undefined when there is none. */
+function findEvictable(lane: Lane, client: string): Waiter | undefined {
   const own = lane.clients.get(client)?.length ?? 0;
   let longest: Waiter[] = [];
   for (const waiters of lane.clients.values()) if (waiters.length > longest.length) longest = waiters;
-  const newest = longest.at(-1);
-  if (newest === undefined || longest.length <= own + 1) return false;
-  remove(lane, newest);
-  newest.reject();
-  return true;
+  return longest.length > own + 1 ? longest.at(-1) : undefined;
 }
 
 function remove(lane: Lane, waiter: Waiter): void {

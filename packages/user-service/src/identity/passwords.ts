@@ -43,6 +43,8 @@ export interface Passwords {
   ): Promise<T>;
   /** Hashes a new password. @param client identifies the caller to the queue @throws Failure `login-overloaded` */
   hash(password: string, client: string): Promise<string>;
+  /** Refuses a new password that has no place in the queue, before anything is spent on it. @throws Failure `login-overloaded` */
+  requirePlace(client: string): void;
 }
 
 /** Ways in which a check of a password ends. */
@@ -53,7 +55,7 @@ export type LoginOutcome = (typeof loginOutcomes)[number];
 export interface PasswordsDependencies {
   readonly database: Database;
   readonly limits: LoginLimits;
-  readonly queue: Pick<PasswordQueue, 'run'>;
+  readonly queue: Pick<PasswordQueue, 'run' | 'requirePlace'>;
   /** Is called with the outcome of each check. */
   readonly onOutcome: (outcome: LoginOutcome) => void;
 }
@@ -114,15 +116,16 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
   }
 
   return {
-    logIn: (claim, act) =>
-      confirmed(
-        () =>
-          check(claim, (account) => ({
-            kind: account?.known ? 'known-login' : 'login',
-            client: limits.addressKey(claim.address),
-          })),
+    async logIn(claim, act) {
+      const client = limits.addressKey(claim.address);
+      return confirmed(
+        async () => {
+          queue.requirePlace(client, 'known-login', 'login');
+          return check(claim, (account) => ({ kind: account?.known ? 'known-login' : 'login', client }));
+        },
         (confirm) => database.write(async (tx) => act(tx, await confirm(tx))),
-      ),
+      );
+    },
     async reauthenticate(claim, { newPassword, actions }, act) {
       const { userId } = claim.account;
       for (const action of actions) limits.requireFree(action, { userId });
@@ -142,6 +145,7 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
       );
     },
     hash: (password, client) => queue.run({ kind: 'new-password', client }, () => hashPassword(password)),
+    requirePlace: (client) => queue.requirePlace(client, 'new-password'),
   };
 }
 
