@@ -99,7 +99,7 @@ async function build(
 
   const [users, orders] = await Promise.all([postgres(), postgres()]);
   const natsPort = port();
-  const nats = transport === 'nats' ? await startNats([], natsPort) : undefined;
+  const nats = transport === 'nats' ? await startNats({ port: natsPort }) : undefined;
   if (transport === 'nats' && nats === undefined) {
     throw new StartupError('nats-server is needed, and was not found.');
   }

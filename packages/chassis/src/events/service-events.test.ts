@@ -33,7 +33,7 @@ async function startService(
   const lifecycle = createLifecycle({ logger });
   context.after(() => lifecycle.shutdown());
   const metrics = testMetrics();
-  const sink = openServiceSink(config, logger);
+  const sink = openServiceSink({ config, logger, metrics });
   const server = createServer(createManagementApp({ lifecycle, metrics, events: sink?.listener }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   lifecycle.onShutdown(
@@ -96,6 +96,15 @@ describe('events of a service', () => {
     await assert.rejects(starting, /^StartupError: EVENT_SECRET must be set/);
   });
 
+  it('need a secret when they go through NATS', async (context) => {
+    const starting = startService(context, 'sender', { NATS_URL: 'nats://127.0.0.1:1' }, []);
+    await assert.rejects(starting, {
+      name: 'StartupError',
+      exitCode: 78,
+      message: /^EVENT_SECRET must be set/,
+    });
+  });
+
   it('cannot come in without a secret, and the log says so', async (context) => {
     const { logger, lines } = recordingLogger();
     const database = await openTestPglite(eventTables);
@@ -103,8 +112,8 @@ describe('events of a service', () => {
     context.after(() => lifecycle.shutdown());
     lifecycle.onShutdown('database', () => database.close());
     const config = read({});
-    assert.equal(openServiceSink(config, logger), undefined);
     const metrics = testMetrics();
+    assert.equal(openServiceSink({ config, logger, metrics }), undefined);
     await openServiceEvents({
       service: 'hearer',
       config,
@@ -124,7 +133,7 @@ await describeOnNats('events of a service', () => {
     assert.ok(nats);
     context.after(() => nats.stop());
     const receiver = await startService(context, 'hearer', { EVENT_SECRET, NATS_URL: nats.url });
-    const sender = await startService(context, 'sender', { NATS_URL: nats.url }, []);
+    const sender = await startService(context, 'sender', { EVENT_SECRET, NATS_URL: nats.url }, []);
     await arrives(sender.database, receiver.database);
   });
 
