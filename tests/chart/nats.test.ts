@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { it } from 'node:test';
+import { root } from '../../scripts/lib/services.ts';
+import { serveCluster } from './testing-cluster-api.ts';
 import { describeWithHelm, type Manifest, type Rendered } from './testing-helm.ts';
 
 const senders = ['user-service', 'order-service'];
+
+/** Keys of the Secret of the bundled server. */
+const keys = ['order-service-password', 'password', 'user-service-password'];
 
 await describeWithHelm('NATS', ({ render }) => {
   const bundled = (values: Record<string, unknown> = {}, args: readonly string[] = []) =>
@@ -35,16 +42,18 @@ await describeWithHelm('NATS', ({ render }) => {
     for (const service of senders) assert.equal('NATS_URL' in configurationOf(rendered, service), false);
   });
 
-  it('is bundled as a server with JetStream on a volume, which takes the password of one Secret', async () => {
+  it('is bundled as a server with JetStream on a volume, which takes its passwords from one Secret', async () => {
     const rendered = await bundled();
-    const secret = rendered.get('Secret', 'zerda-nats');
-    assert.match(Buffer.from(secret.data.password, 'base64').toString(), /^[A-Za-z0-9]{32}$/);
-    assert.notEqual((await bundled()).get('Secret', 'zerda-nats').data.password, secret.data.password);
+    const { data } = rendered.get('Secret', 'zerda-nats');
+    assert.deepEqual(Object.keys(data), keys);
+    for (const password of Object.values<string>(data)) {
+      assert.match(Buffer.from(password, 'base64').toString(), /^[A-Za-z0-9]{32}$/);
+    }
+    const again = (await bundled()).get('Secret', 'zerda-nats').data;
+    assert.equal(new Set([...Object.values(data), ...Object.values(again)]).size, 6, 'all are different');
     const { spec } = rendered.get('StatefulSet', 'zerda-nats');
     const [server] = spec.template.spec.containers;
     assert.equal(server.image, 'nats:2');
-    assert.deepEqual(server.env[0].valueFrom, { secretKeyRef: { name: 'zerda-nats', key: 'password' } });
-    assert.deepEqual(server.env[1], { name: 'QUOTED_PASSWORD', value: '"$(PASSWORD)"' });
     const claim = spec.volumeClaimTemplates[0];
     assert.equal(claim.spec.resources.requests.storage, '2Gi');
     assert.ok(
@@ -52,19 +61,80 @@ await describeWithHelm('NATS', ({ render }) => {
     );
     const configuration: string = rendered.get('ConfigMap', 'zerda-nats').data['nats-server.conf'];
     assert.match(configuration, /jetstream \{\n {2}store_dir: \/data\n {2}max_file_store: 1800MB\n/);
-    assert.match(configuration, /authorization \{\n {2}user: zerda\n {2}password: \$QUOTED_PASSWORD\n/);
     assert.equal(rendered.get('Service', 'zerda-nats').spec.clusterIP, undefined);
+  });
+
+  it('has the users and permissions of files/nats-users.conf, and a password for each', async () => {
+    const rendered = await bundled();
+    const text = await readFile(join(root, 'charts/zerda/files/nats-users.conf'), 'utf8');
+    const { data } = rendered.get('ConfigMap', 'zerda-nats');
+    assert.equal(data['nats-users.conf'].trim(), text.trim());
+    assert.match(data['nats-server.conf'], /^include \.\/nats-users\.conf$/m);
+    const { env } = rendered.get('StatefulSet', 'zerda-nats').spec.template.spec.containers[0];
+    const variableOf = (wanted: string) => env.find(({ name }: Manifest) => name === wanted);
+    const passwords = [...text.matchAll(/user: ([\w-]+),?\s+password: \$QUOTED_(\w+)/g)];
+    const secretKeys = passwords.map(([, user, variable]) => {
+      assert.equal(variableOf(`QUOTED_${variable}`).value, `"$(${variable})"`);
+      const { name, key } = variableOf(`${variable}`).valueFrom.secretKeyRef;
+      assert.equal(name, 'zerda-nats');
+      return [user, key];
+    });
+    assert.deepEqual(secretKeys, [
+      ['zerda', 'password'],
+      ...senders.map((service) => [service, `${service}-password`]),
+    ]);
+  });
+
+  it('keeps its passwords at an upgrade, and gets those that an older chart did not have', async (context) => {
+    const cluster = await serveCluster(context, { 'zerda-nats': { password: 'the old one' } });
+    const { data } = (await bundled({}, cluster)).get('Secret', 'zerda-nats');
+    assert.deepEqual(Object.keys(data), keys);
+    assert.equal(Buffer.from(data.password, 'base64').toString(), 'the old one');
+    const whole = Object.fromEntries(keys.map((key) => [key, `the ${key}`]));
+    const next = await serveCluster(context, { 'zerda-nats': whole });
+    const kept = (await bundled({}, next)).get('Secret', 'zerda-nats').data;
+    for (const key of keys) assert.equal(Buffer.from(kept[key], 'base64').toString(), whole[key]);
+  });
+
+  it('refuses an upgrade whose own Secret lacks a password, before anything is changed', async (context) => {
+    const cluster = await serveCluster(context, { mine: { password: 'the old one' } });
+    const values = { existingSecret: 'mine' };
+    await assert.rejects(bundled(values, cluster), /Secret mine has no key order-service-password/);
+    const empty = await serveCluster(context, {
+      mine: { password: 'a', 'order-service-password': '', 'user-service-password': 'b' },
+    });
+    await assert.rejects(bundled(values, empty), /Secret mine has no key order-service-password/);
+    const shared = Object.fromEntries(
+      senders.map((service) => [`servicePasswordKeys.${service}`, 'password']),
+    );
+    const rendered = await bundled({ ...values, ...shared }, cluster);
+    assert.deepEqual(secretsOf(rendered, 'user-service').NATS_PASSWORD, { name: 'mine', key: 'password' });
+  });
+
+  it('takes unsigned events while values say so, and only then', async () => {
+    for (const service of senders) {
+      assert.equal('EVENT_SIGNATURES' in configurationOf(await bundled(), service), false);
+      for (const type of ['bundled', 'external']) {
+        const rendered = await render({
+          'global.nats.type': type,
+          'global.nats.signatures': 'accept-unsigned',
+          'global.nats.external.url': 'nats://nats.example:4222',
+        });
+        assert.equal(configurationOf(rendered, service).EVENT_SIGNATURES, 'accept-unsigned');
+        assert.equal('EVENT_SIGNATURES' in configurationOf(rendered, 'gateway'), false);
+      }
+    }
+    await assert.rejects(render({ 'global.nats.signatures': 'none' }), /signatures/);
   });
 
   it('is what both services send and hear through; the gateway knows nothing of it', async () => {
     const rendered = await bundled();
     for (const service of senders) {
       const { NATS_URL, NATS_USER, EVENT_SINKS } = configurationOf(rendered, service);
-      assert.deepEqual([NATS_URL, NATS_USER, EVENT_SINKS], ['nats://zerda-nats:4222', 'zerda', undefined]);
+      assert.deepEqual([NATS_URL, NATS_USER, EVENT_SINKS], ['nats://zerda-nats:4222', service, undefined]);
       const { NATS_PASSWORD, EVENT_SECRET } = secretsOf(rendered, service);
-      assert.deepEqual(NATS_PASSWORD, { name: 'zerda-nats', key: 'password' });
-      // While services move from one way to the other, some still post.
-      assert.ok(EVENT_SECRET);
+      assert.deepEqual(NATS_PASSWORD, { name: 'zerda-nats', key: `${service}-password` });
+      assert.deepEqual(EVENT_SECRET, { name: 'zerda-events', key: 'secret' });
     }
     assert.equal('NATS_URL' in configurationOf(rendered, 'gateway'), false);
   });
@@ -101,6 +171,7 @@ await describeWithHelm('NATS', ({ render }) => {
     const rendered = await bundled({
       existingSecret: 'mine',
       passwordKey: 'pw',
+      'servicePasswordKeys.order-service': 'orders-pw',
       'persistence.enabled': false,
       'jetstream.sync_interval': 'always',
       'image.registry': 'mirror.example',
@@ -110,11 +181,15 @@ await describeWithHelm('NATS', ({ render }) => {
     assert.equal('volumeClaimTemplates' in spec, false);
     assert.deepEqual(spec.template.spec.volumes.at(-1), { name: 'data', emptyDir: { sizeLimit: '2Gi' } });
     assert.equal(spec.template.spec.containers[0].image, 'mirror.example/nats:2');
-    assert.deepEqual(spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef, {
-      name: 'mine',
-      key: 'pw',
-    });
-    assert.deepEqual(secretsOf(rendered, 'order-service').NATS_PASSWORD, { name: 'mine', key: 'pw' });
+    const references = spec.template.spec.containers[0].env.flatMap(({ valueFrom }: Manifest) =>
+      valueFrom === undefined ? [] : [valueFrom.secretKeyRef],
+    );
+    assert.deepEqual(references.map(({ name, key }: Manifest) => `${name} ${key}`).sort(), [
+      'mine orders-pw',
+      'mine pw',
+      'mine user-service-password',
+    ]);
+    assert.deepEqual(secretsOf(rendered, 'order-service').NATS_PASSWORD, { name: 'mine', key: 'orders-pw' });
     assert.match(rendered.get('ConfigMap', 'zerda-nats').data['nats-server.conf'], /sync_interval: always/);
   });
 
@@ -137,6 +212,14 @@ await describeWithHelm('NATS', ({ render }) => {
       assert.deepEqual(NATS_PASSWORD, { name: 'access', key: 'password' });
     }
     assert.equal('NATS_PASSWORD' in secretsOf(await external(), 'user-service'), false);
+    const own = await render({
+      'global.nats.type': 'external',
+      'global.nats.external': { url: 'nats://nats.example:4222', existingSecret: 'access' },
+      'order-service.events.natsSecret': 'orders-access',
+    });
+    assert.equal(secretsOf(own, 'user-service').NATS_PASSWORD.name, 'access');
+    assert.equal(secretsOf(own, 'order-service').NATS_USER.name, 'orders-access');
+    assert.equal(secretsOf(own, 'order-service').NATS_PASSWORD.name, 'orders-access');
     assert.deepEqual(
       egressOf(await external({ port: 4443 }), 'user-service').filter(({ ports }) => ports[0].port === 4443),
       [{ ports: [{ port: 4443, protocol: 'TCP' }] }],
@@ -172,6 +255,15 @@ await describeWithHelm('NATS', ({ render }) => {
       assert.equal(data.NATS_STREAM_REPLICAS, '3');
       assert.equal('NATS_PASSWORD' in secretsOf(rendered, service), false);
     }
+    const own = await render({
+      'global.nats.type': 'external',
+      'global.nats.external': { url: 'nats://nats.example:4222', credentialsKey: 'user.creds' },
+      ...Object.fromEntries(senders.map((service) => [`${service}.events.natsSecret`, `${service}-creds`])),
+    });
+    for (const service of senders) {
+      const { volumes } = podOf(own, service);
+      assert.ok(volumes.some((one: Manifest) => one.secret?.secretName === `${service}-creds`));
+    }
     const withoutTls = configurationOf(await external(), 'user-service');
     assert.equal('NATS_CA_FILE' in withoutTls || 'NATS_CREDENTIALS_FILE' in withoutTls, false);
   });
@@ -180,6 +272,10 @@ await describeWithHelm('NATS', ({ render }) => {
     await assert.rejects(external({ url: '' }), /needs global\.nats\.external\.url/);
     await assert.rejects(external({ url: 'http://nats.example' }), /url/);
     await assert.rejects(external({ credentialsKey: 'user.creds' }), /credentialsKey needs .*existingSecret/);
+    await assert.rejects(
+      bundled({ 'servicePasswordKeys.user-service': '' }),
+      /servicePasswordKeys has no key for user-service/,
+    );
     await assert.rejects(external({ 'tls.certKey': 'tls.crt' }), /takes certKey and keyKey, or neither/);
     const production = ['--values', 'charts/zerda/values-prod.yaml'];
     await assert.rejects(

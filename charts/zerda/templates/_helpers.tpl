@@ -16,7 +16,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Told for what it is: the first value that is missing would else be a nil pointer in some template. */}}
 {{- define "zerda.requireDefaults" -}}
-{{- if not (and .Values.global.auth .Values.global.nats .Values.global.valkey) -}}
+{{- if not (and .Values.global.auth (dig "bundled" "servicePasswordKeys" "" (.Values.global.nats | default dict)) .Values.global.valkey) -}}
 {{- fail "the values of an older chart were kept without the defaults of this one; helm upgrade with --reset-then-reuse-values instead of --reuse-values" -}}
 {{- end -}}
 {{- end -}}
@@ -46,10 +46,18 @@ jetstream {
   {{ $setting }}: {{ $value }}
   {{- end }}
 }
-authorization {
-  user: zerda
-  password: $QUOTED_PASSWORD
-}
+include ./nats-users.conf
+{{- end -}}
+
+{{/* Variables of files/nats-users.conf, each with the key of its password, as a dictionary in JSON. */}}
+{{- define "zerda.natsPasswords" -}}
+{{- with .Values.global.nats.bundled -}}
+{{- $keys := dict "PASSWORD" .passwordKey -}}
+{{- range $service, $key := .servicePasswordKeys -}}
+{{- $_ := set $keys (printf "%s_PASSWORD" ($service | upper | replace "-" "_")) $key -}}
+{{- end -}}
+{{- toJson $keys -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Values of a service, those of its chart included, as its own templates see them: (list $ "gateway"). */}}

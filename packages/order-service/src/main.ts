@@ -64,7 +64,7 @@ await runService(service, async () => {
     return lifecycle.shutdown();
   }
 
-  const sink = openServiceSink(config, logger);
+  const sink = openServiceSink(basics);
   const management = createManagementApp({ lifecycle, metrics, events: sink?.listener });
   await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
 

@@ -1,12 +1,9 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import {
-  type StreamView,
-  type TestNats,
-  viewStream,
-} from '../../../packages/chassis/src/events/testing-nats.ts';
+import { type StreamView, viewStream } from '../../../packages/chassis/src/events/testing-nats.ts';
 import { bundleFile } from '../../../scripts/lib/services.ts';
+import type { NatsWithUsers } from '../../system/lib/nats-with-users.ts';
 import { check, type Violation } from './checker.ts';
 import { ask } from './databases.ts';
 import { type Evidence, gather, readDeliveries } from './evidence.ts';
@@ -216,9 +213,12 @@ async function heal(stage: Stage, clients: Clients, tell: (line: string) => void
   return incidents;
 }
 
-/** Looks into the stream over a connection of its own. */
-async function viewing<T>({ url }: TestNats, look: (stream: StreamView) => Promise<T>): Promise<T> {
-  const stream = await viewStream(url, 'ZERDA');
+/** Looks into the stream over a connection of its own, as an operator. */
+async function viewing<T>(
+  { url, passwords }: NatsWithUsers,
+  look: (stream: StreamView) => Promise<T>,
+): Promise<T> {
+  const stream = await viewStream(url, 'ZERDA', { user: 'zerda', pass: passwords.zerda });
   return look(stream).finally(() => stream.close());
 }
 

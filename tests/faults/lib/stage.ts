@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { startPostgres, type TestPostgres } from '../../../packages/chassis/src/database/testing-postgres.ts';
-import { startNats, type TestNats } from '../../../packages/chassis/src/events/testing-nats.ts';
 import { StartupError } from '../../../packages/chassis/src/startup-error.ts';
 import { bundleFile, type ServiceName } from '../../../scripts/lib/services.ts';
+import { type NatsWithUsers, startNatsWithUsers } from '../../system/lib/nats-with-users.ts';
 import { ask, type DatabaseName } from './databases.ts';
 import { orderInstruments, userInstruments } from './instruments.ts';
 import { type Link, openLink } from './link.ts';
@@ -25,7 +25,7 @@ export interface Stage {
   readonly links: readonly Link[];
   readonly databases: Readonly<Record<DatabaseName, TestPostgres>>;
   /** Undefined where events travel by HTTP. */
-  readonly nats: TestNats | undefined;
+  readonly nats: NatsWithUsers | undefined;
   readonly witness: Witness;
   close(): Promise<void>;
 }
@@ -99,7 +99,7 @@ async function build(
 
   const [users, orders] = await Promise.all([postgres(), postgres()]);
   const natsPort = port();
-  const nats = transport === 'nats' ? await startNats([], natsPort) : undefined;
+  const nats = transport === 'nats' ? await startNatsWithUsers(natsPort) : undefined;
   if (transport === 'nats' && nats === undefined) {
     throw new StartupError('nats-server is needed, and was not found.');
   }
@@ -131,9 +131,18 @@ async function build(
   }
 
   /** How a service sends and hears: every replica has links of its own. */
-  async function eventVariables(name: string, sinks: readonly (readonly [string, readonly number[]])[]) {
-    if (transport === 'nats') {
-      return { NATS_URL: `nats://127.0.0.1:${await link(`${name} to nats`, natsPort)}` };
+  async function eventVariables(
+    service: 'user-service' | 'order-service',
+    name: string,
+    sinks: readonly (readonly [string, readonly number[]])[],
+  ) {
+    if (nats !== undefined) {
+      return {
+        EVENT_SECRET: secret,
+        NATS_URL: `nats://127.0.0.1:${await link(`${name} to nats`, natsPort)}`,
+        NATS_USER: service,
+        NATS_PASSWORD: nats.passwords[service],
+      };
     }
     const urls = await Promise.all(
       sinks.map(
@@ -148,7 +157,7 @@ async function build(
     const name = `user-service ${ports.number}`;
     start('user-service', ports, {
       DATABASE_URL: `postgres://postgres@127.0.0.1:${await link(`${name} to its database`, users.port)}/postgres`,
-      ...(await eventVariables(name, [
+      ...(await eventVariables('user-service', name, [
         ["order-service's sink", orderPorts.map(({ management }) => management)],
         toWitness,
       ])),
@@ -159,7 +168,7 @@ async function build(
     start('order-service', ports, {
       DATABASE_URL: `postgres://postgres@127.0.0.1:${await link(`${name} to its database`, orders.port)}/postgres`,
       USER_SERVICE_URL: `http://127.0.0.1:${await link(`${name} to user-service`, ...userApis)}`,
-      ...(await eventVariables(name, [toWitness])),
+      ...(await eventVariables('order-service', name, [toWitness])),
       UPSTREAM_TIMEOUT_MS: '1000',
     });
   }

@@ -38,9 +38,14 @@ export interface System {
 
 /**
  * Bundles the services and prepares them, with the demo data, on free ports and a temporary data folder; nothing
- * runs yet. `env` is added to the environment of every service.
+ * runs yet.
+ * @param env added to the environment of every service
+ * @param own added to that of one service
  */
-export async function prepareSystem(env: NodeJS.ProcessEnv = {}): Promise<System> {
+export async function prepareSystem(
+  env: NodeJS.ProcessEnv = {},
+  own: Partial<Record<ServiceName, NodeJS.ProcessEnv>> = {},
+): Promise<System> {
   await bundle(services.map(({ name }) => name));
   const dataDir = await mkdtemp(join(tmpdir(), 'zerda-system-'));
   const ports = await freePorts(services.length * 2);
@@ -52,7 +57,9 @@ export async function prepareSystem(env: NodeJS.ProcessEnv = {}): Promise<System
   const plan = planSystem(
     await withOwnSecrets({ ...process.env, LOG_LEVEL: 'warn', LOG_FORMAT: 'json', ...env, ...variables }),
   );
-  const [users, orders, gateway] = plan.services.map(createService);
+  const [users, orders, gateway] = plan.services.map((service) =>
+    createService({ ...service, env: { ...service.env, ...own[service.name] } }),
+  );
   if (!users || !orders || !gateway) throw new Error('the plan of the system has three services');
   return {
     users,
@@ -68,8 +75,8 @@ export async function prepareSystem(env: NodeJS.ProcessEnv = {}): Promise<System
 }
 
 /** A prepared system, all of it started and ready. */
-export async function startSystem(env: NodeJS.ProcessEnv = {}): Promise<System> {
-  const system = await prepareSystem(env);
+export async function startSystem(...options: Parameters<typeof prepareSystem>): Promise<System> {
+  const system = await prepareSystem(...options);
   try {
     await Promise.all([system.users.start(), system.orders.start(), system.gateway.start()]);
     return system;

@@ -24,11 +24,19 @@ export function eventVariables() {
     EVENT_SECRET: secret()
       .optional()
       .describe(
-        'Secret of at least 32 characters that posted events are signed with, the same for all services; without it `/events` is closed.',
+        'Secret of at least 32 characters that events are signed with, the same for all services. Required with EVENT_SINKS or NATS_URL; without it `/events` is closed.',
       ),
     EVENT_SECRET_PREVIOUS: secret()
       .optional()
-      .describe('Second secret that is signed with and taken as well, while EVENT_SECRET is replaced.'),
+      .describe(
+        'Second secret that is signed with and taken as well, while EVENT_SECRET is replaced. With NATS it stays until no event that only it has signed waits in the stream.',
+      ),
+    EVENT_SIGNATURES: z
+      .enum(['required', 'accept-unsigned'])
+      .default('required')
+      .describe(
+        'Events over NATS: `required` drops those without a signature; `accept-unsigned` applies them, for an upgrade from a version that did not sign. A wrong signature is never accepted, nor a posted event without one.',
+      ),
     EVENT_MAX_FAILURES: count(1)
       .default(10)
       .describe('Failures of its handler after which an event goes to the dead letters.'),

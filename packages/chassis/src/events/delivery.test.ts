@@ -29,7 +29,7 @@ const secrets = ['a secret of at least thirty-two characters'];
 const quick = { baseMs: 5, maxMs: 50 };
 
 async function byHttp(context: TestContext): ReturnType<Ends> {
-  const sink = createEventSink({ secrets, logger });
+  const sink = createEventSink({ secrets, logger, metrics: testMetrics().events });
   const server = createServer(sink.listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
   context.after(() => server.close());
@@ -45,7 +45,10 @@ async function byNats(context: TestContext): ReturnType<Ends> {
   if (nats === undefined) throw new Error('there is no nats-server');
   context.after(() => nats.stop());
   const open = (service: string) =>
-    createNatsTransport({ access: { servers: nats.url }, service, prefix: 'zerda', logger, ackWaitMs: 1000 });
+    createNatsTransport({
+      ...{ access: { servers: nats.url }, service, prefix: 'zerda', secrets, logger, ackWaitMs: 1000 },
+      metrics: testMetrics().events,
+    });
   return { sender: () => open('sender'), receiver: () => open('receiver') };
 }
 

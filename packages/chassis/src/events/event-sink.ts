@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { eventMediaType } from '@zerda/contracts/events/envelope';
 import type { Logger } from '../logging/logger.ts';
+import { createRepeatedWarning } from '../logging/repeated-warning.ts';
+import type { EventMetrics } from '../metrics/event-metrics.ts';
 import { isSigned, signatureHeader } from './signature.ts';
 import { type EventReceiver, MalformedEventError } from './transport.ts';
 
@@ -18,6 +20,7 @@ export interface EventSinkOptions {
   /** Secrets of which a sender must know one. */
   readonly secrets: readonly string[];
   readonly logger: Logger;
+  readonly metrics: Pick<EventMetrics, 'rejected'>;
 }
 
 /** Bytes of an event at most. */
@@ -27,7 +30,8 @@ const longest = 256 * 1024;
  * 2xx means that the event was dealt with, 500 that it must come again, 503 that nothing can be taken at present, and 4xx that
  * what came is no event, or not from one of us.
  */
-export function createEventSink({ secrets, logger }: EventSinkOptions): EventSink {
+export function createEventSink({ secrets, logger, metrics }: EventSinkOptions): EventSink {
+  const warnOfRejected = createRepeatedWarning(logger, 'event without a valid signature rejected');
   let receiver: EventReceiver | undefined;
   const inHand = new Set<Promise<number>>();
 
@@ -37,8 +41,11 @@ export function createEventSink({ secrets, logger }: EventSinkOptions): EventSin
       return 415;
     const text = await read(request);
     if (text === undefined) return 413;
-    if (!isSigned(request.headers[signatureHeader]?.toString(), text, secrets)) {
-      logger.warn('an event without a valid signature was refused');
+    const signature = request.headers[signatureHeader]?.toString();
+    if (!isSigned(signature, text, secrets)) {
+      const reason = signature ? 'invalid' : 'unsigned';
+      metrics.rejected('http', reason);
+      warnOfRejected({ transport: 'http', reason });
       return 401;
     }
     if (receiver === undefined) return 503;

@@ -5,15 +5,16 @@ import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { CloudEvent, HTTP } from 'cloudevents';
 import request from 'supertest';
-import { silentLogger } from '../testing.ts';
+import { recordingLogger, silentLogger, testMetrics } from '../testing.ts';
 import { createEventSink } from './event-sink.ts';
 import { createHttpTransport } from './http-transport.ts';
-import { sign, signatureHeader } from './signature.ts';
+import { sign, signatureHeader, signMessage } from './signature.ts';
 import { anEvent, itMovesEvents, scriptedReceiver, type Way } from './testing-transport.ts';
 import { SendError } from './transport.ts';
 
 const secrets = ['a secret of at least thirty-two characters'];
 const logger = silentLogger();
+const metrics = testMetrics().events;
 
 /** A server whose listener can be exchanged, on a port that it keeps. */
 async function openWay(): Promise<Way> {
@@ -33,7 +34,7 @@ async function openWay(): Promise<Way> {
   return {
     sender: async () => createHttpTransport({ sinks: [`http://127.0.0.1:${port}/events`], secrets }),
     async receiver() {
-      const sink = createEventSink({ secrets, logger });
+      const sink = createEventSink({ secrets, logger, metrics });
       listener = sink.listener;
       return createHttpTransport({ sinks: [], secrets, sink });
     },
@@ -44,6 +45,12 @@ async function openWay(): Promise<Way> {
 }
 
 describe('events by HTTP', () => itMovesEvents(openWay));
+
+/** The signature of a message over NATS, under the names that belong to a request. */
+function signatureOfAMessage(text: string): string {
+  const [, hex] = signMessage('zerda.thing.made.v1', text, secrets).split('=');
+  return `t=${Math.floor(Date.now() / 1000)},v1=${hex}`;
+}
 
 async function answering(context: TestContext, ...statuses: number[]) {
   const urls = await Promise.all(
@@ -134,7 +141,7 @@ describe('a sender of events by HTTP', () => {
 
 describe('a sink of events by HTTP', () => {
   function opened() {
-    const sink = createEventSink({ secrets, logger });
+    const sink = createEventSink({ secrets, logger, metrics });
     const { receiver, came } = scriptedReceiver();
     sink.open(receiver);
     return { sink, came };
@@ -170,10 +177,26 @@ describe('a sink of events by HTTP', () => {
     const wrong = [
       ...['', 't=', 'v1=00', `t=${Math.floor(Date.now() / 1000)}`, old, early],
       ...[sign(text, ['another secret of at least thirty-two characters']), sign(`${text} `, secrets)],
+      ...[signMessage('zerda.thing.made.v1', text, secrets), signatureOfAMessage(text)],
     ];
     for (const signature of wrong) await post(sink.listener, text, signature).expect(401);
     await request(sink.listener).post('/events').set('content-type', type).send(text).expect(401);
     assert.deepEqual(came, []);
+  });
+
+  it('counts what it rejects, and logs the first of many', async () => {
+    const counted = testMetrics();
+    const { logger, lines } = recordingLogger();
+    const { listener } = createEventSink({ secrets, logger, metrics: counted.events });
+    const { text } = anEvent();
+    for (const signature of ['', 'v1=00', 't=1,v1=00']) await post(listener, text, signature).expect(401);
+    const { body } = await counted.render();
+    assert.match(body, /^events_rejected_total\{transport="http",reason="unsigned"\} 1$/m);
+    assert.match(body, /^events_rejected_total\{transport="http",reason="invalid"\} 2$/m);
+    assert.deepEqual(
+      lines.map(({ msg, reason }) => [msg, reason]),
+      [['event without a valid signature rejected', 'unsigned']],
+    );
   });
 
   it('refuses what is too long, of another type, no event, or no POST', async () => {
@@ -188,7 +211,7 @@ describe('a sink of events by HTTP', () => {
   });
 
   it('answers 503 until it is open', async () => {
-    const sink = createEventSink({ secrets, logger });
+    const sink = createEventSink({ secrets, logger, metrics });
     const { text } = anEvent();
     await post(sink.listener, text, sign(text, secrets)).expect(503).expect('retry-after', '1');
   });
@@ -199,7 +222,7 @@ describe('a sink of events by HTTP', () => {
     const generations = [[old], [fresh, old], [fresh]];
     for (const [index, sending] of generations.entries()) {
       for (const [other, receiving] of generations.entries()) {
-        const sink = createEventSink({ secrets: receiving, logger });
+        const sink = createEventSink({ secrets: receiving, logger, metrics });
         sink.open(scriptedReceiver().receiver);
         const status = Math.abs(index - other) > 1 ? 401 : 204;
         await post(sink.listener, text, sign(text, sending)).expect(status);

@@ -22,7 +22,7 @@ export interface NatsAccess {
 
 export interface NatsConnectionOptions {
   readonly access: NatsAccess;
-  /** Name that the server shows. */
+  /** Name that the server shows; responses to this client come to subjects below `_INBOX.<name>`. */
   readonly name: string;
   /** Milliseconds that the server has to answer. */
   readonly timeoutMs: number;
@@ -60,6 +60,8 @@ export async function openNats({
   const options: NodeConnectionOptions = {
     ...(await accessOptions(access, credsAuthenticator)),
     name,
+    // Of its own for each service, so that the server can keep one from reading the responses to another.
+    inboxPrefix: `_INBOX.${name}`,
     timeout: timeoutMs,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,

@@ -1,5 +1,8 @@
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import type { Logger } from '../logging/logger.ts';
+import { createRepeatedWarning } from '../logging/repeated-warning.ts';
+import type { EventMetrics } from '../metrics/event-metrics.ts';
+import { isMessageSigned, signatureHeader } from './signature.ts';
 import { type EventReceiver, MalformedEventError } from './transport.ts';
 
 /** Milliseconds after which an event comes again whose receiver had a fault of its own. */
@@ -7,7 +10,12 @@ const faultPauseMs = 1000;
 
 export interface NatsSubscriptionOptions {
   readonly receiver: EventReceiver;
+  /** Secrets of which a sender must know one. */
+  readonly secrets: readonly string[];
+  /** Takes messages without a signature, too. */
+  readonly acceptUnsigned: boolean;
   readonly logger: Logger;
+  readonly metrics: Pick<EventMetrics, 'rejected' | 'acceptedUnsigned'>;
   /** Milliseconds after which an event comes again unless it is heard of. */
   readonly ackWaitMs: number;
   /** Events in hand at the same time. */
@@ -16,7 +24,7 @@ export interface NatsSubscriptionOptions {
 
 /** Deals with the messages of a consumer. */
 export interface NatsSubscription {
-  /** Takes messages until there are no more. */
+  /** Hands messages over until there are no more. One without a valid signature is dropped without effect. */
   drain(messages: ConsumerMessages): Promise<void>;
   /** Resolves when nothing is in hand. */
   settled(): Promise<void>;
@@ -25,14 +33,39 @@ export interface NatsSubscription {
 /** Events of one subject one after the other, all others side by side; each is answered when its receipt is there. */
 export function createNatsSubscription({
   receiver,
+  secrets,
+  acceptUnsigned,
   logger,
+  metrics,
   ackWaitMs,
   maxInHand,
 }: NatsSubscriptionOptions): NatsSubscription {
   const inHand = new Set<Promise<void>>();
   const lastOf = new Map<string, Promise<void>>();
+  const warnOfRejected = createRepeatedWarning(logger, 'event without a valid signature rejected');
+
+  /**
+   * Returns whether the sender knows a secret. A message that is not signed well now will not be later, so it does not come again, and
+   * nothing of it is stored: forged messages must not fill the database.
+   */
+  function admit(message: JsMsg): boolean {
+    const { subject, data, headers, seq } = message;
+    const signature = headers?.get(signatureHeader) || undefined;
+    if (signature === undefined && acceptUnsigned) {
+      metrics.acceptedUnsigned();
+      return true;
+    }
+    if (isMessageSigned(signature, subject, data, secrets)) return true;
+    const reason = signature === undefined ? 'unsigned' : 'invalid';
+    metrics.rejected('nats', reason);
+    // The subject is the sender's text; the number finds the message in the stream.
+    warnOfRejected({ transport: 'nats', reason, stream_sequence: seq });
+    message.term();
+    return false;
+  }
 
   function take(message: JsMsg): void {
+    if (!admit(message)) return;
     const text = message.string();
     const subject = subjectIn(text);
     const handled = (lastOf.get(subject) ?? Promise.resolve()).then(() => handle(message, text));

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import { silentLogger } from '../testing.ts';
+import { silentLogger, testMetrics } from '../testing.ts';
 import { startSilentRelay } from '../testing-relay.ts';
 import type { NatsAccess } from './nats-connection.ts';
 import { filterOf } from './nats-stream.ts';
@@ -24,15 +24,19 @@ import {
 import type { EventTransport } from './transport.ts';
 
 const logger = silentLogger();
+const secrets = ['a secret of at least thirty-two characters'];
 
-async function started(more: readonly string[] = []): Promise<TestNats> {
-  const nats = await startNats(more);
+async function started(args: readonly string[] = []): Promise<TestNats> {
+  const nats = await startNats({ args });
   if (nats === undefined) throw new Error('there is no nats-server');
   return nats;
 }
 
 function open(access: NatsAccess, service: string): Promise<EventTransport> {
-  return createNatsTransport({ access, service, prefix: 'zerda', logger, timeoutMs: 500, ackWaitMs: 2000 });
+  return createNatsTransport({
+    ...{ access, service, prefix: 'zerda', secrets, logger, timeoutMs: 500, ackWaitMs: 2000 },
+    metrics: testMetrics().events,
+  });
 }
 
 async function openWay(): Promise<Way> {

@@ -2,10 +2,12 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { ConsumerMessages, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from '../logging/logger.ts';
+import type { EventMetrics } from '../metrics/event-metrics.ts';
 import { backoffMs } from './backoff.ts';
 import { type NatsAccess, natsBackoff, openNats } from './nats-connection.ts';
 import { filterOf, requireConsumer, requireStream } from './nats-stream.ts';
 import { createNatsSubscription } from './nats-subscription.ts';
+import { signatureHeader, signMessage } from './signature.ts';
 import { type EventReceiver, type EventTransport, SendError } from './transport.ts';
 
 export interface NatsTransportOptions {
@@ -14,7 +16,12 @@ export interface NatsTransportOptions {
   readonly service: string;
   /** First word of every type. The stream has its name, in capitals. */
   readonly prefix: string;
+  /** Secrets to sign with, and of which a sender must know one; at least one. */
+  readonly secrets: readonly string[];
+  /** Takes events without a signature, too; false by default. An event with a wrong one is always rejected. */
+  readonly acceptUnsigned?: boolean;
   readonly logger: Logger;
+  readonly metrics: Pick<EventMetrics, 'rejected' | 'acceptedUnsigned'>;
   /** Copies of the stream that a cluster of NATS keeps; 1 by default. */
   readonly replicas?: number;
   /** Milliseconds that the server has to store an event; 5,000 by default. */
@@ -36,13 +43,19 @@ export async function createNatsTransport({
   access,
   service,
   prefix,
+  secrets,
+  acceptUnsigned = false,
   logger,
+  metrics,
   replicas = 1,
   timeoutMs = 5000,
   ackWaitMs = 30_000,
   maxInHand = 64,
 }: NatsTransportOptions): Promise<EventTransport> {
-  const { jetstream, jetstreamManager } = await import('@nats-io/jetstream');
+  const [{ jetstream, jetstreamManager, PubHeaders }, { headers }] = await Promise.all([
+    import('@nats-io/jetstream'),
+    import('@nats-io/transport-node'),
+  ]);
   const stream = prefix.toUpperCase();
   let streamThere: Promise<void> | undefined;
   const nats = await openNats({
@@ -74,7 +87,9 @@ export async function createNatsTransport({
   async function consume(receiver: EventReceiver): Promise<void> {
     const connection = await nats.first;
     if (connection === undefined) return;
-    const subscription = createNatsSubscription({ receiver, logger, ackWaitMs, maxInHand });
+    const subscription = createNatsSubscription({
+      ...{ receiver, secrets, acceptUnsigned, logger, metrics, ackWaitMs, maxInHand },
+    });
     const filter = filterOf(receiver.types, prefix);
     for (let failures = 1; !closing.signal.aborted; failures += 1) {
       try {
@@ -99,12 +114,17 @@ export async function createNatsTransport({
     async send({ id, type, text }) {
       const connection = nats.usable;
       if (connection === undefined) throw new SendError('unavailable', 'NATS is not connected');
-      if (Buffer.byteLength(text) > (connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) {
+      const signed = headers();
+      signed.set(signatureHeader, signMessage(type, text, secrets));
+      signed.set(PubHeaders.MsgIdHdr, id);
+      // The server counts the headers as well.
+      const length = Buffer.byteLength(text) + Buffer.byteLength(signed.toString());
+      if (length > (connection.info?.max_payload ?? Number.POSITIVE_INFINITY)) {
         throw new SendError('refused', 'the event is longer than NATS allows (max_payload)');
       }
       try {
         await ensureStream(connection);
-        await jetstream(connection).publish(type, text, { msgID: id, timeout: timeoutMs });
+        await jetstream(connection).publish(type, text, { headers: signed, timeout: timeoutMs });
       } catch (error) {
         streamThere = undefined;
         throw new SendError('unavailable', `NATS: ${(error as Error).message}`, { cause: error });

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { jetstream } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { z } from 'zod';
 import { eventVariables } from '../config/event-variables.ts';
 import { loadConfig } from '../config/load-config.ts';
@@ -9,11 +11,11 @@ import type { Database } from '../database/database.ts';
 import { openTestPglite } from '../database/testing.ts';
 import { createManagementApp } from '../http/management-app.ts';
 import { createLifecycle } from '../lifecycle/lifecycle.ts';
-import { recordingLogger, silentLogger, testMetrics } from '../testing.ts';
+import { recordingLogger, testMetrics } from '../testing.ts';
 import { openServiceEvents, openServiceSink } from './service-events.ts';
 import { describeOnNats, startNats } from './testing-nats.ts';
 import { createThings, eventTables, heard, hearing, makeThing } from './testing-things.ts';
-import { until } from './testing-transport.ts';
+import { anEvent, until } from './testing-transport.ts';
 
 const EVENT_SECRET = 'a secret of at least thirty-two characters';
 
@@ -29,11 +31,11 @@ async function startService(
   subscriptions = [hearing],
 ) {
   const config = read(environment);
-  const logger = silentLogger();
+  const { logger, lines } = recordingLogger();
   const lifecycle = createLifecycle({ logger });
   context.after(() => lifecycle.shutdown());
   const metrics = testMetrics();
-  const sink = openServiceSink(config, logger);
+  const sink = openServiceSink({ config, logger, metrics });
   const server = createServer(createManagementApp({ lifecycle, metrics, events: sink?.listener }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   lifecycle.onShutdown(
@@ -60,7 +62,7 @@ async function startService(
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/events`,
     database: waking,
-    metrics,
+    ...{ metrics, lines },
   };
 }
 
@@ -96,6 +98,15 @@ describe('events of a service', () => {
     await assert.rejects(starting, /^StartupError: EVENT_SECRET must be set/);
   });
 
+  it('need a secret when they go through NATS', async (context) => {
+    const starting = startService(context, 'sender', { NATS_URL: 'nats://127.0.0.1:1' }, []);
+    await assert.rejects(starting, {
+      name: 'StartupError',
+      exitCode: 78,
+      message: /^EVENT_SECRET must be set/,
+    });
+  });
+
   it('cannot come in without a secret, and the log says so', async (context) => {
     const { logger, lines } = recordingLogger();
     const database = await openTestPglite(eventTables);
@@ -103,8 +114,8 @@ describe('events of a service', () => {
     context.after(() => lifecycle.shutdown());
     lifecycle.onShutdown('database', () => database.close());
     const config = read({});
-    assert.equal(openServiceSink(config, logger), undefined);
     const metrics = testMetrics();
+    assert.equal(openServiceSink({ config, logger, metrics }), undefined);
     await openServiceEvents({
       service: 'hearer',
       config,
@@ -124,9 +135,43 @@ await describeOnNats('events of a service', () => {
     assert.ok(nats);
     context.after(() => nats.stop());
     const receiver = await startService(context, 'hearer', { EVENT_SECRET, NATS_URL: nats.url });
-    const sender = await startService(context, 'sender', { NATS_URL: nats.url }, []);
+    const sender = await startService(context, 'sender', { EVENT_SECRET, NATS_URL: nats.url }, []);
     await arrives(sender.database, receiver.database);
   });
+
+  for (const [setting, applied, effect] of [
+    ['required', 0, 'have no effect'],
+    ['accept-unsigned', 1, 'are applied, with a warning,'],
+  ] as const) {
+    it(`${effect} without a signature when EVENT_SIGNATURES is ${setting}`, async (context) => {
+      const nats = await startNats();
+      assert.ok(nats);
+      context.after(() => nats.stop());
+      const environment = { EVENT_SECRET, NATS_URL: nats.url, EVENT_SIGNATURES: setting };
+      const { database, lines, metrics } = await startService(context, 'hearer', environment);
+      const counted = async () => {
+        const { body } = await metrics.render();
+        return /^events_(accepted_unsigned_total|rejected_total\{transport="nats",reason="unsigned"\}) 1$/m.test(
+          body,
+        );
+      };
+      const client = await connect({ servers: nats.url });
+      context.after(() => client.close());
+      const { type, text } = anEvent();
+      await until(async () => {
+        const stored = await jetstream(client)
+          .publish(type, text)
+          .catch(() => undefined);
+        return stored !== undefined;
+      }, 'the stream');
+      await until(counted, 'the event');
+      await until(async () => (await heard(database)).length === applied, 'its effect');
+      const warned = lines.some(({ msg }) =>
+        String(msg).startsWith('unsigned events are accepted over NATS'),
+      );
+      assert.equal(warned, applied === 1);
+    });
+  }
 
   it('come in by HTTP as well, while senders move to NATS', async (context) => {
     const nats = await startNats();

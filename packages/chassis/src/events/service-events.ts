@@ -41,15 +41,19 @@ export function eventSecrets({
 }
 
 /** Makes the sink of a service that hears events; undefined without a secret, for then anybody could post. */
-export function openServiceSink(config: EventConfig, logger: Logger): EventSink | undefined {
+export function openServiceSink({
+  config,
+  logger,
+  metrics,
+}: Pick<ServiceEventsOptions, 'config' | 'logger' | 'metrics'>): EventSink | undefined {
   const secrets = eventSecrets(config);
-  return secrets.length === 0 ? undefined : createEventSink({ secrets, logger });
+  return secrets.length === 0 ? undefined : createEventSink({ secrets, logger, metrics: metrics.events });
 }
 
 /**
  * Sends what the service writes into its outbox and applies what it hears, until shutdown. Returns the database that the
  * service writes to: its commits wake the relay.
- * @throws StartupError (78) when events are to be posted and there is no secret to sign them with
+ * @throws StartupError (78) when there is no secret to sign with, and events are to be posted or sent through NATS
  */
 export async function openServiceEvents(options: ServiceEventsOptions): Promise<Database> {
   const { service, config, database, logger, lifecycle, sink, subscriptions = [] } = options;
@@ -65,13 +69,16 @@ export async function openServiceEvents(options: ServiceEventsOptions): Promise<
     const maxFailures = config.EVENT_MAX_FAILURES;
     const receiver = createReceiver({ database: waking, subscriptions, logger, metrics, maxFailures });
     transport.subscribe(receiver);
+    if (config.NATS_URL !== undefined && acceptsUnsigned(config)) {
+      logger.warn('unsigned events are accepted over NATS: EVENT_SIGNATURES is accept-unsigned');
+    }
     // Also beside NATS: while services move from one to the other, some still post.
     if (config.NATS_URL !== undefined && sink !== undefined) {
       sink.open(receiver);
       lifecycle.onShutdown('event sink', () => sink.close());
     }
     if (config.NATS_URL === undefined && sink === undefined) {
-      logger.warn(`no event reaches ${service}: neither EVENT_SECRET nor NATS_URL is set`);
+      logger.warn(`no event reaches ${service}: EVENT_SECRET is not set`);
     }
   }
   const keptForHours = config.EVENT_RETENTION_HOURS;
@@ -79,15 +86,24 @@ export async function openServiceEvents(options: ServiceEventsOptions): Promise<
   return waking;
 }
 
+function acceptsUnsigned({ EVENT_SIGNATURES }: EventConfig): boolean {
+  return EVENT_SIGNATURES === 'accept-unsigned';
+}
+
 function openTransport({
   service,
   config,
   logger,
+  metrics,
   sink,
 }: ServiceEventsOptions): EventTransport | Promise<EventTransport> {
   // Well within the lease, so that an event is given up by one process before another takes it.
   const sendMs = Math.min(10_000, Math.ceil(config.EVENT_LEASE_MS / 3));
+  const secrets = eventSecrets(config);
   if (config.NATS_URL !== undefined) {
+    if (secrets.length === 0) {
+      throw new StartupError('EVENT_SECRET must be set: events through NATS_URL are signed with it', 78);
+    }
     const access = {
       servers: config.NATS_URL,
       user: config.NATS_USER,
@@ -98,14 +114,14 @@ function openTransport({
       keyFile: config.NATS_KEY_FILE,
     };
     return createNatsTransport({
-      ...{ access, service, prefix: eventPrefix, logger },
+      ...{ access, service, prefix: eventPrefix, secrets, logger, metrics: metrics.events },
+      acceptUnsigned: acceptsUnsigned(config),
       replicas: config.NATS_STREAM_REPLICAS,
       timeoutMs: Math.min(5000, sendMs),
       ackWaitMs: config.EVENT_LEASE_MS,
     });
   }
   const { EVENT_SINKS: sinks = [] } = config;
-  const secrets = eventSecrets(config);
   if (sinks.length > 0 && secrets.length === 0) {
     throw new StartupError('EVENT_SECRET must be set: EVENT_SINKS take only events that are signed', 78);
   }

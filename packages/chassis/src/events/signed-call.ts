@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import { Failure } from '../failure.ts';
 import { sendProblem } from '../http/problem-response.ts';
 import type { Logger } from '../logging/logger.ts';
+import { createRepeatedWarning } from '../logging/repeated-warning.ts';
 import { isSigned, sign, signatureHeader } from './signature.ts';
 
 /**
@@ -22,11 +23,13 @@ export interface SignedCallOptions {
 
 /** Answers GET to those who know a secret of ours: for the management port. */
 export function createSignedCall({ secrets, logger, answer }: SignedCallOptions): RequestListener {
+  const warnOfRejected = createRepeatedWarning(logger, 'call without a valid signature rejected');
+
   async function read(request: IncomingMessage): Promise<unknown> {
     const { method = '', url = '', headers } = request;
     if (method !== 'GET') throw new Failure('method-not-allowed', { headers: { Allow: 'GET' } });
     if (!isSigned(headers[signatureHeader]?.toString(), signedText(method, url), secrets)) {
-      logger.warn('a call without a valid signature was refused');
+      warnOfRejected();
       throw new Failure('unauthenticated', { headers: { 'WWW-Authenticate': 'Signature realm="zerda"' } });
     }
     return answer(new URL(url, 'http://localhost').searchParams);

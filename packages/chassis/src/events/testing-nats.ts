@@ -23,14 +23,21 @@ export interface TestNats {
   stop(): Promise<void>;
 }
 
-/**
- * Starts a nats-server with more arguments; undefined where none is installed.
- * @param wanted port to listen on; a free one by default
- */
-export async function startNats(
-  more: readonly string[] = [],
-  wanted?: number,
-): Promise<TestNats | undefined> {
+export interface StartNatsOptions {
+  /** Further arguments of the server. */
+  readonly args?: readonly string[];
+  /** Port to listen on; a free one by default. */
+  readonly port?: number;
+  /** Variables that its configuration file refers to. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** Starts a nats-server; undefined where none is installed. */
+export async function startNats({
+  args: more = [],
+  port: wanted,
+  env = {},
+}: StartNatsOptions = {}): Promise<TestNats | undefined> {
   const binary = await findServer(nats);
   if (binary === undefined) return undefined;
   const folder = await mkdtemp(join(tmpdir(), 'zerda-nats-'));
@@ -39,7 +46,7 @@ export async function startNats(
 
   async function start(): Promise<void> {
     const args = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder, ...more];
-    server = spawn(binary as string, args, { stdio: 'ignore' });
+    server = spawn(binary as string, args, { stdio: 'ignore', env: { ...process.env, ...env } });
     await accepting(port);
   }
   async function end(signal: NodeJS.Signals): Promise<void> {

@@ -3,6 +3,12 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 /** Where an event was given up. */
 export type EventSide = 'sending' | 'receiving';
 
+/** How an event came in. */
+export type EventTransportName = 'http' | 'nats';
+
+/** Why an event was rejected: it had no signature, or one that is not of this event under a secret of ours. */
+export type RejectionReason = 'unsigned' | 'invalid';
+
 /** Numbers of an outbox. */
 export interface OutboxNumbers {
   /** Events that were not sent yet. */
@@ -19,6 +25,10 @@ export interface EventMetrics {
   retried(type: string): void;
   /** Counts an event that was given up. */
   deadLettered(side: EventSide, type: string): void;
+  /** Counts an event that had no effect because its signature was missing or wrong. */
+  rejected(transport: EventTransportName, reason: RejectionReason): void;
+  /** Counts an event that was taken although it was not signed. */
+  acceptedUnsigned(): void;
   /** Counts an event that came, and measures what its handler took. */
   received(type: string, outcome: string, seconds: number): void;
   /** Shows the outbox; `read` is asked at each scrape, and what it cannot tell is not shown. */
@@ -45,6 +55,21 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     name: 'events_dead_lettered_total',
     help: 'Events that were given up, when sending or receiving.',
     labelNames: ['side', 'type'],
+    registers,
+  });
+  const rejected = new Counter({
+    name: 'events_rejected_total',
+    help: 'Events without effect because their signature was missing (unsigned) or wrong (invalid).',
+    labelNames: ['transport', 'reason'],
+    registers,
+  });
+  // Shown from the start: an increase from nothing to one is none for an alert.
+  for (const transport of ['http', 'nats'] as const) {
+    for (const reason of ['unsigned', 'invalid'] as const) rejected.inc({ transport, reason }, 0);
+  }
+  const acceptedUnsigned = new Counter({
+    name: 'events_accepted_unsigned_total',
+    help: 'Events over NATS that were taken without a signature, as EVENT_SIGNATURES=accept-unsigned allows.',
     registers,
   });
   const handled = new Histogram({
@@ -91,6 +116,8 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     sent: (type) => sent.inc({ type }),
     retried: (type) => retried.inc({ type }),
     deadLettered: (side, type) => deadLettered.inc({ side, type }),
+    rejected: (transport, reason) => rejected.inc({ transport, reason }),
+    acceptedUnsigned: () => acceptedUnsigned.inc(),
     received: (type, outcome, seconds) => handled.observe({ type, outcome }, seconds),
     outbox(read) {
       readOutbox = read;

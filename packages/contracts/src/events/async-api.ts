@@ -58,7 +58,8 @@ function channel(subjects: string): Json {
   return {
     description:
       `Events about ${subjects}, in order for each of them. With NATS the subject is the type of the event; ` +
-      'without it each event is posted to every URL in EVENT_SINKS.',
+      'without it each event is posted to every URL in EVENT_SINKS. Either way the header x-event-signature carries an HMAC under ' +
+      'EVENT_SECRET, and an event without a valid one is rejected.',
     messages: Object.fromEntries(
       allEvents
         .filter((event) => event.subjects === subjects)

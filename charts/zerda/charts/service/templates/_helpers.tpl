@@ -109,13 +109,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: cache
 {{- end -}}
 
+{{/* Secret with the credentials for an external NATS; empty when there is none. */}}
+{{- define "service.externalNatsSecret" -}}
+{{- .Values.events.natsSecret | default .Values.global.nats.external.existingSecret -}}
+{{- end -}}
+
 {{/* Secrets with files for NATS: a volume each, and where they are mounted. */}}
 {{- define "service.natsVolumes" -}}
 {{- with .Values.global.nats }}
 {{- if and $.Values.events.enabled (eq .type "external") }}
-{{- if and .external.existingSecret .external.credentialsKey }}
+{{- $secret := include "service.externalNatsSecret" $ }}
+{{- if and $secret .external.credentialsKey }}
 - name: nats-credentials
-  secret: {secretName: {{ .external.existingSecret }}, items: [{key: {{ .external.credentialsKey }}, path: {{ .external.credentialsKey }}}]}
+  secret: {secretName: {{ $secret }}, items: [{key: {{ .external.credentialsKey }}, path: {{ .external.credentialsKey }}}]}
 {{- end }}
 {{- with .external.tls.existingSecret }}
 - name: nats-tls
@@ -205,13 +211,16 @@ AUTH_ADMIN_EMAIL: {{ . | quote }}
 {{- end }}
 {{- if .Values.events.enabled }}
 {{- with .Values.global.nats }}
+{{- if and (ne .type "none") (ne .signatures "required") }}
+EVENT_SIGNATURES: {{ .signatures }}
+{{- end }}
 {{- if eq .type "bundled" }}
 NATS_URL: nats://{{ include "service.natsName" $ }}:4222
-NATS_USER: zerda
+NATS_USER: {{ $.Chart.Name }}
 {{- else if eq .type "external" }}
 NATS_URL: {{ .external.url | quote }}
 NATS_STREAM_REPLICAS: {{ int .external.streamReplicas | quote }}
-{{- if and .external.existingSecret .external.credentialsKey }}
+{{- if and (include "service.externalNatsSecret" $) .external.credentialsKey }}
 NATS_CREDENTIALS_FILE: /etc/zerda/nats-credentials/{{ .external.credentialsKey }}
 {{- end }}
 {{- with .external.tls }}
@@ -302,12 +311,12 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- with .Values.global.nats }}
 {{- if eq .type "bundled" }}
 - name: NATS_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .bundled.existingSecret | default (include "service.natsName" $) }}, key: {{ .bundled.passwordKey }}}}
-{{- else if and (eq .type "external") .external.existingSecret (not .external.credentialsKey) }}
+  valueFrom: {secretKeyRef: {name: {{ .bundled.existingSecret | default (include "service.natsName" $) }}, key: {{ index .bundled.servicePasswordKeys $.Chart.Name }}}}
+{{- else if and (eq .type "external") (include "service.externalNatsSecret" $) (not .external.credentialsKey) }}
 - name: NATS_USER
-  valueFrom: {secretKeyRef: {name: {{ .external.existingSecret }}, key: {{ .external.userKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "service.externalNatsSecret" $ }}, key: {{ .external.userKey }}}}
 - name: NATS_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .external.existingSecret }}, key: {{ .external.passwordKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "service.externalNatsSecret" $ }}, key: {{ .external.passwordKey }}}}
 {{- end }}
 {{- end }}
 {{- end }}

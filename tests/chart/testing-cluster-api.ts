@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { TestContext } from 'node:test';
+
+/** What the chart makes, by the API that serves it. */
+const kinds: Readonly<Record<string, readonly string[]>> = {
+  v1: ['Secret', 'ConfigMap', 'Service', 'ServiceAccount', 'Pod'],
+  'apps/v1': ['Deployment', 'StatefulSet'],
+  'networking.k8s.io/v1': ['NetworkPolicy', 'Ingress'],
+  'policy/v1': ['PodDisruptionBudget'],
+};
+
+/** A Secret that a release has: its data, not encoded, by key. */
+type SecretData = Readonly<Record<string, string>>;
+
+/**
+ * Serves as much of the API of Kubernetes as `helm template --dry-run=server` needs for `lookup`, with the Secrets of the release
+ * `zerda` in the namespace of the same name. Returns the arguments that make Helm use it.
+ */
+export async function serveCluster(
+  context: TestContext,
+  secrets: Readonly<Record<string, SecretData>>,
+): Promise<string[]> {
+  const bodies = new Map<string, object>([
+    ['/version', { major: '1', minor: '30', gitVersion: 'v1.30.0' }],
+    ['/api', { kind: 'APIVersions', versions: ['v1'] }],
+    ['/apis', { kind: 'APIGroupList', apiVersion: 'v1', groups: groups() }],
+    ...Object.keys(kinds).map((version): [string, object] => [
+      version.includes('/') ? `/apis/${version}` : `/api/${version}`,
+      { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: version, resources: resources(version) },
+    ]),
+    ...Object.entries(secrets).map(([name, data]): [string, object] => [
+      `/api/v1/namespaces/zerda/secrets/${name}`,
+      secret(name, data),
+    ]),
+  ]);
+  const missing = { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', code: 404 };
+  const server = createServer(({ url = '' }, response) => {
+    const body = bodies.get(url.split('?')[0] ?? '');
+    response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body ?? missing));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return [
+    ...['--dry-run=server', '--disable-openapi-validation'],
+    // No configuration of this machine's user: it may name another cluster.
+    ...['--kubeconfig', '/dev/null', '--kube-apiserver', `http://127.0.0.1:${port}`],
+  ];
+}
+
+function groups(): object[] {
+  return Object.keys(kinds).flatMap((groupVersion) => {
+    const [name, version] = groupVersion.split('/');
+    if (version === undefined) return [];
+    const preferredVersion = { groupVersion, version };
+    return [{ name, versions: [preferredVersion], preferredVersion }];
+  });
+}
+
+function resources(version: string): object[] {
+  return (kinds[version] ?? []).map((kind) => ({
+    name: kind.toLowerCase().replace(/y$/, 'ie').replace(/ss$/, 'sse').concat('s'),
+    ...{
+      singularName: kind.toLowerCase(),
+      namespaced: true,
+      kind,
+      verbs: ['get', 'list', 'create', 'patch'],
+    },
+  }));
+}
+
+function secret(name: string, data: SecretData): object {
+  const encoded = Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString('base64')]);
+  return {
+    ...{ kind: 'Secret', apiVersion: 'v1', data: Object.fromEntries(encoded) },
+    metadata: {
+      ...{ name, namespace: 'zerda', labels: { 'app.kubernetes.io/managed-by': 'Helm' } },
+      annotations: { 'meta.helm.sh/release-name': 'zerda', 'meta.helm.sh/release-namespace': 'zerda' },
+    },
+  };
+}
