@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { cacheKey } from '../policies/cache.ts';
+import { partCacheKey } from '../policies/cache.ts';
 import { quota } from '../policies/limit.ts';
 import { policyKeys, sharedPolicyKeys } from '../policies/policies.ts';
 
@@ -118,7 +118,7 @@ const part = z
     timeout_ms: milliseconds
       .optional()
       .describe('Milliseconds it may take, within the time of the request; UPSTREAM_TIMEOUT_MS by default.'),
-    cache: cacheKey,
+    cache: partCacheKey,
   })
   .describe('One call that an aggregate makes.');
 
