@@ -38,7 +38,7 @@ export interface TokenVerifierOptions {
   readonly clockSkewSeconds?: number;
 }
 
-/** Milliseconds that a token is not looked at again: as long as a key that was withdrawn may still be taken. */
+/** Milliseconds that a verified token is not verified again. They add to the age of keys: see `maxAgeMs` of the key set. */
 const keptMs = 30_000;
 /** Tokens that are remembered at most; the oldest goes first. */
 const mostKept = 10_000;
