@@ -1,4 +1,3 @@
-import { Failure } from '@zerda/chassis/failure';
 import { hasBody } from '@zerda/chassis/http/has-body';
 import { z } from 'zod';
 import type { Found, Question } from '../cache/answer-cache.ts';
@@ -14,6 +13,7 @@ import { ownerOf } from '../cache/owner.ts';
 import { sendKept } from '../cache/send-kept.ts';
 import { askWhole } from '../cache/whole-answer.ts';
 import type { ForwardedRoute } from '../routes/forwarded-route.ts';
+import { withinDeadline } from '../within-deadline.ts';
 import type { Policy, PolicyKind } from './policy.ts';
 import type { PolicyResources } from './resources.ts';
 import type { Visit } from './visit.ts';
@@ -177,7 +177,7 @@ function createRead(
   }
 
   async function fetch(visit: Visit, question: Question): Promise<boolean> {
-    const found = await withinDeadline(answers.fetch(question), visit);
+    const found = await withinDeadline(answers.fetch(question), visit.context);
     if (found !== undefined) return answer(visit, found);
     metrics.cacheAsked(path, 'bypass');
     const { request, context } = visit;
@@ -212,13 +212,4 @@ function mustAsk({ request, caller }: Visit): boolean {
   if (headers['cache-control'] === undefined) return headers.pragma === 'no-cache';
   const control = directivesOf(headers['cache-control']);
   return control.has('no-store') || control.has('no-cache') || control.get('max-age') === '0';
-}
-
-/** The answer is waited for as long as the caller waits; it is fetched to its end all the same. */
-function withinDeadline<T>(answer: Promise<T>, { context }: Visit): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = (): void => reject(new Failure('deadline-exceeded'));
-    const timer = setTimeout(late, context.deadline.remainingMs());
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

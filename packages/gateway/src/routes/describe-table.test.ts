@@ -38,6 +38,12 @@ Routes
 
 Aggregates
   GET  /overview/{id}  required user   <- user-service /api/users/{id}  5000 ms  access public
-                       optional bills  <- billing /bills                50 ms    cache 100 ms`.trimStart(),
+                       optional bills  <- billing /bills                50 ms    cache 100 ms
+
+Own endpoints
+  documentation  limit 300/60 s
+  health         limit 600/60 s, never shed
+  preflight      limit 5000/10 s
+  unmatched      limit 1000/60 s`.trimStart(),
   );
 });
