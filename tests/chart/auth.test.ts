@@ -73,23 +73,26 @@ await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
       'global.auth.external': {
         jwksUrl: 'https://id.example/shop/keys',
         roleClaim: 'realm_access.roles',
+        tokenTypes: 'at+jwt, JWT',
         port: 8443,
       },
     });
     for (const service of names) {
-      const { AUTH_ISSUER, AUTH_JWKS_URL, AUTH_ALGORITHMS, AUTH_ROLE_CLAIM } = configuration(
-        rendered,
-        service,
-      );
+      const { AUTH_ISSUER, AUTH_JWKS_URL, AUTH_ALGORITHMS, AUTH_TOKEN_TYPES, AUTH_ROLE_CLAIM } =
+        configuration(rendered, service);
       assert.deepEqual(
-        [AUTH_ISSUER, AUTH_JWKS_URL, AUTH_ALGORITHMS, AUTH_ROLE_CLAIM],
-        ['https://id.example/shop', 'https://id.example/shop/keys', 'RS256', 'realm_access.roles'],
+        [AUTH_ISSUER, AUTH_JWKS_URL, AUTH_ALGORITHMS, AUTH_TOKEN_TYPES, AUTH_ROLE_CLAIM],
+        [
+          ...['https://id.example/shop', 'https://id.example/shop/keys', 'RS256', 'at+jwt, JWT'],
+          'realm_access.roles',
+        ],
       );
       assert.equal(secretVariables(rendered, service).AUTH_KEY_SECRET, undefined);
       const { egress } = rendered.get('NetworkPolicy', `zerda-${service}`).spec;
       assert.ok(egress.some(({ ports: [{ port }] }: Manifest) => port === 8443));
     }
     assert.equal(rendered.names('Secret').includes('zerda-auth'), false);
+    await assert.rejects(render({ 'global.auth.external.tokenTypes': 'logout+jwt' }), /tokenTypes/);
     await assert.rejects(
       render({ 'global.auth.external.jwksUrl': 'https://id.example/keys' }),
       /external\.jwksUrl needs global\.auth\.issuer/,

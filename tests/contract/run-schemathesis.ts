@@ -37,7 +37,8 @@ await runCommand(async () => {
   let failed = 0;
   try {
     for (const one of ['users', 'orders', 'gateway'] as const) {
-      const system = await startSystem({ DEMO_DATA: 'true' });
+      // One address sends thousands of requests that no route takes.
+      const system = await startSystem({ DEMO_DATA: 'true', RATE_LIMIT_FACTOR: '1000' });
       tried.push({ system, service: system[one] });
     }
     const runs = tried.map(async ({ system, service }) => {

@@ -54,7 +54,8 @@ describe('the command lines of the specification', { skip: process.platform === 
   });
 
   it('show every service healthy', async () => {
-    const { circuits, ...health } = await run(lines.health);
+    const { circuits, checked_at, ...health } = await run(lines.health);
+    assert.ok(Date.parse(checked_at) <= Date.now());
     assert.deepEqual([circuits.user_service.state, circuits.order_service.state], ['closed', 'closed']);
     assert.deepEqual(health, {
       gateway: 'healthy',

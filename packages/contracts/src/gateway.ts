@@ -97,6 +97,7 @@ export const systemHealth = z
     authentication: z
       .enum(['required', 'off'])
       .describe('Whether the gateway asks who is asking; `off` lets everybody do everything.'),
+    checked_at: instant.describe('When the services were asked: one result serves all callers for a second.'),
     overall_status: z.enum(['healthy', 'degraded']),
   })
   .meta({ id: 'SystemHealth' });

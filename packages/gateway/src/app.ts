@@ -7,12 +7,13 @@ import { createClientLookup, type TrustedProxies } from '@zerda/chassis/http/cli
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
+import { routerPath } from '@zerda/chassis/http/route-path';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { runInContext } from '@zerda/chassis/request-context';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { documents } from '@zerda/contracts/openapi/documents';
-import express, { type RequestHandler } from 'express';
+import express, { type RequestHandler, Router } from 'express';
 import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
@@ -24,8 +25,9 @@ import type { LoadMonitor } from './load-monitor.ts';
 import { oddityOf } from './odd-request.ts';
 import { createAnswerFilter, createAnswerGuards } from './passed-headers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
+import { asMiddleware, createOwnPolicies, type OwnPolicies } from './policies/own-endpoints.ts';
 import type { PolicyResources } from './policies/resources.ts';
-import { ownPaths } from './routes/conflicts.ts';
+import { healthPath, ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
@@ -84,12 +86,13 @@ export function createApp({
     cache: createAnswerCache(cacheBytes, metrics.policies),
     cachedUpstreams: cachedUpstreams(table, settings),
   };
+  const own = createOwnPolicies(table.own, resources);
   const frontDoor = createFrontDoor({
     match: createMatch(createRoutes(settings, upstreams, resources), [
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    ...{ answerHeaders, guards, forwardedHeaders },
+    ...{ answerHeaders, guards, forwardedHeaders, own },
     logger,
   });
   const { getHealth } = gatewayOperations;
@@ -98,12 +101,18 @@ export function createApp({
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.use(refuseOdd);
-  app.use(createAggregateRouter(table, upstreams, resources));
-  app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
+  app.use(createRejectMalformed(own));
+  app.use(createAggregateRouter(table, upstreams, resources, own));
+  app.use(createOwnRouter(own));
+  app.use(
+    createApiRouter(
+      { getHealth },
+      { getHealth: async ({ request }) => ({ body: await health(request.headers.authorization) }) },
+    ),
+  );
   app.use(serveOpenApi(documents.gateway));
   app.use(createDocumentationRouter(documents.gateway));
-  app.use(notFound);
+  app.use(asMiddleware(own.unmatched), notFound);
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
@@ -133,11 +142,22 @@ function takeOriginForm(request: IncomingMessage): void {
 /** Connections on which no further request is read. */
 const closing = new WeakSet<Socket>();
 
-const refuseOdd: RequestHandler = (request, response, next) => {
-  const oddity = oddityOf(request);
-  if (oddity !== undefined) {
+/** Rejects what could be read in more than one way, and closes its connection, whether the client is within its limit or not. */
+function createRejectMalformed({ unmatched }: OwnPolicies): RequestHandler {
+  const count = asMiddleware(unmatched);
+  return (request, response, next) => {
+    const oddity = oddityOf(request);
+    if (oddity === undefined) return next();
     closing.add(request.socket);
     response.shouldKeepAlive = false;
-  }
-  next(oddity);
-};
+    return count(request, response, (error) => next(error ?? oddity));
+  };
+}
+
+/** Runs the policies of the gateway's own endpoints before they answer. */
+function createOwnRouter({ documentation, health }: OwnPolicies): Router {
+  const router = Router({ caseSensitive: true, strict: true });
+  for (const path of ownPaths)
+    router.all(routerPath(path), asMiddleware(path === healthPath ? health : documentation));
+  return router;
+}

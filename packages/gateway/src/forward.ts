@@ -124,7 +124,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #dispatch(): void {
-    const { context, request, response, route, forwardedHeaders } = this.#forwarding;
+    const { context, request, response, route, visit, forwardedHeaders } = this.#forwarding;
     const { upstream, idleTimeoutMs, totalTimeoutMs, keepHost } = route;
     const { ms, tried } = this.#attempt;
     const body = this.#body?.open() ?? null;
@@ -141,7 +141,9 @@ class Exchange implements Dispatcher.DispatchHandler {
         origin: upstream.origin,
         path: upstream.basePath + (request.url ?? ''),
         method: request.method ?? 'GET',
-        headers: passedRequestHeaders(request, { context, ms, forwardedHeaders, keepHost }),
+        headers:
+          visit?.requestHeaders?.(ms) ??
+          passedRequestHeaders(request, { context, ms, forwardedHeaders, keepHost }),
         body,
         bodyTimeout: idleTimeoutMs,
         tried,

@@ -9,7 +9,8 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
 import type { ForwardedHeaders } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
-import { runPolicies } from './policies/policy.ts';
+import type { OwnPolicies } from './policies/own-endpoints.ts';
+import { type Policy, runPolicies } from './policies/policy.ts';
 import { createVisit, type Visit } from './policies/visit.ts';
 import type { Match, MatchedPath } from './routes/match.ts';
 import { toFailure } from './upstream-failure.ts';
@@ -21,6 +22,8 @@ export interface FrontDoorDependencies {
   /** Headers that it puts on what it passes on. */
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
+  /** Policies of what no route takes. */
+  readonly own: Pick<OwnPolicies, 'preflight' | 'unmatched'>;
   readonly logger: Logger;
 }
 
@@ -36,6 +39,7 @@ export function createFrontDoor({
   answerHeaders,
   guards,
   forwardedHeaders,
+  own,
   logger,
 }: FrontDoorDependencies): FrontDoor {
   async function answer(
@@ -48,7 +52,12 @@ export function createFrontDoor({
     try {
       const route = routes.get(request.method ?? '');
       if (route === undefined) {
-        if (preflight(request, response, context, routes)) return;
+        visit = createVisit(request, response, context);
+        const preflight = preflightOf(request, routes);
+        if (preflight !== undefined) {
+          await own.preflight(visit);
+          if (preflight(visit) === true) return;
+        } else await own.unmatched(visit);
         throw new Failure('method-not-allowed', { headers: { Allow: allow } });
       }
       if (route.policies.length > 0) {
@@ -76,16 +85,10 @@ export function createFrontDoor({
   };
 }
 
-/** Whether a browser was told what it may ask; it asks with OPTIONS, and names the method that it means. */
-function preflight(
-  request: IncomingMessage,
-  response: ServerResponse,
-  context: RequestContext,
-  routes: MatchedPath['routes'],
-): boolean {
-  if (request.method !== 'OPTIONS') return false;
-  const wanted = routes.get(String(request.headers['access-control-request-method']));
-  return wanted?.preflight?.(createVisit(request, response, context)) === true;
+/** What answers a preflight of a browser, which asks with OPTIONS and names the method that it means; undefined for none. */
+function preflightOf(request: IncomingMessage, routes: MatchedPath['routes']): Policy | undefined {
+  if (request.method !== 'OPTIONS') return undefined;
+  return routes.get(String(request.headers['access-control-request-method']))?.preflight;
 }
 
 /** A client that sends too much, or does not get on with it, is not waited for: the connection closes with the answer. */

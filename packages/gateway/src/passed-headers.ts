@@ -48,12 +48,15 @@ const replaced = new Set<string>([
   headerNames.requestTimeout,
 ]);
 
-const passesRequest = createFilter(
-  (key) => !hopByHop.has(key) && !replaced.has(key) && !isForwardedHeader(key) && !isUntrusted(key),
-);
+/** Whether a request header, its name in lower case, may be forwarded as the client sent it. */
+export function isEndToEnd(key: string): boolean {
+  return !hopByHop.has(key) && !replaced.has(key) && !isForwardedHeader(key) && !isUntrusted(key);
+}
 
-/** What the gateway is called in `Via` (RFC 9110, section 7.6.3). */
-const pseudonym = 'zerda';
+const passesRequest = createFilter(isEndToEnd);
+
+/** Name of the gateway in `Via` (RFC 9110, section 7.6.3). */
+export const pseudonym = 'zerda';
 
 export interface PassedRequestOptions {
   readonly context: RequestContext;
@@ -69,7 +72,18 @@ export function passedRequestHeaders(
   request: IncomingMessage,
   { context, ms, forwardedHeaders, keepHost }: PassedRequestOptions,
 ): string[] {
-  const { rawHeaders, headers } = request;
+  const { headers } = request;
+  const passed = endToEndHeaders(request);
+  for (const [name, value] of Object.entries(contextHeaders(ms, context))) passed.push(name, value);
+  passed.push(...forwardedHeaders(request));
+  const via = headers.via === undefined ? '' : `${headers.via}, `;
+  passed.push('via', `${via}${request.httpVersion} ${pseudonym}`);
+  if (keepHost && headers.host !== undefined) passed.push('host', headers.host);
+  return passed;
+}
+
+/** Headers of a request that are forwarded as the client sent them: name, value, name, value. */
+export function endToEndHeaders({ rawHeaders, headers }: IncomingMessage): string[] {
   const named = connectionOptions(headers.connection);
   const passed: string[] = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -77,11 +91,6 @@ export function passedRequestHeaders(
     if (passesRequest(name) && (named === none || !named.has(name.toLowerCase())))
       passed.push(name, rawHeaders[index + 1] ?? '');
   }
-  for (const [name, value] of Object.entries(contextHeaders(ms, context))) passed.push(name, value);
-  passed.push(...forwardedHeaders(request));
-  const via = headers.via === undefined ? '' : `${headers.via}, `;
-  passed.push('via', `${via}${request.httpVersion} ${pseudonym}`);
-  if (keepHost && headers.host !== undefined) passed.push('host', headers.host);
   return passed;
 }
 
@@ -128,8 +137,8 @@ export function passedAnswerHeaders(
   return named === none ? passed : [...before, ...without(passed.slice(before.length), named)];
 }
 
-/** Names of headers that the sender's `Connection` header makes hop-by-hop too. */
-function connectionOptions(header: string | undefined): ReadonlySet<string> {
+/** Names of headers, in lower case, that the sender's `Connection` header makes hop-by-hop too. */
+export function connectionOptions(header: string | undefined): ReadonlySet<string> {
   if (header === undefined || header === 'keep-alive' || header === 'close') return none;
   return new Set(header.split(',').map((option) => option.trim().toLowerCase()));
 }

@@ -46,7 +46,8 @@ async function startIssuer() {
     },
   };
   const url = `http://127.0.0.1:${await freePort()}`;
-  const server = createServer(new Provider(url, configuration).callback());
+  const provider = new Provider(url, configuration);
+  const server = createServer(provider.callback());
   await new Promise<void>((resolve) => server.listen(Number(new URL(url).port), '127.0.0.1', resolve));
   return {
     url,
@@ -61,6 +62,16 @@ async function startIssuer() {
       const body = (await response.json()) as { access_token?: string };
       assert.ok(body.access_token, JSON.stringify(body));
       return body.access_token;
+    },
+    /** An ID token as the issuer signs it, without the browser that it needs to get one. */
+    async idToken(clientId: string): Promise<string> {
+      const idToken = new provider.IdToken(
+        { shop_user: '42' },
+        { client: await provider.Client.find(clientId) },
+      );
+      idToken.set('sub', 'shop-user');
+      idToken.set('nonce', 'n');
+      return idToken.issue({ use: 'idtoken' });
     },
     async metadata() {
       const response = await fetch(`${url}/.well-known/openid-configuration`);
@@ -127,6 +138,24 @@ describe('tokens of an issuer that is not ours', () => {
     });
   });
 
+  it('are refused when they are ID tokens, although issuer, key and audience are right', async () => {
+    const types = ['at+jwt', 'at+jwt, JWT'];
+    for (const AUTH_TOKEN_TYPES of types) {
+      const forApi = await verifierWith({ AUTH_TOKEN_TYPES });
+      assert.equal((await forApi.verify(await issuer.token('shop-user'))).userId, 42);
+      // The audience of an ID token is its client, which may be set as that of access tokens too.
+      const forClient = await verifierWith({ AUTH_TOKEN_TYPES, AUTH_AUDIENCE: 'shop-user' });
+      await assert.rejects(forClient.verify(await issuer.idToken('shop-user')), {
+        code: 'unauthenticated',
+        detail: /type/,
+      });
+    }
+    await assert.rejects(
+      (await verifierWith({ AUTH_TOKEN_TYPES: 'JWT' })).verify(await issuer.token('shop-user')),
+      { code: 'unauthenticated' },
+    );
+  });
+
   it('are taken on while the issuer is away, and cannot be judged by who has never seen its keys', async () => {
     const [token, other] = [await issuer.token('shop-user'), await issuer.token('shop-user')];
     const late = await verifierWith();
@@ -150,4 +179,6 @@ it('authentication that is off is said so, and nobody is asked who they are', ()
   for (const AUTH of ['OFF', 'false', 'no', 'optional'])
     assert.throws(() => loadConfig(z.object(authVariables()), { AUTH }), { exitCode: 78 });
   assert.throws(() => loadConfig(z.object(authVariables()), { AUTH_ALGORITHMS: 'HS256' }), { exitCode: 78 });
+  for (const AUTH_TOKEN_TYPES of ['any', 'jwt', 'logout+jwt', 'at+jwt,'])
+    assert.throws(() => loadConfig(z.object(authVariables()), { AUTH_TOKEN_TYPES }), { exitCode: 78 });
 });

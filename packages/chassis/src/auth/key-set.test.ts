@@ -58,19 +58,6 @@ describe('keys of an issuer', () => {
     assert.equal(state.loads, 1);
   });
 
-  it('go on serving while the issuer is away, however old they are', async () => {
-    const failures: unknown[] = [];
-    const { state, has } = issuer({ maxAgeMs: 0, retryMs: 0, onFailure: (error) => failures.push(error) });
-    state.keys = [await key('a')];
-    await has('a');
-    state.away = true;
-    for (let call = 0; call < 3; call += 1) {
-      assert.ok(await has('a'));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    assert.ok(failures.length > 0);
-  });
-
   it('are loaded anew for one that is unknown, so that a rotation refuses nobody', async () => {
     const { state, has } = issuer({ cooldownMs: 0 });
     state.keys = [await key('a')];
@@ -97,16 +84,144 @@ describe('keys of an issuer', () => {
     await assert.rejects(has('b'), unavailable);
     assert.ok(await has('a'));
   });
+});
 
-  it('that were withdrawn are refused once the keys are loaded anew', async () => {
-    const { state, has } = issuer({ maxAgeMs: 0, cooldownMs: 0 });
+describe('keys of an issuer that get old', () => {
+  /** An issuer and a clock that a test moves; loads end when the test says so. */
+  async function aging(options: Partial<KeySetOptions> = {}) {
     const [a, b] = [await key('a'), await key('b')];
-    state.keys = [a, b];
-    await has('a');
+    const state = { keys: [a, b] as JWK[], now: 0, loads: 0, failures: 0, unavailable: false, held: false };
+    const held: (() => void)[] = [];
+    const find = createKeySet({
+      now: () => state.now,
+      async load() {
+        state.loads += 1;
+        if (state.held) await new Promise<void>((resolve) => held.push(resolve));
+        else await nextTurn();
+        if (state.unavailable) throw new Error('unavailable');
+        return { keys: state.keys };
+      },
+      onFailure: () => {
+        state.failures += 1;
+      },
+      ...options,
+    });
+    const accepts = (kid: string): Promise<boolean> =>
+      Promise.resolve(find(named(kid), noToken)).then(
+        () => true,
+        (error) => {
+          if (unavailable(error)) throw error;
+          return false;
+        },
+      );
+    const release = (): void => {
+      for (const end of held.splice(0)) end();
+    };
+    assert.ok(await accepts('a'));
+    return { state, accepts, release, a, b };
+  }
+  const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+  const minutes = 60_000;
+
+  it('are not used past their age before a load was waited for, when no request came meanwhile', async () => {
+    const { state, accepts, b } = await aging();
     state.keys = [b];
-    await has('b');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    await assert.rejects(has('a'), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
+    state.now = 9.5 * minutes + 1;
+    assert.equal(await accepts('a'), false, 'the withdrawn key');
+    assert.equal(await accepts('b'), true);
+    assert.equal(state.loads, 2);
+  });
+
+  it('are waited for by all concurrent requests, which share one load', async () => {
+    const { state, accepts, release, b } = await aging();
+    state.keys = [b];
+    state.held = true;
+    state.now = 60 * minutes;
+    const requests = Array.from({ length: 50 }, (_, index) => accepts(index % 2 === 0 ? 'a' : 'b'));
+    await nextTurn();
+    release();
+    assert.deepEqual(
+      await Promise.all(requests),
+      requests.map((_, index) => index % 2 === 1),
+    );
+    assert.equal(state.loads, 2);
+  });
+
+  it('are loaded in the background before their age is reached, and no request waits', async () => {
+    const { state, accepts, release } = await aging();
+    state.now = 7.7 * minutes;
+    state.held = true;
+    assert.deepEqual(await Promise.all([accepts('a'), accepts('b'), accepts('a')]), [true, true, true]);
+    assert.equal(state.loads, 2);
+    release();
+    await nextTurn();
+    state.held = false;
+    state.now = 17 * minutes;
+    state.unavailable = true;
+    assert.equal(await accepts('a'), true, 'the age counts from the load in the background');
+  });
+
+  it('count their age from the beginning of a load: a key can be withdrawn while the response is under way', async () => {
+    const { state, accepts, release, b } = await aging();
+    state.held = true;
+    state.now = 9 * minutes;
+    await accepts('a');
+    state.now = 12 * minutes;
+    const waiting = accepts('a');
+    release();
+    await waiting;
+    state.held = false;
+    state.keys = [b];
+    state.now = 18.6 * minutes;
+    assert.equal(await accepts('a'), false);
+  });
+
+  it('are used while the issuer is unavailable, for an hour at most, and no request waits for it again', async () => {
+    const { state, accepts, release } = await aging();
+    state.unavailable = true;
+    state.now = 10 * minutes;
+    assert.equal(await accepts('a'), true);
+    assert.equal(state.failures, 1, 'after a load was tried');
+    state.held = true;
+    for (; state.now < 69 * minutes; state.now += 1500) {
+      // Without the end of this load: it is not waited for.
+      assert.equal(await accepts('a'), true);
+      release();
+      await nextTurn();
+    }
+    state.held = false;
+    state.now = 69.6 * minutes;
+    await assert.rejects(accepts('a'), unavailable);
+    state.unavailable = false;
+    state.now += 1001;
+    assert.equal(await accepts('a'), true);
+  });
+
+  it('are not used for long after the issuer is available again', async () => {
+    const { state, accepts, b } = await aging();
+    state.unavailable = true;
+    state.now = 10 * minutes;
+    await accepts('a');
+    state.unavailable = false;
+    state.keys = [b];
+    state.now += 30_001;
+    assert.equal(await accepts('a'), false, 'a load that failed counts for half a minute');
+  });
+
+  it('are used without an issuer that does not answer in time, which only the first requests wait for', async () => {
+    const { state, accepts, release, b } = await aging({ waitMs: 20 });
+    state.keys = [b];
+    state.held = true;
+    state.now = 10 * minutes;
+    assert.deepEqual(await Promise.all([accepts('a'), accepts('b')]), [true, true]);
+    state.now += 1000;
+    const before = performance.now();
+    for (let call = 0; call < 20; call += 1) await accepts('a');
+    assert.ok(performance.now() - before < 200, 'no one waits again');
+    assert.equal(state.loads, 2, 'one load at a time');
+    release();
+    await nextTurn();
+    assert.equal(await accepts('a'), false, 'the late response counts');
   });
 });
 

@@ -1,75 +1,124 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { Failure } from '../failure.ts';
 
-/** Where the keys of an issuer come from. */
+/** Loads the keys of an issuer. The load must end by itself: no other one starts before. */
 export type LoadKeys = () => Promise<JSONWebKeySet>;
 
 export interface KeySetOptions {
   readonly load: LoadKeys;
-  /** Milliseconds after which keys are loaded anew, while the old ones still serve; ten minutes by default. */
+  /**
+   * Milliseconds that keys are used without asking their issuer again. The default is 570,000: with the 30 s that a verified token is
+   * remembered, a withdrawn key is accepted for ten minutes at most while its issuer answers.
+   */
   readonly maxAgeMs?: number;
+  /** Milliseconds after `maxAgeMs` in which keys are used while their issuer is unavailable; an hour by default. */
+  readonly maxStaleMs?: number;
+  /** Milliseconds that a request waits for a load at most; 3 s by default. */
+  readonly waitMs?: number;
+  /** Milliseconds after a load that failed in which requests use old keys without waiting for another; 30 s by default. */
+  readonly graceMs?: number;
   /** Milliseconds after a load in which no key that is unknown makes another; 30 s by default. */
   readonly cooldownMs?: number;
   /** Milliseconds after a load that failed before the next one; a second by default. */
   readonly retryMs?: number;
-  /** Hears of loads that failed. */
+  /** Called with the error of a load that failed. */
   readonly onFailure?: (error: unknown) => void;
+  /** A clock in milliseconds that only goes forward; `performance.now` by default. */
+  readonly now?: () => number;
 }
 
 interface Loaded {
   readonly find: JWTVerifyGetKey;
+  /** When the load began: a key withdrawn after that may be among these. */
   readonly at: number;
 }
 
+/** Share of `maxAgeMs` after which keys are loaded in the background, so that no request waits while the issuer answers. */
+const backgroundShare = 0.8;
+
 /**
- * The keys of an issuer, kept: loaded at first use, anew when they are old or a token names one that is not among them, by one load
- * at a time whoever waits for it. Keys that were had once go on serving while the issuer is away: no new token comes from it then, and
- * the old ones end by themselves.
+ * The keys of an issuer. They are loaded at first use, in the background before they are too old, and when a token names a key that is
+ * not among them, by one load at a time. Keys older than `maxAgeMs` are used only after a load was tried and waited for. While the
+ * issuer is unavailable they are used for `maxStaleMs` more, and then no longer: else an attacker with a withdrawn key could
+ * prolong its use by keeping the issuer unavailable.
  * @returns finds the key of a token, @throws Failure `identity-unavailable` when it cannot be known
  */
 export function createKeySet({
   load,
-  maxAgeMs = 600_000,
+  maxAgeMs = 570_000,
+  maxStaleMs = 3_600_000,
+  waitMs = 3000,
+  graceMs = 30_000,
   cooldownMs = 30_000,
   retryMs = 1000,
   onFailure,
+  now = () => performance.now(),
 }: KeySetOptions): JWTVerifyGetKey {
   let loaded: Loaded | undefined;
   let failedAt = Number.NEGATIVE_INFINITY;
+  /** When a request last stopped waiting for a load that took too long. */
+  let slowAt = Number.NEGATIVE_INFINITY;
   let loading: Promise<void> | undefined;
 
-  async function reload(): Promise<void> {
+  async function reload(at: number): Promise<void> {
     try {
-      loaded = { find: createLocalJWKSet(await load()), at: performance.now() };
+      loaded = { find: createLocalJWKSet(await load()), at };
       failedAt = Number.NEGATIVE_INFINITY;
+      slowAt = Number.NEGATIVE_INFINITY;
     } catch (error) {
-      failedAt = performance.now();
+      failedAt = now();
       onFailure?.(error);
     }
   }
 
-  /** Does nothing soon after a load that failed: an issuer that is away gets no crowd when it comes back. */
-  async function refresh(): Promise<void> {
-    if (loading === undefined && performance.now() - failedAt < retryMs) return;
-    loading ??= reload().finally(() => {
+  /** The load in flight, or a new one; undefined soon after a load that failed: a recovering issuer gets no burst. */
+  function startLoad(): Promise<void> | undefined {
+    if (loading === undefined && now() - failedAt < retryMs) return undefined;
+    loading ??= reload(now()).finally(() => {
       loading = undefined;
     });
-    await loading;
+    return loading;
+  }
+
+  async function waitForLoad(): Promise<void> {
+    const started = startLoad();
+    if (started === undefined) return;
+    let timer: NodeJS.Timeout | undefined;
+    const tooLong = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        slowAt = now();
+        resolve();
+      }, waitMs);
+    });
+    await Promise.race([started, tooLong]);
+    clearTimeout(timer);
+  }
+
+  /** The keys, unless they are too old to be used whatever the issuer does. */
+  function usable(): Loaded | undefined {
+    return loaded !== undefined && now() - loaded.at <= maxAgeMs + maxStaleMs ? loaded : undefined;
+  }
+
+  async function current(): Promise<Loaded> {
+    const found = usable();
+    const ageMs = found === undefined ? Number.POSITIVE_INFINITY : now() - found.at;
+    const triedLately = now() - Math.max(failedAt, slowAt) < graceMs;
+    if (found === undefined || (ageMs > maxAgeMs && !triedLately)) await waitForLoad();
+    else if (ageMs > maxAgeMs * backgroundShare) void startLoad();
+    const keys = usable();
+    if (keys === undefined) throw unavailable();
+    return keys;
   }
 
   return async (header, token) => {
-    if (loaded === undefined) await refresh();
-    if (loaded === undefined) throw unavailable();
-    if (performance.now() - loaded.at > maxAgeMs) void refresh();
+    const keys = await current();
     try {
-      return await loaded.find(header, token);
+      return await keys.find(header, token);
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || performance.now() - loaded.at < cooldownMs)
-        throw error;
-      const before: Loaded = loaded;
-      await refresh();
+      if (!(error instanceof errors.JWKSNoMatchingKey) || now() - keys.at < cooldownMs) throw error;
+      await waitForLoad();
       // It may be a key that is new, which only its issuer can tell.
-      if (loaded === before) throw unavailable();
+      if (loaded === undefined || loaded === keys) throw unavailable();
       return loaded.find(header, token);
     }
   };

@@ -36,6 +36,7 @@ export function openVerifier({ config, logger, keys, userServiceUrl }: OpenVerif
     issuer: config.AUTH_ISSUER,
     audience: config.AUTH_AUDIENCE,
     algorithms: config.AUTH_ALGORITHMS,
+    types: config.AUTH_TOKEN_TYPES,
     roleClaim: config.AUTH_ROLE_CLAIM,
     adminRole: config.AUTH_ADMIN_ROLE,
     userIdClaim: config.AUTH_USER_ID_CLAIM,

@@ -32,7 +32,7 @@ export async function createTestIssuer(): Promise<TestIssuer> {
         exp: Math.floor(Date.now() / 1000) + 600,
         ...claims,
       })
-        .setProtectedHeader({ alg: 'EdDSA', kid: 'test' })
+        .setProtectedHeader({ alg: 'EdDSA', kid: 'test', typ: 'at+jwt' })
         .sign(privateKey);
     },
   };

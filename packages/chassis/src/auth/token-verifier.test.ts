@@ -59,7 +59,9 @@ function token({ claims = {}, header = {}, key = own.privateKey }: TokenOptions 
     user_id: 7,
     ...claims,
   };
-  return new SignJWT(payload).setProtectedHeader({ alg: 'EdDSA', kid: 'own', ...header }).sign(key);
+  return new SignJWT(payload)
+    .setProtectedHeader({ alg: 'EdDSA', kid: 'own', typ: 'at+jwt', ...header })
+    .sign(key);
 }
 
 function verifier(options: Partial<TokenVerifierOptions> = {}) {
@@ -100,11 +102,60 @@ describe('a token verifier', () => {
     await refused(await token({ claims: { nbf: seconds(30) } }), /times/);
     await refused(await token({ claims: { exp: undefined } }), /claims/);
     await refused(await token({ claims: { sub: undefined } }), /claims/);
-    await refused(await token({ claims: { sub: '' } }), /nobody/);
+    await refused(await token({ claims: { sub: '' } }), /subject/);
     await refused(await token({ key: stranger.privateKey }), /not one/);
     await refused(await token({ header: { kid: 'unknown' } }), /not one/);
     for (const text of ['a.b.c', '..', 'e30.e30.', `${part({ alg: 'EdDSA' })}.e30.AA`])
       await refused(text, /not one/);
+  });
+
+  it('refuses a token whose subject is no text', async () => {
+    for (const sub of [null, {}, [], ['7'], 7, 0, true, false])
+      await refused(await token({ claims: { sub } }), /subject/);
+  });
+
+  it('refuses every type of token but at+jwt, unless the configuration allows another', async () => {
+    for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt', 'Application/At+Jwt'])
+      await verifier().verify(await token({ header: { typ } }));
+    const others = [
+      ...[undefined, 'JWT', 'logout+jwt', 'secevent+jwt', 'application/logout+jwt', 'id_token+jwt', 'rt+jwt'],
+      ...[
+        'dpop+jwt',
+        'oauth-authz-req+jwt',
+        '',
+        'application/',
+        'at+jwt ',
+        'text/at+jwt',
+        'at+jwt+jwt',
+        7,
+        null,
+      ],
+    ];
+    for (const typ of others) await refused(await token({ header: { typ } }), /type/);
+    const untyped = { types: ['JWT'] as const };
+    for (const typ of [undefined, 'JWT', 'jwt', 'application/jwt'])
+      await verifier(untyped).verify(await token({ header: { typ } }));
+    for (const typ of ['at+jwt', ...others.slice(2)])
+      await refused(await token({ header: { typ } }), /type/, untyped);
+    await verifier({ types: ['at+jwt', 'JWT'] }).verify(await token());
+  });
+
+  it('refuses untyped tokens that their claims show to be no access tokens, and only those', async () => {
+    const untyped = { types: ['at+jwt', 'JWT'] as const };
+    const header = { typ: 'JWT' };
+    const events = { 'http://schemas.openid.net/event/backchannel-logout': {} };
+    for (const claims of [
+      ...[{ nonce: 'n' }, { nonce: null }, { at_hash: 'h' }, { c_hash: 'h' }, { s_hash: 'h' }],
+      ...[{ events }, { events: {}, sid: 's' }, { token_use: 'id' }, { typ: 'ID', nonce: 'n' }],
+      ...[{ typ: 'Refresh' }, { typ: 'Offline' }, { typ: 'Logout' }, { typ: ['Bearer'] }],
+      ...[{ typ: 'Bearer', at_hash: 'h' }],
+    ])
+      await refused(await token({ header, claims }), /type/, untyped);
+    for (const claims of [
+      ...[{ azp: 'app', sid: 's', auth_time: 1, acr: '1', amr: ['pwd'], scope: 'openid' }],
+      ...[{ typ: 'Bearer', nonce: 'n' }, { typ: 'DPoP' }, { token_use: 'access' }],
+    ])
+      await verifier(untyped).verify(await token({ header, claims }));
   });
 
   it('takes audiences of several, and clocks that differ a little', async () => {

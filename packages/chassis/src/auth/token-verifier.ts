@@ -4,6 +4,7 @@ import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { Failure } from '../failure.ts';
 import { invalidToken } from './bearer.ts';
 import type { Caller } from './caller.ts';
+import { isAccessToken, type TokenType } from './token-type.ts';
 
 /** Ways of signing that can be allowed: none with a shared secret, and never `none` (RFC 8725, section 3.1). */
 export const tokenAlgorithms = ['EdDSA', 'ES256', 'RS256', 'PS256'] as const;
@@ -28,6 +29,8 @@ export interface TokenVerifierOptions {
   readonly audience: string;
   /** EdDSA by default, as user-service signs. */
   readonly algorithms?: readonly TokenAlgorithm[];
+  /** Types of tokens that are accepted; `at+jwt` by default. */
+  readonly types?: readonly TokenType[];
   /** Claim with the role or the roles: its name, or a path of names joined by dots; `role` by default. */
   readonly roleClaim?: string;
   /** Value of that claim, or one of its values, that makes an admin; `admin` by default. */
@@ -38,7 +41,7 @@ export interface TokenVerifierOptions {
   readonly clockSkewSeconds?: number;
 }
 
-/** Milliseconds that a token is not looked at again: as long as a key that was withdrawn may still be taken. */
+/** Milliseconds that a verified token is not verified again. They add to the age of keys: see `maxAgeMs` of the key set. */
 const keptMs = 30_000;
 /** Tokens that are remembered at most; the oldest goes first. */
 const mostKept = 10_000;
@@ -50,14 +53,15 @@ interface Kept {
 }
 
 /**
- * Verifies access tokens (RFC 9068, RFC 8725): signature by an allowed algorithm, issuer, audience, `exp` and `nbf`. A token that
- * was verified is remembered by its hash for a moment, and never beyond its end.
+ * Verifies access tokens (RFC 9068, section 4; RFC 8725): signature by an allowed algorithm, type, issuer, audience, `exp`, `nbf` and
+ * `sub`. A token that was verified is remembered by its hash for a moment, and never beyond its end.
  */
 export function createTokenVerifier({
   keys,
   issuer,
   audience,
   algorithms = ['EdDSA'],
+  types = ['at+jwt'],
   roleClaim = 'role',
   adminRole = 'admin',
   userIdClaim = 'user_id',
@@ -72,8 +76,9 @@ export function createTokenVerifier({
   }
 
   function callerOf(claims: JWTPayload): Caller {
-    const { sub = '' } = claims;
-    if (sub === '') throw invalidToken('The access token names nobody.');
+    // Nothing else is checked of it by the library (RFC 7519, section 4.1.2).
+    const sub: unknown = claims.sub;
+    if (typeof sub !== 'string' || sub === '') throw invalidToken('The access token has no valid subject.');
     const roles = [claimOf(claims, roleClaim)].flat();
     return {
       subject: sub,
@@ -90,13 +95,15 @@ export function createTokenVerifier({
         if (Date.now() < kept.until) return kept.caller;
         known.delete(hash);
       }
-      const { payload } = await jwtVerify(token, keys, {
+      const { payload, protectedHeader } = await jwtVerify(token, keys, {
         ...{ issuer, audience, algorithms: [...algorithms] },
         clockTolerance: clockSkewSeconds,
         requiredClaims: ['exp', 'sub'],
       }).catch((error: unknown) => {
         throw error instanceof Failure ? error : invalidToken(reasonOf(error));
       });
+      if (!isAccessToken(protectedHeader.typ, payload, types))
+        throw invalidToken('The token is not of a type that this service accepts as an access token.');
       const caller = Object.freeze(callerOf(payload));
       keep(hash, caller, (payload.exp ?? 0) * 1000);
       return caller;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { tokenTypes } from '../auth/token-type.ts';
 import { tokenAlgorithms } from '../auth/token-verifier.ts';
 import { count, httpUrl } from './values.ts';
 
@@ -37,6 +38,14 @@ export function authVariables() {
       )
       .describe(
         'Ways in which access tokens may be signed, joined by commas: EdDSA, as user-service does, ES256, RS256, PS256.',
+      ),
+    AUTH_TOKEN_TYPES: z
+      .string()
+      .default('at+jwt')
+      .transform((text) => text.split(',').map((name) => name.trim()))
+      .pipe(z.array(z.enum(tokenTypes, { error: `must be of ${tokenTypes.join(', ')}, joined by commas` })))
+      .describe(
+        'Types (`typ`) of access tokens, joined by commas: `at+jwt` (RFC 9068), and `JWT` for an issuer whose access tokens have that type or none, such as Keycloak and Auth0. With `JWT`, tokens whose claims show that they are ID, refresh or logout tokens are still refused.',
       ),
     AUTH_ROLE_CLAIM: z
       .string()

@@ -1,15 +1,14 @@
 import { Router } from 'express';
+import { createFixedContent } from './fixed-content.ts';
 import { methodNotAllowed } from './problem-response.ts';
 
 /** Serves an OpenAPI document at `/openapi.json`. */
 export function serveOpenApi(document: object): Router {
-  const text = JSON.stringify(document);
+  const send = createFixedContent('application/json', JSON.stringify(document));
   const router = Router({ caseSensitive: true, strict: true });
   router
     .route('/openapi.json')
-    .get((_request, response) => {
-      response.type('application/json').send(text);
-    })
+    .get(send)
     .all(methodNotAllowed(['GET', 'HEAD']));
   return router;
 }

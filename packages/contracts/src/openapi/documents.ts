@@ -45,7 +45,8 @@ export const documents = {
     version: apiVersion,
     operations: [...own, ...users, ...orders],
     problemsOf: (operation) => {
-      if (operation === gatewayOperations.getHealth) return [];
+      // It answers under overload, too.
+      if (operation === gatewayOperations.getHealth) return ['rate-limited'];
       if (own.includes(operation)) return policyProblems;
       return operation.body === undefined ? forwardingProblems : [...forwardingProblems, 'request-timeout'];
     },

@@ -6,6 +6,7 @@ import { success } from '@zerda/chassis/http/success';
 import { currentContext } from '@zerda/chassis/request-context';
 import { type Request, type Response, Router } from 'express';
 import { cacheSettings } from '../policies/cache.ts';
+import { asMiddleware, type OwnPolicies } from '../policies/own-endpoints.ts';
 import { createPolicies } from '../policies/policies.ts';
 import { runPolicies } from '../policies/policy.ts';
 import type { PolicyResources } from '../policies/resources.ts';
@@ -23,6 +24,7 @@ export function createAggregateRouter(
   table: Pick<RouteTable, 'aggregates' | 'defaults'>,
   upstreams: Upstreams,
   resources: PolicyResources,
+  own: Pick<OwnPolicies, 'preflight' | 'unmatched'>,
 ): Router {
   const router = Router({ caseSensitive: true, strict: true });
   for (const aggregate of table.aggregates) {
@@ -42,8 +44,17 @@ export function createAggregateRouter(
         setRoute(response, aggregate.path);
         next();
       })
-      .options((request, response, next) => {
-        if (preflight?.(visitOf(request, response)) !== true) next();
+      .options(async (request, response, next) => {
+        if (preflight === undefined || request.headers['access-control-request-method'] === undefined)
+          return next();
+        const visit = visitOf(request, response);
+        try {
+          await own.preflight(visit);
+        } catch (error) {
+          addHeaders(response, visit.answerHeaders);
+          throw error;
+        }
+        if (preflight(visit) !== true) next();
       })
       .get(async (request, response) => {
         const visit = visitOf(request, response);
@@ -57,7 +68,7 @@ export function createAggregateRouter(
         response.setHeader('Cache-Control', 'no-store');
         response.json(success(data));
       })
-      .all(methodNotAllowed(['GET', 'HEAD']));
+      .all(asMiddleware(own.unmatched), methodNotAllowed(['GET', 'HEAD']));
   }
   return router;
 }

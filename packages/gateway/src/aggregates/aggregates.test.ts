@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { parseTable } from '../routes/read-table.ts';
@@ -323,7 +324,8 @@ describe('GET /api/health', () => {
     const end = await holdCall(gateway.upstreams.orders);
     const answer = await ask(`${gateway.url}/api/health`);
     end();
-    const { circuits, ...data } = schema.parse(JSON.parse(answer.text)).data;
+    const { circuits, checked_at, ...data } = schema.parse(JSON.parse(answer.text)).data;
+    assert.ok(Math.abs(Date.now() - Date.parse(checked_at)) < 5000);
     assert.deepEqual(
       [circuits.user_service.state, circuits.user_service.successes, circuits.order_service.failures],
       ['closed', 1, 0],
@@ -345,7 +347,7 @@ describe('GET /api/health', () => {
     await gateway.orders.stop();
     const one = await ask(`${gateway.url}/api/health`);
     assert.equal(one.status, 200);
-    const { circuits, ...data } = schema.parse(JSON.parse(one.text)).data;
+    const { circuits, checked_at, ...data } = schema.parse(JSON.parse(one.text)).data;
     assert.equal(circuits.order_service.failures, 1);
     assert.deepEqual(data, {
       gateway: 'healthy',
@@ -357,6 +359,8 @@ describe('GET /api/health', () => {
       overall_status: 'degraded',
     });
     await gateway.users.stop();
+    // One result is shown for a second.
+    await wait(Math.max(0, Date.parse(checked_at) + 1000 - Date.now()) + 50);
     const both = await ask(`${gateway.url}/api/health`);
     assert.equal(both.status, 200);
     assert.equal(schema.parse(JSON.parse(both.text)).data.services.user_service.status, 'unhealthy');

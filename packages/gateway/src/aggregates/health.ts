@@ -1,30 +1,38 @@
+import { bearerTokenOf } from '@zerda/chassis/auth/bearer';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import { success } from '@zerda/chassis/http/success';
 import { reasonOf } from '@zerda/chassis/http-client/call-outcome';
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
+import { currentContext, runInContext } from '@zerda/chassis/request-context';
 import type { gatewayOperations } from '@zerda/contracts/gateway';
 import type { RouteTable } from '../routes/table.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
+import { withinDeadline } from '../within-deadline.ts';
 import { read } from './read.ts';
 
 type SystemHealth = Awaited<ReturnType<Handlers<typeof gatewayOperations>['getHealth']>>['body'];
 
+/** Milliseconds that one result is shown to all callers, counted from when the services were asked. */
+const sharedMs = 1000;
+
 /**
  * What each service of the table says of itself, and what its circuit has been through. One that does not answer is
- * unhealthy, which is an answer too.
+ * unhealthy, which is an answer too. The services are asked without a token, once a second at most and whoever asks, so neither a
+ * flood nor the rights of one caller show in what another one gets. Only an admin's request asks them anew, with the admin's token.
  */
 export function createHealth(
   table: Pick<RouteTable, 'upstreams'>,
   upstreams: Upstreams,
   authentication: Authentication,
-): () => Promise<SystemHealth> {
+): (authorization: string | undefined) => Promise<SystemHealth> {
   const asked = Object.entries(table.upstreams).map(([name, { health }]) => ({
     member: name.replaceAll('-', '_'),
     upstream: upstreamOf(upstreams, name),
     path: health,
   }));
-  return async () => {
+  async function askServices(): Promise<SystemHealth> {
+    const checkedAt = new Date();
     const said = await Promise.all(
       asked
         .filter(({ path }) => path !== undefined)
@@ -35,8 +43,37 @@ export function createHealth(
       services: Object.fromEntries(said.map(({ member, health }) => [member, health])),
       circuits: Object.fromEntries(asked.map(({ member, upstream }) => [member, describeCircuit(upstream)])),
       authentication: authentication === 'off' ? 'off' : 'required',
+      checked_at: checkedAt.toISOString(),
       overall_status: said.every(({ healthy }) => healthy) ? 'healthy' : 'degraded',
     }) as SystemHealth;
+  }
+
+  let shared: { readonly result: Promise<SystemHealth>; readonly at: number } | undefined;
+  let asking = false;
+  function askForAll(): Promise<SystemHealth> {
+    if (shared !== undefined && (asking || performance.now() - shared.at < sharedMs)) return shared.result;
+    asking = true;
+    const result = runInContext(undefined, askServices).finally(() => {
+      asking = false;
+    });
+    shared = { result, at: performance.now() };
+    return result;
+  }
+
+  async function isAdmin(authorization: string | undefined): Promise<boolean> {
+    if (authentication === 'off' || authorization === undefined) return false;
+    try {
+      return (await authentication.verify(bearerTokenOf(authorization) ?? '')).role === 'admin';
+    } catch {
+      // Health answers everybody, also while the keys of tokens cannot be had.
+      return false;
+    }
+  }
+
+  return async (authorization) => {
+    if (await isAdmin(authorization)) return askServices();
+    const context = currentContext();
+    return context === undefined ? askForAll() : withinDeadline(askForAll(), context);
   };
 }
 

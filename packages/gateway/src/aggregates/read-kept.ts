@@ -1,8 +1,9 @@
 import { reasonOf, type UnavailableReason } from '@zerda/chassis/http-client/call-outcome';
 import { statusError } from '@zerda/chassis/http-client/undici-adapter';
-import { contextHeaders, type Upstream } from '@zerda/chassis/http-client/upstream';
+import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { AxiosHeaders, type InternalAxiosRequestConfig } from 'axios';
 import type { Found, Question } from '../cache/answer-cache.ts';
+import { fetchHeaders, type SentHeaders } from '../cache/cached-request.ts';
 import type { WholeAnswer } from '../cache/kept-answer.ts';
 import { ownerOf } from '../cache/owner.ts';
 import { askWhole } from '../cache/whole-answer.ts';
@@ -25,11 +26,16 @@ export interface ReadKeptOptions extends ReadOptions {
   readonly visit: Visit;
 }
 
+/** No header of the client reaches a part but its token. */
+const accept = ['accept', 'application/json'];
+const sent: SentHeaders = { pairs: accept, keyed: accept };
+
 /** JSON of answers that are kept: an answer is parsed once. */
 const parsed = new WeakMap<WholeAnswer, unknown>();
 
 /**
- * As `read`, for a part whose answers are kept: they are the same as those of a route to the same path.
+ * As `read`, for a part whose answers are kept: they are the same as those of a route to the same path when that sends the same
+ * headers.
  * @throws what `read` throws, when there is nothing that could be shown instead
  */
 export async function readKept(
@@ -44,22 +50,12 @@ export async function readKept(
     content: await read(upstream, path, { timeoutMs, members }),
   });
   if (authorization !== undefined && caller === undefined) return ask();
-  const sent: Readonly<Record<string, string>> = {
-    accept: 'application/json',
-    ...(authorization !== undefined && { authorization }),
-  };
   const question: Question = {
-    ...{ upstream: upstream.name, target: path, owner: ownerOf(caller), settings },
-    header: (name) => sent[name],
+    ...{ upstream: upstream.name, target: path, owner: ownerOf(caller, authorization), sent, settings },
     ask: (etag) =>
       askWhole({
         ...{ upstream, target: path, context, passesAnswer },
-        headers: (ms) =>
-          Object.entries({
-            ...sent,
-            ...contextHeaders(ms, context),
-            ...(etag !== undefined && { 'if-none-match': etag }),
-          }).flat(),
+        headers: (ms) => fetchHeaders(sent, { context, ms, authorization, etag }),
         timeoutMs: timeoutMs ?? upstreamTimeoutMs,
         retries: 1,
         maxBytes: settings.maxBytes,

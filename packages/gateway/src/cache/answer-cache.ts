@@ -1,6 +1,8 @@
+import { hash } from 'node:crypto';
 import type { CacheOutcome, PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
 import { LRUCache } from 'lru-cache';
 import { namesOf, valuesOf, without } from '../header-pairs.ts';
+import type { SentHeaders } from './cached-request.ts';
 import { type CacheSettings, lifetimeOf, varyOf } from './freshness.ts';
 import { ageOf, type KeptAnswer, sizeOf, type WholeAnswer } from './kept-answer.ts';
 
@@ -10,11 +12,11 @@ export interface Question {
   readonly upstream: string;
   /** Path and query as they go to it. */
   readonly target: string;
-  /** Whose answer it is; undefined for somebody who does not say who they are. */
+  /** Caller whose response it is; undefined for an anonymous caller. */
   readonly owner: string | undefined;
+  /** Headers of the client that the upstream gets. */
+  readonly sent: SentHeaders;
   readonly settings: CacheSettings;
-  /** A header of the request, in lower case, for what the answer varies by. */
-  header(name: string): string | undefined;
   /**
    * Asks the upstream, for all who wait for this answer, whoever of them goes away.
    * @param etag of the answer that is kept and may still hold
@@ -113,7 +115,7 @@ export function createAnswerCache(maxBytes: number, metrics: Pick<PolicyMetrics,
     const name = nameOf(question);
     const names = varies.get(name);
     const values =
-      names === undefined ? '' : JSON.stringify(names.map((header) => question.header(header) ?? null));
+      names === undefined ? '' : compact(JSON.stringify(names.map((header) => sentValue(question, header))));
     return `${generation} ${values} ${name}`;
   }
 
@@ -171,9 +173,23 @@ function instead(question: Question, kept: KeptAnswer | undefined, error: unknow
   return { outcome, answer: answered.answer, ageMs: 0 };
 }
 
-/** The question without what its answer varies by. No part but the last can have a space in it. */
-function nameOf({ upstream, target, owner }: Question): string {
-  return `${upstream} ${target} ${owner ?? ''}`;
+/** The part of the key that is known before the response is: the target, the caller and the keyed headers. */
+function nameOf({ upstream, target, owner, sent }: Question): string {
+  return compact(JSON.stringify([upstream, target, owner ?? null, sent.keyed]));
+}
+
+/** Characters of a key that are kept as they are: clients decide how long a target and its headers are. */
+const longestText = 256;
+
+/** The text, or its digest when it is long. A text of JSON begins with a bracket, a digest never does. */
+function compact(text: string): string {
+  return text.length <= longestText ? text : hash('sha256', text, 'base64');
+}
+
+/** What the upstream gets in a header; null when it gets none, whatever the client sent. */
+function sentValue({ sent }: Question, name: string): string | null {
+  const values = valuesOf(sent.pairs, name);
+  return values.length === 0 ? null : values.join(', ');
 }
 
 /** The answer as it is kept; undefined when it is not one to be kept. */
@@ -181,13 +197,13 @@ function keep(question: Question, answer: WholeAnswer, askedAt: number): KeptAns
   const { headers, status } = answer;
   const lifetime = lifetimeOf(headers, question.settings, question.owner !== undefined);
   if (status !== 200 || lifetime === undefined) return undefined;
-  const vary = varyOf(headers).map((name) => [name, question.header(name)] as const);
+  const vary = varyOf(headers).map((name) => [name, sentValue(question, name)] as const);
   return { ...answer, ...lifetime, vary, etag: valuesOf(headers, 'etag')[0], askedAt };
 }
 
 /** Whether an answer is for requests such as this one too. */
 function fits({ vary }: KeptAnswer, question: Question): boolean {
-  return vary.every(([name, value]) => question.header(name) === value);
+  return vary.every(([name, value]) => sentValue(question, name) === value);
 }
 
 /** Milliseconds that it stays fresh; above zero, which would be for ever. */

@@ -1,4 +1,5 @@
 import { valuesOf } from '../header-pairs.ts';
+import { perRequestHeaders } from './cached-request.ts';
 
 /** How long answers may be used, as a table has it. */
 export interface CacheSettings {
@@ -22,6 +23,9 @@ export interface Lifetime {
 /** The oldest answer that is ever shown, in milliseconds. */
 export const oldestMs = 300_000;
 
+/** Values of `Vary` with which a response is for one request only: `*`, and headers that no key can have. */
+const ofOneRequest: ReadonlySet<string> = new Set(['*', ...perRequestHeaders]);
+
 /**
  * How long an answer may be kept; undefined when not at all. The service has the last word (`Cache-Control`, `Expires`,
  * `Vary`; RFC 9111 and 5861) and the table says how much of what it allows is used. `private` allows it, since what is
@@ -37,7 +41,8 @@ export function lifetimeOf(
   const control = directivesOf(valuesOf(headers, 'cache-control').join(','));
   if (control.has('no-store') || control.has('no-cache')) return undefined;
   if (control.has('private') && !known) return undefined;
-  if (valuesOf(headers, 'set-cookie').length > 0 || varyOf(headers).includes('*')) return undefined;
+  if (valuesOf(headers, 'set-cookie').length > 0 || varyOf(headers).some((name) => ofOneRequest.has(name)))
+    return undefined;
   const freshMs = Math.max(0, Math.min(settings.ttlMs, allowedMs(headers, control) ?? settings.ttlMs));
   // They forbid what is stale, and `s-maxage` does so for a cache that is shared (RFC 9111, section 5.2.2.10).
   const strict = ['must-revalidate', 'proxy-revalidate', 's-maxage'].some((name) => control.has(name));

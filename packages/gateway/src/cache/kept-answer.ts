@@ -11,8 +11,8 @@ export interface WholeAnswer {
 /** An answer that is kept. */
 export interface KeptAnswer extends WholeAnswer, Lifetime {
   readonly etag: string | undefined;
-  /** Headers of the request that the answer depends on, with the values they had. */
-  readonly vary: readonly (readonly [name: string, value: string | undefined])[];
+  /** Headers that the answer depends on, with the values the upstream got; null for none. */
+  readonly vary: readonly (readonly [name: string, value: string | null])[];
   /** When it was asked for, on the clock of `performance.now()`: what it shows is not older. */
   readonly askedAt: number;
 }
@@ -21,9 +21,10 @@ export interface KeptAnswer extends WholeAnswer, Lifetime {
 const overheadBytes = 500;
 
 /** Bytes that an answer takes in the cache. */
-export function sizeOf({ headers, body }: WholeAnswer, key: string): number {
+export function sizeOf({ headers, body, vary }: KeptAnswer, key: string): number {
+  const ofRequest = vary.reduce((sum, [name, value]) => sum + name.length + (value?.length ?? 0), key.length);
   // Texts may take two bytes a character.
-  const texts = headers.reduce((sum, text) => sum + text.length, key.length);
+  const texts = headers.reduce((sum, text) => sum + text.length, ofRequest);
   return overheadBytes + 2 * texts + body.length;
 }
 

@@ -1,13 +1,12 @@
+import { hash } from 'node:crypto';
 import type { Caller } from '@zerda/chassis/auth/caller';
 
-const owners = new WeakMap<Caller, string>();
-
-/** Whose an answer is: the caller with their role, which decides what they are shown; undefined for who is not known. */
-export function ownerOf(caller: Caller | undefined): string | undefined {
-  if (caller === undefined) return undefined;
-  const known = owners.get(caller);
-  if (known !== undefined) return known;
-  const owner = JSON.stringify([caller.subject, caller.role, caller.userId ?? null]);
-  owners.set(caller, owner);
-  return owner;
+/**
+ * Identifies the caller whose response is cached; undefined for an anonymous caller. It is a digest of the whole `Authorization`
+ * header, since the service gets the token and may decide by any of its claims. Two tokens of one user share nothing.
+ */
+export function ownerOf(caller: Caller | undefined, authorization: string | undefined): string | undefined {
+  return caller === undefined || authorization === undefined
+    ? undefined
+    : hash('sha256', authorization, 'base64');
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { valuesOf } from '../header-pairs.ts';
+import type { HeaderFilter } from '../passed-headers.ts';
 import type { Found } from './answer-cache.ts';
 
 /** Headers that a 304 repeats (RFC 9110, section 15.4.5). */
@@ -8,12 +9,14 @@ const repeated = new Set(['cache-control', 'content-location', 'date', 'etag', '
 /**
  * Sends an answer out of the cache: without its body to HEAD, and 304 to who has it already.
  * @param headers that it gets beside its own: name, value, name, value
+ * @param passes which of its own headers the client gets: it may have been cached for a part of an aggregate
  */
 export function sendKept(
   request: IncomingMessage,
   response: ServerResponse,
   { answer, outcome, ageMs }: Found,
   headers: readonly string[],
+  passes: HeaderFilter,
 ): void {
   const { status, body } = answer;
   const all = [...headers, 'X-Cache', outcome];
@@ -24,7 +27,7 @@ export function sendKept(
   for (let index = 0; index < answer.headers.length; index += 2) {
     const name = answer.headers[index] ?? '';
     const key = name.toLowerCase();
-    if (key === 'age' || (had && !repeated.has(key))) continue;
+    if (key === 'age' || !passes(name) || (had && !repeated.has(key))) continue;
     sized ||= key === 'content-length';
     all.push(name, answer.headers[index + 1] ?? '');
   }

@@ -4,9 +4,10 @@ import type { Attempt, Upstream } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
-import { valuesOf } from '../header-pairs.ts';
+import { valuesOf, without } from '../header-pairs.ts';
 import { type HeaderFilter, passedAnswerHeaders } from '../passed-headers.ts';
 import { TooLargeError } from './answer-cache.ts';
+import { perRequestHeaders } from './cached-request.ts';
 import type { WholeAnswer } from './kept-answer.ts';
 
 export interface AskWholeOptions {
@@ -43,6 +44,9 @@ export async function askWhole(options: AskWholeOptions): Promise<WholeAnswer> {
   if (whole === undefined) throw new TooLargeError();
   return whole;
 }
+
+/** Headers of a response that belong to the request it was fetched for. */
+const perRequest: ReadonlySet<string> = new Set(perRequestHeaders);
 
 interface Read extends UpstreamAnswer {
   /** Undefined when it is too large, which is no fault of the upstream's. */
@@ -108,7 +112,7 @@ class Reading implements Dispatcher.DispatchHandler {
   onHeaders(status: number, raw: readonly Buffer[]): boolean {
     if (status < 200) return true;
     this.#status = status;
-    this.#headers = passedAnswerHeaders(raw, this.#options.passesAnswer);
+    this.#headers = without(passedAnswerHeaders(raw, this.#options.passesAnswer), perRequest);
     if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes) this.#refuse();
     return true;
   }

@@ -1,7 +1,9 @@
 import { Failure } from '@zerda/chassis/failure';
+import { createFixedContent } from '@zerda/chassis/http/fixed-content';
 import { methodNotAllowed } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
-import { type ProblemCode, problemCodeOf, problemType } from '@zerda/contracts/problems';
+import { routerPath } from '@zerda/chassis/http/route-path';
+import { problemCodes } from '@zerda/contracts/problems';
 import { type RequestHandler, Router } from 'express';
 import { type ApiDocument, apiPage } from './api-page.ts';
 import { stylesheet, stylesheetPath } from './page.ts';
@@ -14,32 +16,29 @@ const contentSecurityPolicy =
 /** Pages of the API and its problems, rendered here: they work without scripts and without a network. */
 export function createDocumentationRouter(document: object): Router {
   const router = Router({ caseSensitive: true, strict: true });
-  const api = apiPage(document as ApiDocument);
-  const problems = problemListPage();
 
-  function serve(path: string, expressPath: string, type: string, render: (code: string) => string): void {
-    const handler: RequestHandler = (request, response) => {
-      response.setHeader('Content-Security-Policy', contentSecurityPolicy);
-      response.setHeader('Cache-Control', 'no-cache');
-      response.type(type).send(render(String(request.params.code ?? '')));
-    };
+  function serve(path: string, handler: RequestHandler): void {
     router
-      .route(expressPath)
+      .route(routerPath(path))
       .all((_request, response, next) => {
         setRoute(response, path);
+        response.setHeader('Content-Security-Policy', contentSecurityPolicy);
         next();
       })
       .get(handler)
       .all(methodNotAllowed(['GET', 'HEAD']));
   }
 
-  serve('/docs', '/docs', 'html', () => api);
-  serve(stylesheetPath, stylesheetPath, 'css', () => stylesheet);
-  serve('/problems', '/problems', 'html', () => problems);
-  serve('/problems/{code}', '/problems/:code', 'html', (segment) => {
-    const code = problemCodeOf(problemType(segment as ProblemCode));
-    if (code === undefined) throw new Failure('not-found');
-    return problemPage(code);
+  serve('/docs', createFixedContent('html', apiPage(document as ApiDocument)));
+  serve(stylesheetPath, createFixedContent('css', stylesheet));
+  serve('/problems', createFixedContent('html', problemListPage()));
+  const pages = new Map<unknown, RequestHandler>(
+    problemCodes.map((code) => [code, createFixedContent('html', problemPage(code))]),
+  );
+  serve('/problems/{code}', (request, response, next) => {
+    const send = pages.get(request.params.code);
+    if (send === undefined) throw new Failure('not-found');
+    return send(request, response, next);
   });
   return router;
 }

@@ -49,6 +49,22 @@ describe('documentation', () => {
     assert.ok(text.includes('Idempotency-Key'));
   });
 
+  it('is sent once: a browser that has it gets 304, as long as it has not changed', async () => {
+    for (const path of ['/docs', '/docs/style.css', '/problems', '/problems/not-found', '/openapi.json']) {
+      const { headers } = await supertest(app).get(path).expect(200).expect('cache-control', 'no-cache');
+      const { etag = '' } = headers;
+      assert.match(etag, /^"[A-Za-z0-9_-]{43}"$/, 'a strong tag');
+      const again = await supertest(app)
+        .get(path)
+        .set('If-None-Match', etag)
+        .expect(304)
+        .expect('etag', etag);
+      assert.equal(again.text ?? '', '');
+      await supertest(app).get(path).set('If-None-Match', '"other"').expect(200);
+      await supertest(app).head(path).expect(200).expect('etag', etag);
+    }
+  });
+
   it('lets the browser load nothing but its own stylesheet', async () => {
     for (const path of ['/docs', '/problems', '/problems/not-found']) {
       const { headers, text } = await pageAt(path);

@@ -1,59 +1,71 @@
-import { Failure } from '@zerda/chassis/failure';
 import { hasBody } from '@zerda/chassis/http/has-body';
 import { z } from 'zod';
 import type { Found, Question } from '../cache/answer-cache.ts';
+import {
+  conditionsOf,
+  createSentHeaders,
+  fetchHeaders,
+  type RequestHeaders,
+  requestHeadersKey,
+} from '../cache/cached-request.ts';
 import { type CacheSettings, directivesOf, oldestMs } from '../cache/freshness.ts';
 import { ownerOf } from '../cache/owner.ts';
 import { sendKept } from '../cache/send-kept.ts';
 import { askWhole } from '../cache/whole-answer.ts';
-import { without } from '../header-pairs.ts';
-import { passedRequestHeaders } from '../passed-headers.ts';
 import type { ForwardedRoute } from '../routes/forwarded-route.ts';
+import { withinDeadline } from '../within-deadline.ts';
 import type { Policy, PolicyKind } from './policy.ts';
 import type { PolicyResources } from './resources.ts';
 import type { Visit } from './visit.ts';
 
 const milliseconds = z.int().min(0).max(oldestMs);
 
-/** How answers are kept. */
-export const cacheKey = z
+const lifetimes = {
+  ttl_ms: milliseconds.describe(
+    'Milliseconds that an answer is fresh at most; less where the service says so. What other replicas wrote is seen after that at the latest.',
+  ),
+  stale_while_revalidate_ms: milliseconds
+    .default(0)
+    .describe(
+      'Milliseconds after that in which the old answer is given while a new one is fetched; 0 by default. They add to the time after which what other replicas wrote is seen.',
+    ),
+  stale_if_error_ms: milliseconds
+    .default(oldestMs)
+    .describe(
+      'Milliseconds after that in which the old answer is given when the service fails or its circuit is open; up to five minutes after it was asked for, by default.',
+    ),
+  max_bytes: z
+    .int()
+    .min(1)
+    .max(2 ** 26)
+    .default(256 * 1024)
+    .describe('Bytes of an answer that is kept, at most; larger ones are passed on. 256 KiB by default.'),
+};
+
+const meaning =
+  'Whether answers to GET are kept for the caller who got them, as far as the service allows (Cache-Control, Vary). Any other method that goes to the same upstream makes them old.';
+
+/** How responses of a route are cached. */
+const cacheKey = z
   .union([
     z.literal('off'),
     z
-      .strictObject({
-        ttl_ms: milliseconds.describe(
-          'Milliseconds that an answer is fresh at most; less where the service says so. What other replicas wrote is seen after that at the latest.',
-        ),
-        stale_while_revalidate_ms: milliseconds
-          .default(0)
-          .describe(
-            'Milliseconds after that in which the old answer is given while a new one is fetched; 0 by default. They add to the time after which what other replicas wrote is seen.',
-          ),
-        stale_if_error_ms: milliseconds
-          .default(oldestMs)
-          .describe(
-            'Milliseconds after that in which the old answer is given when the service fails or its circuit is open; up to five minutes after it was asked for, by default.',
-          ),
-        max_bytes: z
-          .int()
-          .min(1)
-          .max(2 ** 26)
-          .default(256 * 1024)
-          .describe(
-            'Bytes of an answer that is kept, at most; larger ones are passed on. 256 KiB by default.',
-          ),
-      })
+      .strictObject({ ...lifetimes, request_headers: requestHeadersKey })
       .describe('How answers to GET are kept.'),
   ])
   .optional()
-  .describe(
-    'Whether answers to GET are kept for the caller who got them, as far as the service allows (Cache-Control, Vary). Any other method that goes to the same upstream makes them old. Off by default.',
-  );
+  .describe(`${meaning} The service gets only request headers that are part of the key. Off by default.`);
+
+/** How responses to a part of an aggregate are cached: the aggregate sends the same headers for every client. */
+export const partCacheKey = z
+  .union([z.literal('off'), z.strictObject(lifetimes).describe('How answers to GET are kept.')])
+  .optional()
+  .describe(`${meaning} Off by default.`);
+
+type PartCache = z.output<typeof partCacheKey>;
 
 /** How long answers are kept, as the table has it; undefined when they are not. */
-export function cacheSettings(
-  set: z.output<typeof cacheKey>,
-): (CacheSettings & { readonly maxBytes: number }) | undefined {
+export function cacheSettings(set: PartCache): (CacheSettings & { readonly maxBytes: number }) | undefined {
   if (set === undefined || set === 'off') return undefined;
   return {
     ttlMs: set.ttl_ms,
@@ -69,17 +81,41 @@ const keys = { cache: cacheKey };
 export const cache: PolicyKind<typeof keys> = {
   keys,
   answerHeaders: ['x-cache'],
-  describe: ({ cache: set }) => (set === undefined || set === 'off' ? undefined : `cache ${set.ttl_ms} ms`),
+  describe: ({ cache: set }) =>
+    set === undefined || set === 'off'
+      ? undefined
+      : `cache ${set.ttl_ms} ms${describeHeaders(set.request_headers)}`,
   create({ cache: set }, { forwarded: route, path, methods, upstreams }, resources) {
     if (route === undefined) return undefined;
-    const settings = methods.includes('GET') ? cacheSettings(set) : undefined;
+    const settings = methods.includes('GET') ? readSettings(set) : undefined;
     const read = settings && createRead(route, path, settings, resources);
     const writes = methods.some(isUnsafe) && upstreams.some((name) => resources.cachedUpstreams.has(name));
     const write = writes ? createWrite(route.upstream.name, resources) : undefined;
     if (read === undefined && write === undefined) return undefined;
-    return (visit) => (isUnsafe(visit.request.method ?? '') ? write : read)?.(visit) ?? false;
+    return (visit) => {
+      const { method = '' } = visit.request;
+      if (isUnsafe(method)) return write?.(visit) ?? false;
+      // What OPTIONS answers is not what GET does, and is not cached (RFC 9110, section 9.3.7).
+      return method === 'OPTIONS' ? false : (read?.(visit) ?? false);
+    };
   },
 };
+
+interface ReadSettings extends CacheSettings {
+  readonly maxBytes: number;
+  readonly requestHeaders: RequestHeaders;
+}
+
+function readSettings(set: z.output<typeof cacheKey>): ReadSettings | undefined {
+  const settings = cacheSettings(set);
+  if (settings === undefined || set === undefined || set === 'off') return undefined;
+  return { ...settings, requestHeaders: set.request_headers };
+}
+
+function describeHeaders(requestHeaders: RequestHeaders): string {
+  if (requestHeaders === 'all') return ' by Vary alone';
+  return requestHeaders.length === 0 ? '' : ` by ${requestHeaders.join(' ')}`;
+}
 
 function isUnsafe(method: string): boolean {
   return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';
@@ -100,42 +136,56 @@ function createWrite(upstream: string, { cache: answers }: PolicyResources): Pol
   };
 }
 
+/**
+ * Reads through the cache. A header of the client reaches the service only when its value is part of the key, else one client could
+ * decide by a header what another one gets. That holds whether the response turns out to be cacheable or not, so that what the
+ * service sees never depends on the state of the cache; only requests that bypass the cache by themselves are forwarded as they are.
+ */
 function createRead(
   route: ForwardedRoute,
   path: string,
-  settings: CacheSettings & { readonly maxBytes: number },
+  settings: ReadSettings,
   { cache: answers, metrics, forwardedHeaders, guards }: PolicyResources,
 ): Policy {
   const { upstream, keepHost, timeoutMs, slowMs, retries, passesAnswer } = route;
+  const { requestHeaders } = settings;
+  const sentHeadersOf = createSentHeaders({ requestHeaders, keepHost, forwardedHeaders });
 
   function questionOf({ request, context, caller }: Visit): Question {
     const target = request.url ?? '';
+    const sent = sentHeadersOf(request);
+    const { authorization } = request.headers;
     return {
       upstream: upstream.name,
       target,
-      owner: ownerOf(caller),
+      owner: ownerOf(caller, authorization),
+      sent,
       settings,
-      header: (name) => textOf(request.headers[name]),
       ask: (etag) =>
         askWhole({
           ...{ upstream, target, context, passesAnswer, timeoutMs, slowMs, retries },
           maxBytes: settings.maxBytes,
-          headers: (ms) =>
-            withCondition(passedRequestHeaders(request, { context, ms, forwardedHeaders, keepHost }), etag),
+          headers: (ms) => fetchHeaders(sent, { context, ms, authorization, etag }),
         }),
     };
   }
 
   function answer({ request, response, context, answerHeaders: more }: Visit, found: Found): true {
     metrics.cacheAsked(path, found.outcome);
-    sendKept(request, response, found, [...guards.list(context), ...more]);
+    sendKept(request, response, found, [...guards.list(context), ...more], passesAnswer);
     return true;
   }
 
   async function fetch(visit: Visit, question: Question): Promise<boolean> {
-    const found = await withinDeadline(answers.fetch(question), visit);
+    const found = await withinDeadline(answers.fetch(question), visit.context);
     if (found !== undefined) return answer(visit, found);
     metrics.cacheAsked(path, 'bypass');
+    const { request, context } = visit;
+    const { authorization } = request.headers;
+    visit.requestHeaders = (ms) => [
+      ...fetchHeaders(question.sent, { context, ms, authorization }),
+      ...conditionsOf(request),
+    ];
     return false;
   }
 
@@ -162,26 +212,4 @@ function mustAsk({ request, caller }: Visit): boolean {
   if (headers['cache-control'] === undefined) return headers.pragma === 'no-cache';
   const control = directivesOf(headers['cache-control']);
   return control.has('no-store') || control.has('no-cache') || control.get('max-age') === '0';
-}
-
-/** Conditions that the gateway answers itself. */
-const answered = new Set(['if-none-match', 'if-modified-since']);
-
-/** The headers that a call for a whole answer goes on with; with a tag, it is asked whether that answer still holds. */
-function withCondition(headers: readonly string[], etag: string | undefined): string[] {
-  const whole = without(headers, answered);
-  return etag === undefined ? whole : [...whole, 'if-none-match', etag];
-}
-
-/** The answer is waited for as long as the caller waits; it is fetched to its end all the same. */
-function withinDeadline<T>(answer: Promise<T>, { context }: Visit): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = (): void => reject(new Failure('deadline-exceeded'));
-    const timer = setTimeout(late, context.deadline.remainingMs());
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
-function textOf(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header.join(', ') : header;
 }

@@ -14,6 +14,11 @@ export interface Visit {
   refusal: Failure | undefined;
   /** Headers that the answer gets beside its own, whatever it is: name, value, name, value. */
   readonly answerHeaders: string[];
+  /**
+   * Headers that the upstream gets when it has that many milliseconds: name, value, name, value. Undefined when it gets those of the
+   * request.
+   */
+  requestHeaders: ((ms: number) => string[]) | undefined;
   /** Told right before the head of an answer leaves that came from an upstream. */
   onAnswer: (() => void) | undefined;
 }
@@ -26,7 +31,8 @@ export function createVisit(
 ): Visit {
   return {
     ...{ request, response, context },
-    ...{ caller: undefined, refusal: undefined, answerHeaders: [], onAnswer: undefined },
+    ...{ caller: undefined, refusal: undefined, answerHeaders: [] },
+    ...{ requestHeaders: undefined, onAnswer: undefined },
   };
 }
 

@@ -10,9 +10,12 @@ export interface TableFinding {
   readonly message: string;
 }
 
+/** Path of the health of all services. */
+export const healthPath = '/api/health';
+
 /** Patterns of what the gateway answers itself, whatever the table. */
 export const ownPaths: readonly string[] = [
-  '/api/health',
+  healthPath,
   '/docs',
   '/docs/style.css',
   '/openapi.json',

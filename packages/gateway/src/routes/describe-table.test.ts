@@ -12,7 +12,7 @@ upstreams:
 defaults: { retries: 0, total_timeout_ms: 900, limit: { requests: 9, per_seconds: 60 } }
 routes:
   - { path: /bills, methods: [GET, POST], upstream: billing, timeout_ms: 300, body_limit_bytes: 10 }
-  - { path: '/bills/{id}', methods: [GET], upstream: billing, retries: 2, access: admin, cache: { ttl_ms: 500 }, shed: off, cors: { origins: ['https://a.test'], credentials: true } }
+  - { path: '/bills/{id}', methods: [GET], upstream: billing, retries: 2, access: admin, cache: { ttl_ms: 500, request_headers: [x-tenant] }, shed: off, cors: { origins: ['https://a.test'], credentials: true } }
 aggregates:
   - path: /overview/{id}
     limit: off
@@ -34,10 +34,16 @@ Upstreams
 
 Routes
   GET POST  /bills       -> billing  300 ms (slow 150)    idle 30000 ms  total 900 ms  body 10 B       0 retries  access user, limit 9/60 s
-  GET       /bills/{id}  -> billing  5000 ms (slow 2500)  idle 30000 ms  total 900 ms  body 1048576 B  2 retries  CORS https://a.test with credentials, never shed, access admin, limit 9/60 s, cache 500 ms
+  GET       /bills/{id}  -> billing  5000 ms (slow 2500)  idle 30000 ms  total 900 ms  body 1048576 B  2 retries  CORS https://a.test with credentials, never shed, access admin, limit 9/60 s, cache 500 ms by x-tenant
 
 Aggregates
   GET  /overview/{id}  required user   <- user-service /api/users/{id}  5000 ms  access public
-                       optional bills  <- billing /bills                50 ms    cache 100 ms`.trimStart(),
+                       optional bills  <- billing /bills                50 ms    cache 100 ms
+
+Own endpoints
+  documentation  limit 300/60 s
+  health         limit 600/60 s, never shed
+  preflight      limit 5000/10 s
+  unmatched      limit 1000/60 s`.trimStart(),
   );
 });

@@ -1,4 +1,5 @@
 import { upstreamVariable } from '../config.ts';
+import { describeOwnEndpoints } from '../policies/own-endpoints.ts';
 import { describePolicies } from '../policies/policies.ts';
 import { aggregatePolicies, resolveRoutes } from './route.ts';
 import type { RouteTable } from './table.ts';
@@ -47,6 +48,7 @@ export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTa
     section('Upstreams', upstreams),
     section('Routes', routes),
     ...(aggregates.length > 0 ? [section('Aggregates', aggregates)] : []),
+    section('Own endpoints', describeOwnEndpoints(table.own)),
   ].join('\n\n');
 }
 

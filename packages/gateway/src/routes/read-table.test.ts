@@ -116,6 +116,28 @@ routes:
     ]);
   });
 
+  it('refuses a cached route that would send a header which no key can have', () => {
+    const names = [
+      'x-tenant',
+      'host',
+      'x-forwarded-host',
+      'cookie',
+      'X-Upper',
+      'x-user-id',
+      'x-correlation-id',
+    ];
+    const text = `upstreams: { a: {} }
+routes:
+  - { path: /x, methods: [GET], upstream: a, cache: { ttl_ms: 1, request_headers: [${names.join(', ')}] } }
+`;
+    const at = (index: number) => `routes.yaml:3 routes.0.cache.request_headers.${index}`;
+    assert.deepEqual(errorsOf(text), [
+      ...[1, 2, 3].map((index) => `${at(index)} is a header that a cached route cannot send`),
+      `${at(4)} must be the name of a header in lower case`,
+      ...[5, 6].map((index) => `${at(index)} is a header that a cached route cannot send`),
+    ]);
+  });
+
   it('refuses two upstreams that one variable would give their address', () => {
     assert.deepEqual(errorsOf('upstreams:\n  billing: {}\n  billing-service: {}\nroutes: []\n'), [
       'routes.yaml:3 upstreams.billing-service has its address in BILLING_SERVICE_URL, as billing has',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { cacheKey } from '../policies/cache.ts';
+import { partCacheKey } from '../policies/cache.ts';
 import { quota } from '../policies/limit.ts';
+import { ownEndpoints } from '../policies/own-endpoints.ts';
 import { policyKeys, sharedPolicyKeys } from '../policies/policies.ts';
 
 /** A path of which each `{name}` stands for one segment; a last segment `*` stands for everything below. */
@@ -118,7 +119,7 @@ const part = z
     timeout_ms: milliseconds
       .optional()
       .describe('Milliseconds it may take, within the time of the request; UPSTREAM_TIMEOUT_MS by default.'),
-    cache: cacheKey,
+    cache: partCacheKey,
   })
   .describe('One call that an aggregate makes.');
 
@@ -167,6 +168,7 @@ export const routeTable = z
       ),
     routes: z.array(tableRoute).describe('What is forwarded where.'),
     aggregates: z.array(tableAggregate).default([]).describe('What is answered from several services.'),
+    own: ownEndpoints,
   })
   .describe("The gateway's table of routes.");
 

@@ -52,7 +52,7 @@ const tokens: Readonly<Record<CallerKind, (owner: StoredUser) => Promise<string>
   async stranger() {
     const { kid, privateKey } = await closed.issuer.keys.current();
     return new SignJWT({ role: 'user' })
-      .setProtectedHeader({ alg: 'EdDSA', kid })
+      .setProtectedHeader({ alg: 'EdDSA', kid, typ: 'at+jwt' })
       .setIssuer(closed.config.AUTH_ISSUER)
       .setAudience(closed.config.AUTH_AUDIENCE)
       .setSubject('machine')

@@ -199,6 +199,7 @@ AUTH_AUDIENCE: {{ .audience | quote }}
 {{- if .external.jwksUrl }}
 AUTH_JWKS_URL: {{ .external.jwksUrl | quote }}
 AUTH_ALGORITHMS: {{ .external.algorithms | quote }}
+AUTH_TOKEN_TYPES: {{ .external.tokenTypes | quote }}
 AUTH_ROLE_CLAIM: {{ .external.roleClaim | quote }}
 AUTH_ADMIN_ROLE: {{ .external.adminRole | quote }}
 AUTH_USER_ID_CLAIM: {{ .external.userIdClaim | quote }}
