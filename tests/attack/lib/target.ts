@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
+import { createTestDatabase } from '../../../packages/chassis/src/database/testing.ts';
 import { eventually } from '../../system/lib/eventually.ts';
 import { type System, startSystem } from '../../system/lib/system.ts';
-import { type Client, createClient, type Response } from './client.ts';
+import { type Client, createClient } from './client.ts';
 
 /** A user of the attacked system, with what only they know. */
 export interface User {
@@ -109,35 +109,17 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
 async function createDatabases() {
   const url = process.env.TEST_DATABASE_URL;
   if (url === undefined) return { variables: {}, drop: async () => undefined };
-  const names = { USER: `attack_users_${unique()}`, ORDER: `attack_orders_${unique()}` };
-  const server = new pg.Client({ connectionString: url });
-  await server.connect();
-  const variables: NodeJS.ProcessEnv = {};
-  for (const [service, name] of Object.entries(names)) {
-    await server.query(`create database ${name}`);
-    const own = new URL(url);
-    own.pathname = `/${name}`;
-    variables[`ZERDA_${service}_DATABASE_URL`] = own.href;
-  }
+  const [users, orders] = [await createTestDatabase(url), await createTestDatabase(url)];
   return {
-    variables,
+    variables: { ZERDA_USER_DATABASE_URL: users.url, ZERDA_ORDER_DATABASE_URL: orders.url },
     async drop() {
-      for (const name of Object.values(names)) await server.query(`drop database ${name} with (force)`);
-      await server.end();
+      await users.drop();
+      await orders.drop();
     },
   };
-}
-
-function unique(): string {
-  return randomUUID().slice(0, 8);
 }
 
 /** A loopback address in one of 65,536 networks that nothing else here uses. */
 export function addressOf(index: number): string {
   return `127.${100 + ((index >> 16) & 127)}.${(index >> 8) & 255}.${index & 255 || 1}`;
-}
-
-/** Whether a response says that something was wrong with the service. */
-export function isFault({ status }: Pick<Response, 'status'>): boolean {
-  return status >= 500;
 }

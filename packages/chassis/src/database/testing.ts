@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { after, before, describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import { silentLogger } from '../testing.ts';
@@ -76,29 +76,42 @@ function withClosing(suite: (open: OpenDatabase) => void, open: OpenDatabase): v
   });
 }
 
+/** An empty database of its own on a server. */
+export interface TestDatabase {
+  readonly url: string;
+  /** Drops it, whoever is still connected. */
+  drop(): Promise<void>;
+}
+
+/** Creates an empty database on the server at `serverUrl`. */
+export async function createTestDatabase(serverUrl: string): Promise<TestDatabase> {
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  async function execute(statement: string): Promise<void> {
+    const client = new pg.Client({ connectionString: serverUrl });
+    await client.connect();
+    await client.query(statement).finally(() => client.end());
+  }
+  await execute(`create database ${name}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => execute(`drop database ${name} with (force)`) };
+}
+
 /** Each opened database is one of its own on the server, dropped at the end. */
 function suiteOnPostgres(
   suite: (open: OpenDatabase) => void,
-  url: string,
+  serverUrl: string,
   migrations: URL | undefined,
 ): void {
-  const names: string[] = [];
-  let admin: pg.Client;
-  before(async () => {
-    admin = new pg.Client({ connectionString: url });
-    await admin.connect();
-  });
+  const created: TestDatabase[] = [];
   withClosing(suite, async () => {
-    const name = `test_${randomUUID().replaceAll('-', '')}`;
-    await admin.query(`create database ${name}`);
-    names.push(name);
-    const own = new URL(url);
-    own.pathname = `/${name}`;
-    if (migrations !== undefined) {
-      await migratePostgres(own.href, { folder: migrations, apply: true, connectTimeoutMs: 5000 });
-    }
+    const own = await createTestDatabase(serverUrl);
+    created.push(own);
+    const { url } = own;
+    if (migrations !== undefined)
+      await migratePostgres(url, { folder: migrations, apply: true, connectTimeoutMs: 5000 });
     return openPostgres({
-      url: own.href,
+      url,
       poolSize: 32,
       connectTimeoutMs: 5000,
       statementTimeoutMs: 30_000,
@@ -107,7 +120,6 @@ function suiteOnPostgres(
     });
   });
   after(async () => {
-    for (const name of names) await admin.query(`drop database ${name} with (force)`);
-    await admin.end();
+    for (const database of created) await database.drop();
   });
 }
