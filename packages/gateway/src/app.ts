@@ -101,7 +101,13 @@ export function createApp({
   app.disable('etag');
   app.use(refuseOdd);
   app.use(createAggregateRouter(table, upstreams, resources));
-  app.use(createApiRouter({ getHealth }, { getHealth: async () => ({ body: await health() }) }));
+  app.use(
+    createApiRouter(
+      { getHealth },
+      { getHealth: async ({ caller }) => ({ body: await health(caller) }) },
+      authentication,
+    ),
+  );
   app.use(serveOpenApi(documents.gateway));
   app.use(createDocumentationRouter(documents.gateway));
   app.use(notFound);

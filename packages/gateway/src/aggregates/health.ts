@@ -1,3 +1,4 @@
+import type { Caller } from '@zerda/chassis/auth/caller';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import { success } from '@zerda/chassis/http/success';
@@ -11,20 +12,20 @@ import { read } from './read.ts';
 type SystemHealth = Awaited<ReturnType<Handlers<typeof gatewayOperations>['getHealth']>>['body'];
 
 /**
- * What each service of the table says of itself, and what its circuit has been through. One that does not answer is
- * unhealthy, which is an answer too.
+ * Returns what each service of the table reports of itself, and for admins what its circuit has been through. A service that does
+ * not respond is unhealthy. Services get the token of the caller, and decide by it what they report.
  */
 export function createHealth(
   table: Pick<RouteTable, 'upstreams'>,
   upstreams: Upstreams,
   authentication: Authentication,
-): () => Promise<SystemHealth> {
+): (caller: Caller | undefined) => Promise<SystemHealth> {
   const asked = Object.entries(table.upstreams).map(([name, { health }]) => ({
     member: name.replaceAll('-', '_'),
     upstream: upstreamOf(upstreams, name),
     path: health,
   }));
-  return async () => {
+  return async (caller) => {
     const said = await Promise.all(
       asked
         .filter(({ path }) => path !== undefined)
@@ -33,7 +34,11 @@ export function createHealth(
     return success({
       gateway: 'healthy',
       services: Object.fromEntries(said.map(({ member, health }) => [member, health])),
-      circuits: Object.fromEntries(asked.map(({ member, upstream }) => [member, describeCircuit(upstream)])),
+      ...(caller?.role === 'admin' && {
+        circuits: Object.fromEntries(
+          asked.map(({ member, upstream }) => [member, describeCircuit(upstream)]),
+        ),
+      }),
       authentication: authentication === 'off' ? 'off' : 'required',
       overall_status: said.every(({ healthy }) => healthy) ? 'healthy' : 'degraded',
     }) as SystemHealth;
