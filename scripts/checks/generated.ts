@@ -22,6 +22,7 @@ import { orderServiceVariables } from '../../packages/order-service/src/config.t
 import { userServiceVariables } from '../../packages/user-service/src/config.ts';
 import { chartFiles } from '../lib/chart.ts';
 import { root, type ServiceName } from '../lib/services.ts';
+import { commonPasswordsFilter } from './common-passwords.ts';
 
 /** Files that are made from code, by their path: everything in them has one source elsewhere. */
 export function generatedFiles(): ReadonlyMap<string, string> {
@@ -39,17 +40,27 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   ]);
 }
 
+/** Binary files that are made from development dependencies, by their path. */
+export function generatedData(): ReadonlyMap<string, Buffer> {
+  return new Map([['packages/user-service/common-passwords.bloom', commonPasswordsFilter()]]);
+}
+
 /** Generated files below `directory` (default: the repository) that are not as their source has them. */
 export async function findDrift(directory = root): Promise<string[]> {
   const findings = await Promise.all(
-    [...generatedFiles()].map(async ([path, content]) => {
-      const found = await readFile(join(directory, path), 'utf8').catch(() => undefined);
+    [...generatedFiles(), ...generatedData()].map(async ([path, content]) => {
+      const found = await readFile(join(directory, path)).catch(() => undefined);
       if (found === undefined) return [`${path} is missing: npm run generate`];
-      // A checkout on Windows may have changed the ends of lines.
-      return found.replaceAll('\r\n', '\n') === content ? [] : [`${path} has drifted: npm run generate`];
+      return isSame(found, content) ? [] : [`${path} has drifted: npm run generate`];
     }),
   );
   return findings.flat();
+}
+
+function isSame(found: Buffer, content: string | Buffer): boolean {
+  // A checkout on Windows may have changed the ends of lines of text.
+  if (typeof content === 'string') return found.toString().replaceAll('\r\n', '\n') === content;
+  return found.equals(content);
 }
 
 /**

@@ -22,7 +22,7 @@ export interface BundleFolders {
 const standardFolders: BundleFolders = { packages: join(root, 'packages'), dist: join(root, 'dist') };
 
 /** What a service reads when it runs, beside its code: files and folders of its package that bundles get a copy of. */
-const assets = ['migrations', 'routes.yaml'];
+const assets = ['migrations', 'routes.yaml', 'common-passwords.bloom'];
 
 /**
  * Bundles services, each into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets. What they

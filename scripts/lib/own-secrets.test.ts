@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { secretsFile, withOwnSecrets } from './own-secrets.ts';
 import { planSystem } from './services.ts';
+
+const posix = { skip: process.platform === 'win32' && 'modes of files say nothing there' };
 
 describe('secrets of a system on this machine', () => {
   let parent: string;
@@ -27,6 +29,37 @@ describe('secrets of a system on this machine', () => {
     const file = secretsFile(ZERDA_DATA_DIR);
     if (process.platform !== 'win32') assert.equal((await stat(file)).mode & 0o777, 0o600);
     assert.ok((await readFile(file, 'utf8')).includes(again.AUTH_KEY_SECRET ?? ''));
+  });
+
+  it(
+    'lose what rights other users had to their file and to the folder, whatever the umask',
+    posix,
+    async () => {
+      const modes = async () => [
+        ((await stat(ZERDA_DATA_DIR)).mode & 0o777).toString(8),
+        ((await stat(secretsFile(ZERDA_DATA_DIR))).mode & 0o777).toString(8),
+      ];
+      const umask = process.umask(0);
+      try {
+        const made = await withOwnSecrets({ ZERDA_DATA_DIR });
+        assert.deepEqual(await modes(), ['700', '600']);
+        await chmod(ZERDA_DATA_DIR, 0o755);
+        await chmod(secretsFile(ZERDA_DATA_DIR), 0o644);
+        assert.deepEqual(await withOwnSecrets({ ZERDA_DATA_DIR }), made);
+        assert.deepEqual(await modes(), ['700', '600']);
+      } finally {
+        process.umask(umask);
+      }
+    },
+  );
+
+  it('are not read from a file that other users can read and that is elsewhere', posix, async () => {
+    const elsewhere = join(parent, 'elsewhere.json');
+    await writeFile(elsewhere, '{}', { mode: 0o644 });
+    await mkdir(ZERDA_DATA_DIR);
+    await symlink(elsewhere, secretsFile(ZERDA_DATA_DIR));
+    await assert.rejects(withOwnSecrets({ ZERDA_DATA_DIR }), { name: 'StartupError', exitCode: 78 });
+    assert.equal((await stat(elsewhere)).mode & 0o777, 0o644);
   });
 
   it('are those of the environment where it has some', async () => {

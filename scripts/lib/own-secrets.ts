@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDataDir } from '../../packages/chassis/src/database/data-folder.ts';
+import { makePrivateFile } from '../../packages/chassis/src/database/private-path.ts';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { planSystem } from './services.ts';
 
@@ -20,7 +22,7 @@ export function secretsFile(dataDir: string): string {
 /**
  * The environment, with the secrets that it lacks: made up at the first run, and kept in the data folder for this user alone. The next
  * run can read what was encrypted under them, and commands can speak to services that run.
- * @throws StartupError when the file cannot be read
+ * @throws StartupError when the file cannot be read, or belongs to another user
  */
 export async function withOwnSecrets(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
   const { dataDir } = planSystem(env);
@@ -39,7 +41,8 @@ async function readOrMake(dataDir: string): Promise<Secrets> {
     AUTH_KEY_SECRET: secret(),
     AUTH_ADMIN_PASSWORD: randomBytes(12).toString('base64url'),
   };
-  await mkdir(dataDir, { recursive: true });
+  await makePrivateFile(file);
+  await makeDataDir(dataDir);
   const temporary = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
   await writeFile(temporary, `${JSON.stringify(made, undefined, 2)}\n`, { mode: 0o600 });
   try {

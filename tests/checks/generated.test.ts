@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { problemCodes, problemTypes } from '../../packages/contracts/src/problems.ts';
-import { findDrift, generatedFiles, serviceVariables } from '../../scripts/checks/generated.ts';
+import {
+  findDrift,
+  generatedData,
+  generatedFiles,
+  serviceVariables,
+} from '../../scripts/checks/generated.ts';
 import { root } from '../../scripts/lib/services.ts';
 
 describe('the check of generated files', () => {
@@ -16,8 +21,8 @@ describe('the check of generated files', () => {
 
   after(() => rm(copy, { recursive: true, force: true }));
 
-  async function write(changed: Record<string, string> = {}): Promise<void> {
-    for (const [path, content] of generatedFiles()) {
+  async function write(changed: Record<string, string | Buffer> = {}): Promise<void> {
+    for (const [path, content] of [...generatedFiles(), ...generatedData()]) {
       await mkdir(dirname(join(copy, path)), { recursive: true });
       await writeFile(join(copy, path), changed[path] ?? content);
     }
@@ -32,6 +37,15 @@ describe('the check of generated files', () => {
   for (const path of generatedFiles().keys()) {
     it(`names ${path} when one word of it differs`, async () => {
       await write({ [path]: (generatedFiles().get(path) ?? '').replace(/[a-z]+/, 'other') });
+      assert.deepEqual(await findDrift(copy), [`${path} has drifted: npm run generate`]);
+    });
+  }
+
+  for (const [path, content] of generatedData()) {
+    it(`names ${path} when one bit of it differs`, async () => {
+      const changed = Buffer.from(content);
+      changed.writeUInt8(changed.readUInt8(1000) ^ 1, 1000);
+      await write({ [path]: changed });
       assert.deepEqual(await findDrift(copy), [`${path} has drifted: npm run generate`]);
     });
   }

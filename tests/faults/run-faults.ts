@@ -81,7 +81,8 @@ async function report(
   { seed, violations, tooQuiet, story, evidence }: SeedResult,
 ): Promise<void> {
   const folder = join(tmpdir(), `zerda-faults-${process.pid}`, `seed-${seed}`);
-  await mkdir(folder, { recursive: true });
+  // Rows of users and logs are in it, and any user can list the temporary folder.
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeFile(join(folder, 'evidence.json'), JSON.stringify(evidence, undefined, 1));
   await writeFile(join(folder, 'violations.json'), JSON.stringify(violations, undefined, 1));
   await writeFile(join(folder, 'story.txt'), `${story.join('\n')}\n`);

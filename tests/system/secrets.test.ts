@@ -66,6 +66,44 @@ describe('secrets', () => {
 
   const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
+  it('are not the only thing kept from other callers: health has numbers for admins only', async () => {
+    const { users, gateway } = system;
+    const { body } = await eventually(async () => {
+      const answer = await post(`${users.url}/api/auth/login`, admin);
+      assert.equal(answer.status, 200, answer.text);
+      return answer;
+    });
+    const email = 'curious@example.com';
+    const mine = password('curious-password');
+    await post(`${users.url}/api/users`, { name: 'Curious', email, password: mine });
+    const curious = await post(`${users.url}/api/auth/login`, { email, password: mine });
+    for (const [headers, shown] of [
+      [{}, false],
+      [bearer(curious.body.data.access_token), false],
+      [bearer(body.data.access_token), true],
+    ] as const) {
+      const health = async (path: string) => {
+        const answer = await ask(`${gateway.url}${path}`, { headers });
+        assert.equal(answer.status, 200, answer.text);
+        return answer.body.data;
+      };
+      const { services, circuits } = await health('/api/health');
+      const numbers = [
+        services.user_service.users_count,
+        services.order_service.orders_count,
+        (await health('/api/users/health')).users_count,
+        (await health('/api/orders/health')).orders_count,
+        circuits?.user_service.successes,
+      ];
+      assert.deepEqual(
+        numbers.map((number) => number !== undefined),
+        numbers.map(() => shown),
+      );
+    }
+    const bad = await ask(`${gateway.url}/api/health`, { headers: bearer(`${body.data.access_token}x`) });
+    assert.equal(bad.status, 401);
+  });
+
   it('are met in no log, no metric, and no answer, whatever is done right or wrong', async () => {
     const { users, orders, gateway } = system;
     const login = `${users.url}/api/auth/login`;

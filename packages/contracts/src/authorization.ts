@@ -62,7 +62,7 @@ export const authorization: readonly AuthorizationRow[] = [
   row('publicKeys', [200, 200, 200, 200, 200, 200]),
   row('issuerMetadata', [200, 200, 200, 200, 200, 200]),
 
-  row('userHealth', [200, 200, 200, 200, 200, 200]),
+  row('userHealth', [200, 401, 200, 200, 200, 200]),
   row('userStats', [401, 401, 403, 403, 403, 200]),
   row('listUsers', [401, 401, 200, 200, 200, 200]),
   row('getUser', [401, 401, 403, 403, 200, 200]),
@@ -76,7 +76,7 @@ export const authorization: readonly AuthorizationRow[] = [
   row('updateUser', [401, 401, 403, 403, 200, 200], 'with a password and the current one'),
   row('deleteUser', [401, 401, 403, 403, 200, 200]),
 
-  row('orderHealth', [200, 200, 200, 200, 200, 200]),
+  row('orderHealth', [200, 401, 200, 200, 200, 200]),
   row('orderStats', [401, 401, 403, 403, 403, 200]),
   row('listOrders', [401, 401, 200, 200, 200, 200]),
   row('listOrdersOfUser', [401, 401, 403, 403, 200, 200]),
@@ -86,7 +86,7 @@ export const authorization: readonly AuthorizationRow[] = [
   row('updateOrderStatus', [401, 401, 404, 404, 200, 200], 'to cancelled'),
   row('cancelOrder', [401, 401, 404, 404, 200, 200]),
 
-  row('getHealth', [200, 200, 200, 200, 200, 200]),
+  row('getHealth', [200, 401, 200, 200, 200, 200]),
   row('getProfile', [401, 401, 403, 403, 200, 200]),
   row('getDashboard', [401, 401, 403, 403, 403, 200]),
 ];

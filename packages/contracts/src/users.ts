@@ -73,7 +73,7 @@ export const userServiceHealth = z
   .strictObject({
     service: z.literal('user-service'),
     status: z.literal('healthy'),
-    users_count: count,
+    users_count: count.optional().describe('Number of users; for admins, and where authentication is off.'),
   })
   .meta({ id: 'UserServiceHealth' });
 
@@ -88,12 +88,12 @@ export const userOperations = {
     id: 'userHealth',
     method: 'get',
     path: '/api/users/health',
-    access: 'public',
+    access: 'optional',
     summary: 'Health of user-service',
     tag,
     answer: {
       status: 200,
-      description: 'It answers, and so does its database.',
+      description: 'The service responds, and so does its database.',
       schema: success(userServiceHealth),
     },
     problems: [],

@@ -107,7 +107,8 @@ export function createApp({
   app.use(
     createApiRouter(
       { getHealth },
-      { getHealth: async ({ request }) => ({ body: await health(request.headers.authorization) }) },
+      { getHealth: async ({ caller }) => ({ body: await health(caller) }) },
+      authentication,
     ),
   );
   app.use(serveOpenApi(documents.gateway));

@@ -59,7 +59,12 @@ export function databaseVariables() {
       .string()
       .optional()
       .describe('Parameters of the connection to DATABASE_HOST, such as `sslmode=verify-full`.'),
-    DATA_DIR: z.string().default('.data').describe('Folder of the embedded database.'),
+    DATA_DIR: z
+      .string()
+      .default('.data')
+      .describe(
+        'Folder of the embedded databases. The folder of the service in it gets mode 0700, and so does this one where nothing else is in it.',
+      ),
     DATABASE_POOL_SIZE: count(1, 1000).default(10).describe('Connections to PostgreSQL at most.'),
     DATABASE_CONNECT_TIMEOUT_MS: milliseconds(1)
       .default(2000)

@@ -1,10 +1,21 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -14,6 +25,8 @@ import { acquireDataFolder, acquireForRemoval, dataFolderUser } from './data-fol
 
 const program = fileURLToPath(new URL('testing-data-folder.ts', import.meta.url));
 const linux = { skip: process.platform !== 'linux' && 'start times and states are read from /proc' };
+
+const posix = { skip: process.platform === 'win32' && 'modes of files say nothing there' };
 
 /** A process of its own that takes folders. */
 interface Taker {
@@ -226,11 +239,9 @@ describe('data folder', () => {
     assert.equal(await readFile(folder, 'utf8'), 'precious');
   });
 
-  it('says so when the folder cannot be written', { skip: process.platform === 'win32' }, async () => {
-    await mkdir(folder);
-    await chmod(folder, 0o555);
-    await chmod(parent, 0o755);
-    // Root may write everywhere, so it becomes somebody else for a moment.
+  it('says so when the folder cannot be written', posix, async () => {
+    await chmod(parent, 0o555);
+    // Root may write everywhere, so it becomes another user for a moment.
     const isRoot = process.getuid?.() === 0;
     if (isRoot) process.seteuid?.('nobody');
     try {
@@ -241,7 +252,133 @@ describe('data folder', () => {
     } finally {
       if (isRoot) process.seteuid?.(0);
     }
-    assert.deepEqual(await readdir(folder), []);
+    await chmod(parent, 0o755);
+    assert.deepEqual(await readdir(parent), []);
+  });
+
+  describe('and other users', posix, () => {
+    let dataDir: string;
+
+    beforeEach(async () => {
+      await chmod(parent, 0o755);
+      dataDir = join(parent, 'data');
+      folder = join(dataDir, 'user-service');
+    });
+
+    async function modeOf(path: string): Promise<string> {
+      return ((await stat(path)).mode & 0o7777).toString(8);
+    }
+
+    /** A folder as earlier versions made them under a usual umask, with a file of the engine; the path of that file. */
+    async function leaveOpenFolder(): Promise<string> {
+      const wal = join(folder, 'files', 'pg_wal', '000000010000000000000001');
+      await mkdir(dirname(wal), { recursive: true });
+      await writeFile(wal, 'password hashes');
+      await writeFile(join(folder, 'engine-version'), '18\n');
+      await chmod(wal, 0o666);
+      for (const path of [dirname(wal), dirname(dirname(wal)), folder, dataDir]) await chmod(path, 0o755);
+      return wal;
+    }
+
+    /** What another user reads of a file; undefined when they may not, or when this user cannot become another one. */
+    function readAsNobody(file: string): Promise<string | undefined> {
+      return new Promise((resolve) => {
+        execFile('cat', [file], { uid: 65_534, gid: 65_534 }, (error, text) =>
+          resolve(error ? undefined : text),
+        );
+      });
+    }
+
+    async function assertRefused(path: string, message: RegExp): Promise<void> {
+      await assert.rejects(acquireDataFolder(path), (error) => {
+        assert.ok(error instanceof StartupError);
+        assert.equal(error.exitCode, 78);
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /\n/);
+        return true;
+      });
+    }
+
+    it('have no access to it, nor to the folder it is in, whatever the umask', async () => {
+      const umask = process.umask(0);
+      try {
+        await (await acquireDataFolder(folder)).release();
+      } finally {
+        process.umask(umask);
+      }
+      assert.deepEqual([await modeOf(dataDir), await modeOf(folder)], ['700', '700']);
+    });
+
+    it('lose the access that they had to an existing one', async () => {
+      const wal = await leaveOpenFolder();
+      if (process.getuid?.() === 0) assert.equal(await readAsNobody(wal), 'password hashes');
+      await (await acquireDataFolder(folder)).release();
+      assert.deepEqual([await modeOf(dataDir), await modeOf(folder)], ['700', '700']);
+      assert.equal(await readAsNobody(wal), undefined);
+      assert.equal(await readFile(wal, 'utf8'), 'password hashes');
+    });
+
+    it('lose none to a folder that has other things in it', async () => {
+      const wal = await leaveOpenFolder();
+      await writeFile(join(dataDir, 'thesis.txt'), 'public');
+      await chmod(join(dataDir, 'thesis.txt'), 0o644);
+      await (await acquireDataFolder(folder)).release();
+      assert.deepEqual([await modeOf(dataDir), await modeOf(folder)], ['755', '700']);
+      assert.equal(await readAsNobody(wal), undefined);
+    });
+
+    it('lose none to a folder like /tmp, even when it is empty', async () => {
+      await mkdir(dataDir);
+      await chmod(dataDir, 0o1777);
+      await (await acquireDataFolder(folder)).release();
+      assert.deepEqual([await modeOf(dataDir), await modeOf(folder)], ['1777', '700']);
+    });
+
+    it('lose none to what a symbolic link in place of the folder above leads to', async () => {
+      await mkdir(join(parent, 'disk'));
+      await chmod(join(parent, 'disk'), 0o755);
+      await symlink('disk', dataDir);
+      await (await acquireDataFolder(folder)).release();
+      assert.deepEqual([await modeOf(join(parent, 'disk')), await modeOf(folder)], ['755', '700']);
+    });
+
+    it('keep a data folder of a service from being taken that is a link to a folder they have access to', async () => {
+      const elsewhere = join(parent, 'elsewhere');
+      await mkdir(elsewhere);
+      await mkdir(dataDir);
+      await chmod(elsewhere, 0o750);
+      await symlink(elsewhere, folder);
+      await assertRefused(
+        folder,
+        /user-service leads to .*elsewhere, which is not this user's alone\. Run chmod 700/,
+      );
+      assert.deepEqual([await modeOf(elsewhere), await readdir(elsewhere)], ['750', []]);
+      await chmod(elsewhere, 0o700);
+      await (await acquireDataFolder(folder)).release();
+      assert.deepEqual(await readdir(elsewhere), ['engine-version']);
+    });
+
+    it('keep a folder from being taken that they can read and that has other things in it', async () => {
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'thesis.txt'), 'public');
+      await chmod(folder, 0o755);
+      await assertRefused(folder, /user-service can be read by other users and has thesis\.txt in it/);
+      assert.deepEqual([await modeOf(folder), await readdir(folder)], ['755', ['thesis.txt']]);
+      await chmod(folder, 0o700);
+      await (await acquireDataFolder(folder)).release();
+    });
+
+    const root = { skip: process.getuid?.() !== 0 && 'only root can give a folder away' };
+    it('keep a folder from being taken that is theirs', root, async () => {
+      await leaveOpenFolder();
+      await chown(folder, 65_534, 65_534);
+      await assertRefused(
+        folder,
+        /user-service belongs to another user \(uid 65534\)\. Change its owner, or set DATA_DIR/,
+      );
+      assert.deepEqual([await modeOf(folder), await modeOf(dataDir)], ['755', '755']);
+      assert.deepEqual((await readdir(folder)).sort(), ['engine-version', 'files']);
+    });
   });
 
   describe('to be removed', () => {

@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { link, lstat, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { link, lstat, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { StartupError } from '../startup-error.ts';
+import { makePrivateFolder, makePrivateUnlessShared } from './private-path.ts';
 
 /** A data folder that this process alone uses. */
 export interface DataFolder {
@@ -29,14 +30,24 @@ const filesName = 'files';
 const lockFiles = new RegExp(`^${lockName}(\\.[0-9a-f-]+)*$`);
 
 /**
+ * Makes the folder that data folders are in, or takes the rights of other users from one that holds data folders and private files
+ * only. One with other things in it stays as it is: each data folder is private by itself.
+ */
+export async function makeDataDir(dataDir: string): Promise<void> {
+  await explained(dataDir, () => makePrivateUnlessShared(dataDir, isDataFolder));
+}
+
+/**
  * Takes a folder for this process: PGlite itself does not notice a second process, whose rows would vanish.
  * The lock of a process that no longer lives is taken over. Processes are told apart by id and start time, which only
  * those of one machine or container see: two containers that share a folder are not kept apart.
- * @throws StartupError when a process has it, another engine wrote it, or it cannot be written; nothing is changed
+ * No other user can access the folder, whatever the umask: the files in it have the modes that PGlite gives them.
+ * @throws StartupError when a process has it, another engine wrote it, or it cannot be written or made private; nothing in it is changed
  */
 export async function acquireDataFolder(folder: string): Promise<DataFolder> {
   return explained(folder, async () => {
-    await mkdir(folder, { recursive: true });
+    await makeDataDir(dirname(folder));
+    await makePrivateFolder(folder, async () => strangerAmong(await readdir(folder)));
     const release = await lock(folder);
     try {
       await requireVersion(folder);
@@ -59,7 +70,7 @@ export async function acquireForRemoval(folder: string): Promise<DoomedFolder | 
     if (found === undefined) return undefined;
     if (!found.isDirectory()) throw foreign(folder, 'it is not a folder');
     const names = await readdir(folder);
-    const stranger = names.find((name) => ![versionName, filesName].includes(name) && !lockFiles.test(name));
+    const stranger = strangerAmong(names);
     if (stranger !== undefined) throw foreign(folder, `it has ${stranger} in it`);
     // The lock alone is what a process killed at its very start leaves, an empty folder likewise.
     if (names.includes(filesName) && !names.includes(versionName))
@@ -75,6 +86,17 @@ export async function dataFolderUser(folder: string): Promise<number | undefined
     const holder = await read(join(folder, lockName));
     return holder !== undefined && (await lives(holder)) ? pidOf(holder) : undefined;
   });
+}
+
+/** A name in a data folder that no service gives. */
+function strangerAmong(names: readonly string[]): string | undefined {
+  return names.find((name) => ![versionName, filesName].includes(name) && !lockFiles.test(name));
+}
+
+async function isDataFolder(path: string): Promise<boolean> {
+  // A file has no names in it.
+  const names = await readdir(path).catch((): string[] => []);
+  return names.includes(versionName) && strangerAmong(names) === undefined;
 }
 
 async function requireVersion(folder: string): Promise<void> {

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { gatewayOperations } from '@zerda/contracts/gateway';
+import { bearer, testVerifier } from '../policies/testing-verifier.ts';
 import { parseTable } from '../routes/read-table.ts';
 import { ask, jsonByPath, sendJson, startGateway, type TestGateway, until } from '../testing.ts';
 
@@ -325,6 +326,7 @@ describe('GET /api/health', () => {
     const answer = await ask(`${gateway.url}/api/health`);
     end();
     const { circuits, checked_at, ...data } = schema.parse(JSON.parse(answer.text)).data;
+    assert.ok(circuits);
     assert.ok(Math.abs(Date.now() - Date.parse(checked_at)) < 5000);
     assert.deepEqual(
       [circuits.user_service.state, circuits.user_service.successes, circuits.order_service.failures],
@@ -342,13 +344,31 @@ describe('GET /api/health', () => {
     });
   });
 
+  it('shows circuits to admins only, and asks the services with the token of an admin alone', async (context) => {
+    const gateway = await startGateway(context, { ...whole, door: { authentication: testVerifier } });
+    const url = `${gateway.url}/api/health`;
+    for (const [headers, shown] of [
+      [{}, false],
+      [bearer('bob'), false],
+      [bearer('ann', 'admin'), true],
+    ] as const) {
+      const { data } = schema.parse(JSON.parse((await ask(url, { headers })).text));
+      assert.deepEqual([data.overall_status, data.circuits !== undefined], ['healthy', shown]);
+    }
+    assert.deepEqual(
+      gateway.orders.requests.map(({ headers }) => headers.authorization),
+      [undefined, bearer('ann', 'admin').authorization],
+    );
+    assert.equal((await ask(url, { headers: { authorization: 'Bearer made-up' } })).status, 401);
+  });
+
   it('is still answered, as degraded, when services are away', async (context) => {
     const gateway = await startGateway(context, whole);
     await gateway.orders.stop();
     const one = await ask(`${gateway.url}/api/health`);
     assert.equal(one.status, 200);
     const { circuits, checked_at, ...data } = schema.parse(JSON.parse(one.text)).data;
-    assert.equal(circuits.order_service.failures, 1);
+    assert.equal(circuits?.order_service.failures, 1);
     assert.deepEqual(data, {
       gateway: 'healthy',
       services: {

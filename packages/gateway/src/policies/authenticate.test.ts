@@ -70,7 +70,7 @@ describe('who is let in', () => {
   it('is everybody where the route says so: without looking at the token, or refusing one that is not valid', async (context) => {
     const gateway = await startGateway(context, { door });
     const bad = { authorization: 'Bearer made-up' };
-    assert.equal((await ask(`${gateway.url}/api/users/health`, { headers: bad })).status, 200);
+    assert.equal((await ask(`${gateway.url}/.well-known/jwks.json`, { headers: bad })).status, 200);
     assert.equal((await ask(`${gateway.url}/api/users`, { method: 'POST', body: '{}' })).status, 200);
     assertRefused(
       await ask(`${gateway.url}/api/users`, { method: 'POST', body: '{}', headers: bad }),
@@ -82,11 +82,13 @@ describe('who is let in', () => {
 
   it('is not known while the keys are not: that is 503, and not the fault of the token', async (context) => {
     const gateway = await startGateway(context, { door });
-    for (const path of ['/api/users/1', '/api/users/1/profile']) {
+    for (const path of ['/api/users/1', '/api/users/1/profile', '/api/users/health', '/api/health']) {
       const answer = await ask(gateway.url + path, { headers: { authorization: 'Bearer unknown' } });
       assertRefused(answer, 503, 'identity-unavailable');
       assert.equal(answer.headers['retry-after'], '1');
     }
+    for (const path of ['/api/users/health', '/api/health'])
+      assert.equal((await ask(gateway.url + path)).status, 200, `${path} without a token`);
   });
 
   it('waits with the body of a request until its token was looked at', async (context) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { createTestIssuer, type TestIssuer } from '@zerda/chassis/auth/testing-issuer';
 import type { Database } from '@zerda/chassis/database/database';
+import { Failure } from '@zerda/chassis/failure';
 import type { CallerKind } from '@zerda/contracts/authorization';
 import { orderOperations } from '@zerda/contracts/orders';
 import { problemTypes } from '@zerda/contracts/problems';
@@ -80,6 +81,39 @@ describe('order-service answers', () => {
       if (status === 403) assert.match(answer.headers['www-authenticate'] ?? '', /insufficient_scope/);
     });
   }
+});
+
+describe('health of order-service', () => {
+  const health = { method: 'get', path: '/api/orders/health' } as const;
+
+  it('has the number of orders for admins only', async () => {
+    for (const kind of ['anonymous', 'stranger', 'user-other', 'user-self', 'admin'] as const) {
+      const { body } = await ask(health, await tokens[kind]());
+      const { orders_count, ...rest } = body.data;
+      assert.deepEqual(rest, { service: 'order-service', status: 'healthy' }, kind);
+      assert.equal(typeof orders_count, kind === 'admin' ? 'number' : 'undefined', kind);
+    }
+  });
+
+  it('needs no keys for a request without a token', async () => {
+    const verifier = {
+      verify: () => Promise.reject(new Failure('identity-unavailable', { headers: { 'Retry-After': '1' } })),
+    };
+    const unsure = await openTestApp({ exists: async () => true }, verifier);
+    try {
+      await request(unsure.app).get(health.path).expect(200);
+      await request(unsure.app).get(health.path).set('authorization', 'Bearer any').expect(503);
+    } finally {
+      await unsure.database.close();
+    }
+  });
+
+  it('is no 200 for any caller when the database does not respond', async () => {
+    const lost = await openTestApp({ exists: async () => true }, issuer.verifier);
+    await lost.database.close();
+    const { status, body } = await request(lost.app).get(health.path);
+    assert.deepEqual([status >= 500, body.data], [true, undefined]);
+  });
 });
 
 describe('what belongs to another user', () => {

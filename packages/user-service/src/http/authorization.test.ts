@@ -146,6 +146,30 @@ describe('user-service answers', () => {
   }
 });
 
+describe('health of user-service', () => {
+  it('has the number of users for admins only', async () => {
+    const owner = await made();
+    for (const kind of ['anonymous', 'stranger', 'user-other', 'user-self', 'admin'] as const) {
+      const { body } = await ask(
+        closed.app,
+        { method: 'get', path: '/api/users/health' },
+        await tokens[kind](owner),
+      );
+      const { users_count, ...rest } = body.data;
+      assert.deepEqual(rest, { service: 'user-service', status: 'healthy' }, kind);
+      assert.equal(typeof users_count, kind === 'admin' ? 'number' : 'undefined', kind);
+    }
+  });
+
+  it('is no 200 for any caller when the database does not respond', async () => {
+    const lost = await openTestPglite(migrations);
+    const { app } = createTestApp(lost, { AUTH: 'required' });
+    await lost.close();
+    const { status, body } = await ask(app, { method: 'get', path: '/api/users/health' }, undefined);
+    assert.deepEqual([status >= 500, body.data], [true, undefined]);
+  });
+});
+
 describe('what a user may not', () => {
   it('is to see others in a list, whatever they ask for', async () => {
     const [owner] = [await made(), await made('admin')];

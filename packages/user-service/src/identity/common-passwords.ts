@@ -1,42 +1,77 @@
+import { createHash } from 'node:crypto';
+
+/** Lists of common passwords, in the form that `comparable` returns. */
+export interface CommonPasswordLists {
+  /** Passwords that are refused as they are. */
+  readonly passwords: Iterable<string>;
+  /** The commonest ones, of any length, which are also refused with a few characters added. */
+  readonly bases: Iterable<string>;
+}
+
+/** Lookups in a filter. Of 16 million texts that are in no list, about one is found nevertheless. */
+export interface CommonPasswords {
+  /** Whether a text, as `comparable` returns it, is in the list of passwords. */
+  isCommon(text: string): boolean;
+  /** Whether a text, as `comparable` returns it, is in the list of bases. */
+  isBase(text: string): boolean;
+}
+
+/** Returns a text without white space, control characters and characters that are not seen, compatibility characters folded. */
+export function visible(text: string): string {
+  return text.normalize('NFKC').replaceAll(invisible, '');
+}
+
+/** Joiners, variation selectors and fillers are default ignorable (Unicode Standard, section 5.21); U+2800 is blank. */
+const invisible = /[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+
 /**
- * Words that the commonest passwords are made of, as they are or with digits and signs around them: the first that anybody tries.
- * In lower case, letters and digits only.
+ * Returns the form in which passwords are compared with lists: what is visible, without marks and letter case. It is for comparison
+ * only: the password itself is hashed as the contract normalizes it.
  */
-export const commonWords: ReadonlySet<string> = new Set(
-  `
-  password passwort passw0rd motdepasse contrasena contraseña wachtwoord haslo parola senha salasana heslo
-  passcode passphrase pass passpass passwordpassword mypassword thepassword newpassword oldpassword yourpassword
-  letmein letmeinnow welcome welcomeback willkommen bienvenue bienvenido benvenuto
-  admin administrator adminadmin root rootroot toor superuser sysadmin superadmin master webmaster guest user username
-  login logmein signin default changeme changeit changemenow secret topsecret secure security private access
-  test testing tester testtest testuser temp temporary example sample demo
-  qwerty qwertyu qwertyui qwertyuiop qwertz qwertzui qwertzuiop azerty azertyuiop asdf asdfgh asdfghj asdfghjkl zxcvbn zxcvbnm
-  qwerasdf qweasd qweasdzxc qazwsx qazwsxedc wsxedc zaqwsx zaqxsw qwer qwe asd zxc asdzxc poiuytrewq lkjhgfdsa mnbvcxz
-  iloveyou iloveu ilovehim iloveher loveyou loveme lovely loverboy lovergirl mylove truelove forever sweetheart darling honey
-  princess sunshine rainbow butterfly flower angel angels babygirl babyboy beautiful cutie sweetie buttercup
-  dragon monkey tiger lion panther eagle falcon dolphin chicken turtle rabbit kitten puppy shadow phoenix unicorn
-  football baseball basketball softball hockey soccer volleyball tennis golfer fussball liverpool arsenal chelsea everton
-  manchester manutd barcelona realmadrid juventus yankees cowboys steelers lakers packers redsox patriots eagles
-  superman batman spiderman ironman wolverine deadpool captain starwars skywalker startrek matrix pokemon pikachu naruto
-  minecraft fortnite roblox playstation nintendo xbox mario zelda counterstrike warcraft
-  michael jennifer jessica jordan michelle daniel joshua matthew andrew anthony thomas charlie robert william nicole ashley
-  amanda hannah samantha elizabeth maggie ginger george jonathan alexander christopher benjamin brandon justin patrick
-  victoria charlotte stephanie melissa danielle christian sebastian valentina francesco alejandro andreas stefan
-  computer internet google facebook microsoft windows apple samsung android iphone linkedin instagram twitter youtube
-  mustang corvette ferrari porsche mercedes harley yamaha camaro
-  summer winter autumn spring january february march april june july august september october november december
-  monday tuesday wednesday thursday friday saturday sunday sommer herbst
-  jesus jesuschrist godbless heaven blessed blessing faith trustno trustnoone trustme
-  cookie cookies chocolate banana pepper cheese coffee pizza candy
-  freedom america canada england london paris berlin germany australia brasil mexico india
-  hello helloworld helloyou goodbye whatever nothing something anything nopassword none blank
-  killer hunter ranger soldier warrior ninja samurai maverick gangster thunder lightning diamond silver golden
-  metallica slipknot blink nirvana eminem michaeljackson
-  fuckyou fuckoff asshole bullshit biteme sexy sexygirl pussy
-  money business success fortune million company office manager service support
-  abc abcd abcde abcdef abcdefg abcdefgh abcabc xyz xxx aaa zzz
-  zerda fennec
-  `
-    .split(/\s+/)
-    .filter((word) => word !== ''),
-);
+export function comparable(text: string): string {
+  return visible(text)
+    .normalize('NFKD')
+    .replaceAll(/\p{M}/gu, '')
+    .toUpperCase()
+    .toLowerCase()
+    .normalize('NFKD');
+}
+
+/** Bits a key, and bits set for each: 2^-24 of what is in no list is found, with about as few bits as a Bloom filter can. */
+const bitsPerKey = 35;
+const hashes = 24;
+
+/** Builds the filter that `openCommonPasswords` reads. */
+export function buildCommonPasswords({ passwords, bases }: CommonPasswordLists): Buffer {
+  const keys = new Set([...map(passwords, passwordKey), ...map(bases, baseKey)]);
+  const filter = Buffer.alloc(Math.ceil((keys.size * bitsPerKey) / 8));
+  for (const key of keys) {
+    for (const bit of bitsOf(key, filter)) filter[bit >>> 3] = (filter[bit >>> 3] ?? 0) | (1 << (bit & 7));
+  }
+  return filter;
+}
+
+/** Opens a filter that `buildCommonPasswords` built. */
+export function openCommonPasswords(filter: Uint8Array): CommonPasswords {
+  function has(key: string): boolean {
+    for (const bit of bitsOf(key, filter))
+      if (((filter[bit >>> 3] ?? 0) & (1 << (bit & 7))) === 0) return false;
+    return true;
+  }
+  return { isCommon: (text) => has(passwordKey(text)), isBase: (text) => has(baseKey(text)) };
+}
+
+const passwordKey = (text: string): string => `password ${text}`;
+const baseKey = (text: string): string => `base ${text}`;
+
+/** Places of the bits of a key: two hashes combined stand for all (Kirsch and Mitzenmacher, 2006). */
+function* bitsOf(key: string, { length }: Uint8Array): Generator<number> {
+  const digest = createHash('sha256').update(key).digest();
+  const first = digest.readUInt32LE(0);
+  const step = digest.readUInt32LE(4);
+  for (let index = 0; index < hashes; index++) yield (first + index * step) % (length * 8);
+}
+
+function* map<From, To>(items: Iterable<From>, change: (item: From) => To): Generator<To> {
+  for (const item of items) yield change(item);
+}
