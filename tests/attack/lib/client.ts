@@ -8,6 +8,8 @@ export interface Response {
   // The tests look into responses whose shape is what they check.
   // biome-ignore lint/suspicious/noExplicitAny: see above
   readonly body: any;
+  /** Length of the body. */
+  readonly bytes: number;
   /** Milliseconds from the first byte sent to the last one received. */
   readonly ms: number;
 }
@@ -59,11 +61,13 @@ export function createClient(baseUrl: string): Client {
             response.on('data', (chunk: Buffer) => chunks.push(chunk));
             response.once('error', reject);
             response.once('end', () => {
+              const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
               const received = Buffer.concat(chunks).toString();
               const isJson = /\bjson\b/.test(response.headers['content-type'] ?? '');
               resolve({
                 status: response.statusCode ?? 0,
                 headers: response.headers,
+                bytes,
                 body: isJson && received !== '' ? JSON.parse(received) : undefined,
                 ms: performance.now() - startedAt,
               });

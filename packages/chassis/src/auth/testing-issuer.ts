@@ -8,11 +8,19 @@ export interface TestIssuer {
   readonly verifier: TokenVerifier;
   /** Its public keys, as an issuer publishes them. */
   readonly keySet: { readonly keys: object[] };
-  /** A token that the verifier takes, unless the claims say otherwise. */
-  token(caller: Partial<Caller>, claims?: { readonly [name: string]: unknown }): Promise<string>;
+  /**
+   * A token that the verifier takes, unless claims or header say otherwise.
+   * @param header replaces members of the header; undefined leaves one out
+   */
+  token(
+    caller: Partial<Caller>,
+    claims?: { readonly [name: string]: unknown },
+    header?: { readonly typ: string | undefined },
+  ): Promise<string>;
 }
 
-const issuer = 'https://issuer.test';
+/** Name of the issuer: its `iss`. */
+export const testIssuerName = 'https://issuer.test';
 const audience = 'zerda';
 
 /** Makes an issuer with a key of its own, and a verifier that knows it. */
@@ -22,17 +30,17 @@ export async function createTestIssuer(): Promise<TestIssuer> {
   return {
     verifier: createTokenVerifier({
       keys: createKeySet({ load: async () => keySet }),
-      issuer,
+      issuer: testIssuerName,
       audience,
     }),
     keySet,
-    token({ subject, userId, role = 'user' }, claims = {}) {
+    token({ subject, userId, role = 'user' }, claims = {}, { typ } = { typ: 'at+jwt' }) {
       return new SignJWT({
-        ...{ iss: issuer, aud: audience, sub: subject ?? `test|${userId}`, role, user_id: userId },
+        ...{ iss: testIssuerName, aud: audience, sub: subject ?? `test|${userId}`, role, user_id: userId },
         exp: Math.floor(Date.now() / 1000) + 600,
         ...claims,
       })
-        .setProtectedHeader({ alg: 'EdDSA', kid: 'test', typ: 'at+jwt' })
+        .setProtectedHeader({ alg: 'EdDSA', kid: 'test', ...(typ !== undefined && { typ }) })
         .sign(privateKey);
     },
   };

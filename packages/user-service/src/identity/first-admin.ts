@@ -6,6 +6,7 @@ import type { Lifecycle } from '@zerda/chassis/lifecycle/lifecycle';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import { changeUser, insertUser } from '../store/user-store.ts';
 import { findAccount, lockAccount, setPassword } from './credentials.ts';
+import { adminName } from './identity-variables.ts';
 import type { IdentityConfig, Issuer } from './open-issuer.ts';
 import { hashPassword } from './password-hash.ts';
 
@@ -37,8 +38,7 @@ export async function ensureFirstAdmin(options: FirstAdminOptions): Promise<void
       // Another replica, an admin or the user was quicker.
       if (account !== undefined && (current?.user.email !== email || current.passwordHash !== undefined))
         return false;
-      const { id, role } =
-        current?.user ?? (await insertUser(tx, { name: 'Administrator', email, role: 'admin' }));
+      const { id, role } = current?.user ?? (await insertUser(tx, { name: adminName, email, role: 'admin' }));
       if (role !== 'admin') await changeUser(tx, id, { role: 'admin' });
       await setPassword(tx, id, passwordHash);
       return true;

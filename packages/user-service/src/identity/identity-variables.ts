@@ -4,6 +4,9 @@ import { newPassword } from '@zerda/contracts/passwords';
 import { email } from '@zerda/contracts/users';
 import { z } from 'zod';
 
+/** Name of the first admin, where the service creates the user. */
+export const adminName = 'Administrator';
+
 const secret = () => z.string().min(32, 'must have at least 32 characters');
 
 /** The variables of who can log in, and how. */
@@ -50,7 +53,7 @@ export function identityVariables() {
     PASSWORD_QUEUE: count(0, 10_000)
       .default(50)
       .describe(
-        'Requests that wait for that, at most 1.5 s each: two fifths of the places are for logins from addresses where the user has logged in before, two fifths for other logins, one fifth for new passwords. Further requests get 503.',
+        'Requests that wait for that, at most 1.5 s each: two fifths of the places are for logins from addresses where the user has logged in before, one fifth each for logins that were refused before, for other logins and for new passwords. Further requests get 503.',
       ),
     ...proxyVariables(),
   };

@@ -4,8 +4,9 @@ import type { Database } from '@zerda/chassis/database/database';
 import { StartupError } from '@zerda/chassis/startup-error';
 import type { z } from 'zod';
 import { type AccessTokens, createAccessTokens } from './access-tokens.ts';
-import type { identityVariables } from './identity-variables.ts';
+import { adminName, type identityVariables } from './identity-variables.ts';
 import { createKeySecrets, type KeySecrets } from './key-secrets.ts';
+import { weaknessOf } from './password-rules.ts';
 import { createSigningKeys, type SigningKeys } from './signing-keys.ts';
 
 /** The variables of identity, read. */
@@ -26,7 +27,7 @@ function isIssuer(config: IdentityConfig): boolean {
 
 /**
  * Looks whether anybody issues access tokens, before anything is opened.
- * @throws StartupError (78) when they are required and nobody does, or when a first admin is named by half
+ * @throws StartupError (78) when they are required and nobody does, or when the first admin is named by half or has a common password
  */
 export function requireIssuer(config: IdentityConfig): void {
   if (config.AUTH === 'required' && config.AUTH_JWKS_URL === undefined && !isIssuer(config)) {
@@ -35,9 +36,16 @@ export function requireIssuer(config: IdentityConfig): void {
       78,
     );
   }
-  if ((config.AUTH_ADMIN_EMAIL === undefined) !== (config.AUTH_ADMIN_PASSWORD === undefined)) {
+  const { AUTH_ADMIN_EMAIL: email, AUTH_ADMIN_PASSWORD: password } = config;
+  if ((email === undefined) !== (password === undefined)) {
     throw new StartupError('AUTH_ADMIN_EMAIL and AUTH_ADMIN_PASSWORD must be set together', 78);
   }
+  const weakness =
+    email === undefined || password === undefined
+      ? undefined
+      : weaknessOf(password, { email, name: adminName });
+  if (weakness !== undefined)
+    throw new StartupError(`AUTH_ADMIN_PASSWORD ${weakness}: set one that is hard to guess`, 78);
 }
 
 /** Makes this service the issuer; undefined where the configuration does not. */

@@ -31,7 +31,8 @@ export function requireUncommon(password: string, owner: PasswordOwner): void {
   throw new Failure('validation-failed', { errors: [{ path: 'password', message: reason }] });
 }
 
-function weaknessOf(password: string, { email, name }: PasswordOwner): string | undefined {
+/** Why a password is guessed first, as the end of a sentence that begins with it; undefined when it is not. */
+export function weaknessOf(password: string, { email, name }: PasswordOwner): string | undefined {
   const plain = comparable(password);
   if (isRepetition(visible(password).toLowerCase()) || isRow(plain))
     return 'is a row or a repetition of characters';

@@ -6,6 +6,7 @@ import { type Account, type AccountName, findAccount, lockAccount, renewHash } f
 import type { LimitedAction, LoginLimits } from './login-limits.ts';
 import { hashPassword, isOutdated, isPassword } from './password-hash.ts';
 import type { PasswordQueue, PasswordTurn } from './password-queue.ts';
+import { createReturningClients } from './returning-clients.ts';
 
 /** A password that is claimed to be that of an account. */
 export interface PasswordClaim {
@@ -28,7 +29,10 @@ export interface Passwords {
    * Acts for a user who logs in. The password is checked before, and confirmed in, the transaction of `act`.
    * @throws Failure `login-failed`, the same whatever was wrong and after the same time; `login-throttled`, `login-overloaded`
    */
-  logIn<T>(claim: PasswordClaim, act: (tx: Queries, user: StoredUser) => Promise<T>): Promise<T>;
+  logIn<T>(
+    claim: PasswordClaim & { readonly account: { readonly email: string } },
+    act: (tx: Queries, user: StoredUser) => Promise<T>,
+  ): Promise<T>;
   /**
    * Acts for a user who proves by the current password that an access token is in their own hands.
    * @param change.newPassword is hashed in the same turn, once the current password was right
@@ -64,6 +68,8 @@ export interface PasswordsDependencies {
 class CredentialChangedError extends Error {}
 
 export function createPasswords({ database, limits, queue, onOutcome }: PasswordsDependencies): Passwords {
+  const returning = createReturningClients();
+
   /** Checks a password, once it is its turn, and returns what confirms it. */
   async function check(
     { account: name, password, address }: PasswordClaim,
@@ -118,10 +124,22 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
   return {
     async logIn(claim, act) {
       const client = limits.addressKey(claim.address);
+      const attempt = `${client} ${claim.account.email}`;
+      const kind = returning.hasReturned(attempt) ? 'returning-login' : 'login';
       return confirmed(
         async () => {
-          queue.requirePlace(client, 'known-login', 'login');
-          return check(claim, (account) => ({ kind: account?.known ? 'known-login' : 'login', client }));
+          try {
+            queue.requirePlace(client, 'known-login', kind);
+            const confirm = await check(claim, (account) => ({
+              kind: account?.known ? 'known-login' : kind,
+              client,
+            }));
+            returning.forget(attempt);
+            return confirm;
+          } catch (error) {
+            if (isOverload(error)) returning.refused(attempt);
+            throw error;
+          }
         },
         (confirm) => database.write(async (tx) => act(tx, await confirm(tx))),
       );
@@ -152,6 +170,10 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
 /** Identifies a user to the queue, from whatever addresses the requests come. */
 export function userClient(userId: number): string {
   return `user ${userId}`;
+}
+
+function isOverload(error: unknown): boolean {
+  return error instanceof Failure && error.code === 'login-overloaded';
 }
 
 function loginFailed(): Failure {

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Response } from './lib/client.ts';
+import { addressOf, openTarget, type Target, type User } from './lib/target.ts';
+
+describe('accounts', () => {
+  let target: Target;
+  let serial = 0;
+
+  before(async () => {
+    target = await openTarget();
+  });
+  after(() => target.close());
+
+  const send: Target['client']['send'] = (...request) => target.client.send(...request);
+
+  /** Another client each time, so that no limit of an address decides. */
+  function elsewhere(): string {
+    serial += 1;
+    return addressOf(serial);
+  }
+
+  const update = (id: number, token: string, json: object) =>
+    send('PUT', `/api/users/${id}`, { token, json, from: elsewhere() });
+  const tokenOf = async (user: User) => (await target.logIn(user, elsewhere())).access_token;
+  const isPassword = async ({ email }: Pick<User, 'email'>, password: string) =>
+    (await send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } })).status === 200;
+
+  it('keep their password although the e-mail address moves while the queue is full', async (context) => {
+    let set = 0;
+    for (let round = 0; round < 5; round += 1) {
+      const [victim, thief] = [await target.createUser(), await target.createUser()];
+      const stolen = await tokenOf(victim);
+      const [admin, stop] = [await target.adminToken(), new AbortController()];
+      // Logins of nobody keep the queue of passwords full.
+      const filling = Promise.all(
+        Array.from({ length: 40 }, async (_, index) => {
+          while (!stop.signal.aborted) {
+            const json = { email: `nobody${index}@example.com`, password: 'x' };
+            await send('POST', '/api/auth/login', { from: elsewhere(), json });
+          }
+        }),
+      );
+      const attack = update(victim.id, stolen, {
+        ...{ password: 'set by the thief', current_password: thief.password },
+      });
+      await update(victim.id, admin, { email: `moved.${victim.email}` });
+      await update(thief.id, admin, { email: victim.email });
+      const { status } = await attack;
+      stop.abort();
+      await filling;
+      assert.ok([422, 503].includes(status), String(status));
+      if (await isPassword({ email: `moved.${victim.email}` }, 'set by the thief')) set += 1;
+    }
+    context.diagnostic(`${set} of 5 passwords were set`);
+    assert.equal(set, 0);
+  });
+
+  it('keep no session that began with the password that was replaced', async (context) => {
+    const survivors: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      const user = await target.createUser();
+      const token = await tokenOf(user);
+      const logins: Promise<Response>[] = [];
+      const json = { password: `replaced in round ${round}`, current_password: user.password };
+      const change = update(user.id, token, json);
+      for (let login = 0; login < 4; login += 1) {
+        const { email, password } = user;
+        logins.push(send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } }));
+        await wait(7);
+      }
+      assert.equal((await change).status, 200);
+      for (const { status, body } of await Promise.all(logins)) {
+        if (status !== 200) continue;
+        const { refresh_token } = body.data;
+        survivors.push((await send('POST', '/api/auth/refresh', { json: { refresh_token } })).status);
+      }
+    }
+    context.diagnostic(`sessions begun meanwhile: ${survivors.length}`);
+    assert.deepEqual(
+      survivors,
+      survivors.map(() => 401),
+    );
+  });
+
+  it('accept one of four changes that prove the same old password', async () => {
+    const user = await target.createUser();
+    const token = await tokenOf(user);
+    const changes = await Promise.all(
+      Array.from({ length: 4 }, (_, index) =>
+        update(user.id, token, { password: `change number ${index}`, current_password: user.password }),
+      ),
+    );
+    const accepted = changes.filter(({ status }) => status === 200);
+    assert.equal(accepted.length, 1, changes.map(({ status }) => status).join());
+  });
+
+  for (const [state, end] of [
+    ['demoted', (root: string, { id }: User) => update(id, root, { role: 'user' })],
+    ['deleted', (root: string, { id }: User) => send('DELETE', `/api/users/${id}`, { token: root })],
+  ] as const) {
+    it(`do not let a ${state} admin write what only admins may, while the token lasts`, async () => {
+      const [admin, other] = [await target.createUser({ role: 'admin' }), await target.createUser()];
+      const token = await tokenOf(admin);
+      const root = await target.adminToken();
+      assert.equal((await end(root, admin)).status, 200);
+      const created = { email: `evil.${admin.email}`, password: 'a password of an evil admin' };
+      const attempts: Record<string, Response> = {
+        'role of their own': await update(admin.id, token, { role: 'admin' }),
+        'role of another': await update(other.id, token, { role: 'admin' }),
+        'password of another': await update(other.id, token, { password: 'taken over by an admin' }),
+        'e-mail address of another': await update(other.id, token, { email: `taken.${other.email}` }),
+        'a new admin': await send('POST', '/api/users', {
+          token,
+          json: { name: 'Evil', role: 'admin', ...created },
+        }),
+        'end of another': await send('DELETE', `/api/users/${other.id}`, { token }),
+      };
+      for (const [what, { status }] of Object.entries(attempts))
+        assert.ok([403, 404].includes(status), `${what}: ${status}`);
+      assert.ok(await isPassword(other, other.password));
+      assert.equal(await isPassword(created, created.password), false);
+      const { body } = await send('GET', `/api/users/${other.id}`, { token: root });
+      assert.equal(body.data.role, 'user');
+    });
+  }
+
+  it('reject common passwords, however they are written', async () => {
+    const token = await target.adminToken();
+    const written = (password: string) => [
+      password,
+      password.toUpperCase(),
+      ` ${password} `,
+      [...password].join('\u200b'),
+      `\ufeff${password}`,
+      password.replace(/[a-z]/g, (letter) => String.fromCodePoint((letter.codePointAt(0) ?? 0) + 0xfee0)),
+    ];
+    for (const common of [
+      'password',
+      'qwertyuiop',
+      'iloveyou1',
+      'sunshine',
+      'football1',
+      'trustno1',
+      'changeme',
+    ])
+      for (const password of written(common)) {
+        serial += 1;
+        const json = { name: 'Common', email: `common${serial}@example.com`, password };
+        const { status, body } = await send('POST', '/api/users', { token, json });
+        assert.deepEqual([status, body.errors?.[0]?.path], [422, 'password'], JSON.stringify(password));
+      }
+  });
+
+  it('tell a user of three e-mail addresses a day whether another user has them', async (context) => {
+    const user = await target.createUser();
+    const token = await tokenOf(user);
+    const { email: taken } = await target.createUser();
+    const statuses: Record<string, number> = {};
+    for (let probe = 0; probe < 300; probe += 1) {
+      const email = probe % 2 === 0 ? taken : `free${probe}.${user.email}`;
+      const { status } = await update(user.id, token, { email, current_password: user.password });
+      statuses[status] = (statuses[status] ?? 0) + 1;
+    }
+    context.diagnostic(JSON.stringify(statuses));
+    assert.equal((statuses[200] ?? 0) + (statuses[409] ?? 0), 3);
+  });
+
+  it('are not moved to another e-mail address by an access token alone', async () => {
+    const user = await target.createUser();
+    const token = await tokenOf(user);
+    assert.equal((await update(user.id, token, { email: `thief.${user.email}` })).status, 422);
+    assert.ok(await isPassword(user, user.password));
+  });
+
+  it('are deleted during a login without a fault', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const user = await target.createUser();
+      const token = await tokenOf(user);
+      const { email, password } = user;
+      const login = send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } });
+      await wait(3 * round);
+      const { status } = await send('DELETE', `/api/users/${user.id}`, { token });
+      assert.equal(status, 200);
+      assert.ok([200, 401].includes((await login).status));
+    }
+  });
+
+  it('are created by a key that another anonymous client has used', async () => {
+    const signUp = (from: string, name: string) =>
+      send('POST', '/api/users', {
+        from,
+        headers: { 'idempotency-key': '1' },
+        json: { name, email: `${name}.${Date.now()}@example.com` },
+      });
+    assert.equal((await signUp(elsewhere(), 'first')).status, 201);
+    assert.equal((await signUp(elsewhere(), 'second')).status, 201);
+  });
+
+  it('are not counted for anyone but admins', async () => {
+    const user = await tokenOf(await target.createUser());
+    const texts: string[] = [];
+    for (const path of ['/api/health', '/api/users/health', '/api/orders/health'])
+      for (const token of [undefined, user]) {
+        const { status, body } = await send('GET', path, { token });
+        assert.equal(status, 200);
+        texts.push(JSON.stringify(body));
+      }
+    assert.doesNotMatch(texts.join(), /_count|circuits/);
+    const { body } = await send('GET', '/api/health', { token: await target.adminToken() });
+    assert.match(JSON.stringify(body), /users_count.*orders_count|orders_count.*users_count/);
+  });
+});

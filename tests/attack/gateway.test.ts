@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import {
+  createTestIssuer,
+  type TestIssuer,
+  testIssuerName,
+} from '../../packages/chassis/src/auth/testing-issuer.ts';
+import { startFlood } from './lib/client.ts';
+import { openTarget, type Target } from './lib/target.ts';
+
+/** Seconds that each flood lasts. */
+const seconds = Number(process.env.ATTACK_SECONDS ?? 5);
+
+describe('the gateway with tokens of another issuer', () => {
+  let target: Target;
+  let jwks: Server;
+  let issuer: TestIssuer;
+
+  before(async () => {
+    issuer = await createTestIssuer();
+    const keys = JSON.stringify(issuer.keySet);
+    jwks = createServer((_request, response) => response.end(keys)).listen(0, '127.0.0.1');
+    await once(jwks, 'listening');
+    target = await openTarget({
+      AUTH_ISSUER: testIssuerName,
+      AUTH_JWKS_URL: `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/`,
+      AUTH_ADMIN_EMAIL: '',
+      AUTH_ADMIN_PASSWORD: '',
+    });
+  });
+  after(async () => {
+    await target.close();
+    jwks.close();
+  });
+
+  it('accepts access tokens, and no other tokens of the same issuer', async () => {
+    const sign = (typ: string | undefined, claims = {}) =>
+      issuer.token({ subject: '1', userId: 1, role: 'admin' }, claims, { typ });
+    const statusOf = async (token: string) =>
+      (await target.client.send('GET', '/api/users', { token })).status;
+    assert.equal(await statusOf(await sign('at+jwt')), 200);
+    assert.equal(await statusOf(await sign('application/at+jwt')), 200);
+    for (const typ of [undefined, 'JWT', 'logout+jwt', 'secevent+jwt', 'id_token', 'at+jwt2'])
+      assert.equal(await statusOf(await sign(typ)), 401, String(typ));
+    for (const sub of [null, {}, [], ['1'], 1, ''])
+      assert.equal(
+        await statusOf(await sign('at+jwt', { sub })),
+        sub === '' ? 401 : 401,
+        JSON.stringify(sub),
+      );
+  });
+
+  for (const [what, method, path, maxBytes] of [
+    ['documentation', 'GET', '/docs', 120_000_000],
+    ['the OpenAPI document', 'GET', '/openapi.json', 120_000_000],
+    ['unknown paths', 'GET', '/no/such/path', 20_000_000],
+    ['unknown methods', 'PATCH', '/api/users', 20_000_000],
+    ['health', 'GET', '/api/health', 20_000_000],
+  ] as const) {
+    it(`limits ${what} by client address, and still responds to others`, async (context) => {
+      const [from, elsewhere] = [
+        `127.77.${method.length}.${path.length}`,
+        `127.78.${method.length}.${path.length}`,
+      ];
+      let bytes = 0;
+      const flood = startFlood(600, async () => {
+        const response = await target.client.send(method, path, { from });
+        bytes += response.bytes;
+        return response;
+      });
+      const others: number[] = [];
+      const endAt = performance.now() + seconds * 1000;
+      while (performance.now() < endAt) {
+        others.push((await target.client.send('GET', '/api/health', { from: elsewhere })).status);
+        await wait(50);
+      }
+      const outcomes = await flood.stop();
+      context.diagnostic(`${JSON.stringify(outcomes)}, ${(bytes / 1e6).toFixed(1)} MB`);
+      assert.ok((outcomes[429] ?? 0) > (outcomes[200] ?? 0) / 2, 'most were refused');
+      assert.ok(bytes < maxBytes);
+      assert.deepEqual(
+        others.filter((status) => status !== 200),
+        [],
+      );
+    });
+  }
+});
