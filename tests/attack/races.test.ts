@@ -118,7 +118,13 @@ describe('two of each pair of requests on one user at once', () => {
         await wait(random.between(0, spreadMs));
         const value =
           action === 'change e-mail' ? `moved${index}.${user.email}` : `${index} changed ${user.password}`;
-        round.sent.push({ action, value, response: await act(action, round, value) });
+        let response = await act(action, round, value);
+        // On a busy machine a request may wait too long for its turn; it is then sent again, as its client would.
+        while (response.body?.type === '/problems/login-overloaded') {
+          await wait(1000);
+          response = await act(action, round, value);
+        }
+        round.sent.push({ action, value, response });
       }),
     );
     return round;

@@ -72,8 +72,8 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
     return token.value;
   }
 
-  // The service creates the admin after it is ready; with another issuer nobody logs in here.
-  if (env.AUTH_JWKS_URL === undefined) await eventually(adminToken);
+  // The service creates the admin after it is ready; with another issuer, or without authentication, there is none.
+  if (env.AUTH_JWKS_URL === undefined && env.AUTH !== 'off') await eventually(adminToken);
 
   return {
     ...{ system, client, admin, logIn, adminToken },

@@ -8,7 +8,7 @@ import { bundle } from '../../scripts/lib/bundler.ts';
 import { freePorts } from '../../scripts/lib/ports.ts';
 import { type ServiceProcess, startProcess } from '../../scripts/lib/service-process.ts';
 import { planSystem, root } from '../../scripts/lib/services.ts';
-import { call } from './lib/http.ts';
+import { call } from '../system/lib/http.ts';
 
 /** Logins that an address has at once, and seconds until it has another one. */
 const burst = 30;

@@ -3,10 +3,10 @@ import { after, before, it } from 'node:test';
 import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { describeOnNats } from '../../packages/chassis/src/events/testing-nats.ts';
-import { eventually } from './lib/eventually.ts';
-import { call } from './lib/http.ts';
-import { type NatsUser, type NatsWithUsers, startNatsWithUsers } from './lib/nats-with-users.ts';
-import { type System, startSystem } from './lib/system.ts';
+import { eventually } from '../system/lib/eventually.ts';
+import { call } from '../system/lib/http.ts';
+import { type NatsUser, type NatsWithUsers, startNatsWithUsers } from '../system/lib/nats-with-users.ts';
+import { type System, startSystem } from '../system/lib/system.ts';
 
 /** Milliseconds that the server has to respond; what it forbids it does not respond to. */
 const timeout = 2000;
