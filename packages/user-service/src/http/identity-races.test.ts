@@ -234,6 +234,17 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     }
   });
 
+  it('does not move an e-mail address back that was moved meanwhile, without the current password', async () => {
+    const user = await createUser();
+    const moved = `moved.${user.email}`;
+    const { status, body } = await whileStopped(
+      ['write', 1],
+      (app) => update(user, { email: user.email, name: 'Renamed' }, user, app),
+      () => database.write((tx) => tx.update(users).set({ email: moved }).where(eq(users.id, user.id))),
+    );
+    assert.deepEqual([status, body.data.email, body.data.name], [200, moved, 'Renamed']);
+  });
+
   it('ends every session that began with the password that was replaced, in any order of commits', async () => {
     for (let round = 0; round < 10; round += 1) {
       const user = await createUser();

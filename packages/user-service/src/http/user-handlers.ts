@@ -128,20 +128,22 @@ export function createUserHandlers({
       );
     },
     async updateUser({ caller, params: { id }, body, ifMatch, request }) {
-      const { password, current_password: current, ...change } = body;
+      const { password, current_password: current, email, ...others } = body;
       requireOwn(caller, id);
-      if (change.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
+      if (others.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
       const address = clientAddress(request);
       if (password !== undefined) passwords.requirePlace(clientOf(caller, address));
       const user = await users.find(id);
       requireMatch(ifMatch, user.version);
       if (password !== undefined)
-        requireUncommon(password, { email: change.email ?? user.email, name: change.name ?? user.name });
+        requireUncommon(password, { email: email ?? user.email, name: others.name ?? user.name });
 
       const isOwn = caller.userId === id;
-      const authority = isOwn && change.role === undefined ? {} : asAdmin(caller);
+      const authority = isOwn && others.role === undefined ? {} : asAdmin(caller);
+      const movesEmail = email !== undefined && email !== user.email;
+      // An address that is the same now is not written: it may change before the transaction.
+      const change = movesEmail ? { ...others, email } : others;
       const write: Write = (beside) => users.update(id, change, ifMatch, { ...authority, beside });
-      const movesEmail = change.email !== undefined && change.email !== user.email;
       if (isOwn && (password !== undefined || movesEmail))
         return one(await writeOwn({ id, address, current, password, movesEmail }, write));
       if (password === undefined) return one(await write());
