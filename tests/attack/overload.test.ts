@@ -24,12 +24,16 @@ describe('floods of one kind of request', () => {
     target = await openTarget();
     mallory = await target.createUser();
     token = (await target.logIn(mallory, '127.66.0.1')).access_token;
+    for (let index = 0; index < manyAddresses; index += 1) await target.logIn(mallory, knownAddress(index));
     victims = await Promise.all(Array.from({ length: 4 }, () => target.createUser()));
     for (const [index, victim] of victims.entries()) await target.logIn(victim, homeOf(index));
     newcomers = await Promise.all(Array.from({ length: 4 }, () => target.createUser()));
   });
   after(() => target.close());
 
+  /** Addresses where the attacker's user is known: more than wait at a time. */
+  const manyAddresses = 60;
+  const knownAddress = (index: number) => `127.67.0.${(index % manyAddresses) + 1}`;
   const homeOf = (index: number) => `127.10.0.${index + 1}`;
   const send: Target['client']['send'] = (...request) => target.client.send(...request);
 
@@ -54,6 +58,16 @@ describe('floods of one kind of request', () => {
       send('POST', '/api/auth/login', {
         from: '127.66.0.1',
         json: { email: mallory.email, password: mallory.password },
+      }),
+    'login with the right password, from many addresses where the user is known': (index: number) =>
+      send('POST', '/api/auth/login', {
+        from: knownAddress(index),
+        json: { email: mallory.email, password: mallory.password },
+      }),
+    'login with a wrong password, from many addresses where the user is known': (index: number) =>
+      send('POST', '/api/auth/login', {
+        from: knownAddress(index),
+        json: { email: mallory.email, password: `guess ${index}` },
       }),
     'login with a wrong password, from one address': (index: number) =>
       send('POST', '/api/auth/login', {

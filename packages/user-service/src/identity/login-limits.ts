@@ -23,6 +23,8 @@ export interface LoginLimits {
    * @throws Failure `login-throttled` when there were too many, and then this one does not count
    */
   begin(attempt: LoginAttempt): Promise<void>;
+  /** Counts nothing. @throws Failure `login-throttled` when this process knows that there were too many attempts */
+  requireOpen(attempt: LoginAttempt): void;
   /**
    * Takes the attempt back in the transaction that acts on the right password, and records the address as one that the user is
    * known at. The caller has locked the user.
@@ -111,6 +113,7 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
 
   return {
     addressKey,
+    requireOpen: (attempt) => requireAllFree(countersOf(attempt).map(({ key }) => key)),
     async begin(attempt) {
       const counters = countersOf(attempt);
       requireAllFree(counters.map(({ key }) => key));

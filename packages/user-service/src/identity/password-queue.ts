@@ -13,7 +13,10 @@ export type PasswordWorkKind = keyof typeof shares;
 /** Identifies the request that asks for a turn. */
 export interface PasswordTurn {
   readonly kind: PasswordWorkKind;
-  /** The caller, or the network of the client address when there is no caller: clients take turns. */
+  /**
+   * The user, where that is established, or the network of the client address: clients take turns. A known login belongs to its user,
+   * since one user can be known at any number of addresses.
+   */
   readonly client: string;
 }
 
@@ -31,6 +34,8 @@ export interface PasswordQueue {
    * @throws Failure `login-overloaded`
    */
   requirePlace(client: string, ...kinds: readonly PasswordWorkKind[]): void;
+  /** Whether others take all places of a kind: none is left for a request of this client, and none of its requests has one. */
+  isTakenByOthers(turn: PasswordTurn): boolean;
   /** Number of works that run, and that wait. */
   readonly load: { readonly running: number; readonly waiting: number };
 }
@@ -117,7 +122,13 @@ export function createPasswordQueue({
     else waiter.start();
   }
 
+  function hasPlace({ kind, client }: PasswordTurn): boolean {
+    const lane = lanes[kind];
+    return running < concurrency || lane.size < lane.capacity || findEvictable(lane, client) !== undefined;
+  }
+
   return {
+    isTakenByOthers: (turn) => !hasPlace(turn) && !lanes[turn.kind].clients.has(turn.client),
     async run(turn, work) {
       if (running < concurrency) running += 1;
       // The work that ends hands its slot to the next waiter.
@@ -130,13 +141,7 @@ export function createPasswordQueue({
       }
     },
     requirePlace(client, ...kinds) {
-      const hasPlace = (kind: PasswordWorkKind): boolean => {
-        const lane = lanes[kind];
-        return (
-          running < concurrency || lane.size < lane.capacity || findEvictable(lane, client) !== undefined
-        );
-      };
-      if (!kinds.some(hasPlace)) throw overloaded();
+      if (!kinds.some((kind) => hasPlace({ kind, client }))) throw overloaded();
     },
     get load() {
       return { running, waiting: Object.values(lanes).reduce((sum, { size }) => sum + size, 0) };

@@ -59,7 +59,7 @@ export type LoginOutcome = (typeof loginOutcomes)[number];
 export interface PasswordsDependencies {
   readonly database: Database;
   readonly limits: LoginLimits;
-  readonly queue: Pick<PasswordQueue, 'run' | 'requirePlace'>;
+  readonly queue: Pick<PasswordQueue, 'run' | 'requirePlace' | 'isTakenByOthers'>;
   /** Is called with the outcome of each check. */
   readonly onOutcome: (outcome: LoginOutcome) => void;
 }
@@ -83,6 +83,8 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
       address,
       known: account?.known ?? false,
     };
+    // A throttled attempt takes no place in the queue.
+    limits.requireOpen(attempt);
     return queue.run(turnOf(account), async () => {
       await limits.begin(attempt);
       const right = await isPassword(password, account?.passwordHash);
@@ -130,10 +132,12 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
         async () => {
           try {
             queue.requirePlace(client, 'known-login', kind);
-            const confirm = await check(claim, (account) => ({
-              kind: account?.known ? 'known-login' : kind,
-              client,
-            }));
+            const confirm = await check(claim, (account) => {
+              const turn: PasswordTurn = { kind, client };
+              if (!account?.known) return turn;
+              const known: PasswordTurn = { kind: 'known-login', client: userClient(account.user.id) };
+              return queue.isTakenByOthers(known) ? turn : known;
+            });
             returning.forget(attempt);
             return confirm;
           } catch (error) {
