@@ -56,6 +56,28 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.deepEqual(await store.find(other.id), other);
   });
 
+  it('uses one connection for concurrent changes of one user', async () => {
+    let [inUse, most] = [0, 0];
+    const counted = createUserStore({
+      ...database,
+      async write(work) {
+        inUse += 1;
+        most = Math.max(most, inUse);
+        return database.write(work).finally(() => {
+          inUse -= 1;
+        });
+      },
+    });
+    const { id } = await create();
+    await Promise.all(
+      Array.from({ length: 10 }, (_, index) => counted.update(id, { name: `Change ${index}` })),
+    );
+    assert.equal(most, 1);
+    assert.equal((await store.find(id)).version, 11);
+    await Promise.all([counted.remove(id), assert.rejects(counted.remove(id), isFailure('user-not-found'))]);
+    assert.equal(most, 1);
+  });
+
   it('prepares a write only when neither its key nor its e-mail address is known', async () => {
     let prepared = 0;
     const prepare = async () => {

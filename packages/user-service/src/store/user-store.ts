@@ -14,6 +14,7 @@ import {
 import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser, UserChange, UserRole } from '@zerda/contracts/users';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import { createInTurn } from './in-turn.ts';
 import { type StoredUser, users } from './tables.ts';
 import { countUser, readUserCount } from './user-counter.ts';
 
@@ -72,6 +73,13 @@ export interface UserStore {
 }
 
 export function createUserStore(database: Database): UserStore {
+  const turns = createInTurn();
+
+  /** A transaction that locks this user. */
+  function writeUser<T>(id: number, work: (tx: Queries) => Promise<T>): Promise<T> {
+    return turns.run(id, () => database.write(work));
+  }
+
   return {
     list: (selection) => database.read((db) => selectUsers(db, selection)),
     async find(id) {
@@ -95,13 +103,13 @@ export function createUserStore(database: Database): UserStore {
       });
     },
     update: (id, change, ifMatch, { byAdmin, beside } = {}) =>
-      database.write(async (tx) => {
+      writeUser(id, async (tx) => {
         const user = await changeUser(tx, id, change, ifMatch, { byAdmin });
         await beside?.(tx, user);
         return user;
       }),
     remove: (id, ifMatch, authority) =>
-      database.write(async (tx) => {
+      writeUser(id, async (tx) => {
         const { version } = await lockUser(tx, id, ifMatch, authority);
         await tx.delete(users).where(eq(users.id, id));
         await countUser(tx, id, -1);
