@@ -64,6 +64,25 @@ describeOnEachEngine('order store', { migrations }, (open) => {
     return row?.orders ?? Number.NaN;
   }
 
+  it('uses one connection for concurrent orders of one user', async () => {
+    let [inUse, most] = [0, 0];
+    const counted = createOrderStore({
+      ...database,
+      async write(work) {
+        inUse += 1;
+        most = Math.max(most, inUse);
+        return database.write(work).finally(() => {
+          inUse -= 1;
+        });
+      },
+    });
+    const order = { user_id: 77, product: 'Desk', quantity: 1, total: 10 };
+    await Promise.all(
+      Array.from({ length: 10 }, () => counted.place(order, undefined, ({ id }) => ({ body: id }))),
+    );
+    assert.deepEqual([most, await store.countOf(77)], [1, 10]);
+  });
+
   it('finds what was placed: pending, in version 1, every cent of it', async () => {
     const order = await place({ total: 9_999_999.99, quantity: 1_000_000 });
     assert.deepEqual([order.status, order.version, order.totalCents], ['pending', 1, 999_999_999]);

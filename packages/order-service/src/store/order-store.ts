@@ -1,4 +1,5 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
+import { createInTurn } from '@zerda/chassis/database/in-turn';
 import { append } from '@zerda/chassis/events/outbox';
 import { Failure } from '@zerda/chassis/failure';
 import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
@@ -76,6 +77,8 @@ export interface OrderStore {
 }
 
 export function createOrderStore(database: Database): OrderStore {
+  // Each new order locks the counter of its user.
+  const turns = createInTurn();
   return {
     list: (selection) => database.read((db) => selectOrders(db, selection)),
     async find(id, only) {
@@ -87,10 +90,12 @@ export function createOrderStore(database: Database): OrderStore {
     findPlaced: (request) => findKept(database, request),
     findUser: (userId) => database.read((db) => readUserState(db, userId)),
     place: (order, request, answer) =>
-      once(database, request, async (tx) => {
-        await holdUser(tx, order.user_id);
-        return answer(await insertOrder(tx, order));
-      }),
+      turns.run(order.user_id, () =>
+        once(database, request, async (tx) => {
+          await holdUser(tx, order.user_id);
+          return answer(await insertOrder(tx, order));
+        }),
+      ),
     changeStatus: (id, next, ifMatch, only) =>
       database.write(async (tx) => {
         const [row] = await tx.select().from(orders).where(isOrder(id, only)).for('update');

@@ -1,6 +1,7 @@
 import { forbidden } from '@zerda/chassis/auth/bearer';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
+import { createInTurn } from '@zerda/chassis/database/in-turn';
 import { announce, append } from '@zerda/chassis/events/outbox';
 import { Failure } from '@zerda/chassis/failure';
 import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
@@ -14,7 +15,6 @@ import {
 import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser, UserChange, UserRole } from '@zerda/contracts/users';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
-import { createInTurn } from './in-turn.ts';
 import { type StoredUser, users } from './tables.ts';
 import { countUser, readUserCount } from './user-counter.ts';
 

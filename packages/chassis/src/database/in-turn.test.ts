@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Deadline } from '@zerda/chassis/deadline';
-import { Failure } from '@zerda/chassis/failure';
-import { runInContext } from '@zerda/chassis/request-context';
+import { Deadline } from '../deadline.ts';
+import { Failure } from '../failure.ts';
+import { runInContext } from '../request-context.ts';
 import { createInTurn } from './in-turn.ts';
 
 describe('works in turn', () => {

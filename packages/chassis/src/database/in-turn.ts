@@ -1,5 +1,5 @@
-import { Failure } from '@zerda/chassis/failure';
-import { currentContext } from '@zerda/chassis/request-context';
+import { Failure } from '../failure.ts';
+import { currentContext } from '../request-context.ts';
 
 /** Runs works that need the same row one after the other. */
 export interface InTurn {
