@@ -63,6 +63,23 @@ describe('a password', () => {
       assert.ok(refused(password), password);
   });
 
+  it('is refused when it has fewer than 8 characters that are seen, after normalization', () => {
+    for (const password of [
+      'kqz\u200b\u200b\u200b\u200b\u200b',
+      'kqzmvw\u2800\u2800\u3164',
+      'k\u0301e\u0301o\u0301u\u0301',
+      '\u1112\u1161\u11ab\u1100\u1173\u11af\u1109\u1165\u11bc',
+    ]) {
+      const sent = newPassword.parse(password);
+      assert.ok(refused(sent), JSON.stringify(password));
+    }
+  });
+
+  it('is refused when it is the part of the e-mail address before the @', () => {
+    assert.ok(refused('grace.hopper'));
+    assert.ok(refused('Grace.Hopper1906'));
+  });
+
   it('is accepted when it is not common, whatever it is made of', () => {
     for (const password of [
       ...['correct horse battery staple', 'grace likes compilers', 'my password is long enough', 'xk7vqp2m'],

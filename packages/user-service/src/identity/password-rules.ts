@@ -13,6 +13,9 @@ export interface PasswordOwner {
 /** Characters from which on a part of a name or of an e-mail address counts. */
 const ownerPartLength = 4;
 
+/** As `visible` has it, but for white space, which counts as characters. */
+const unseen = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+
 /** Characters that can be added to one of the commonest passwords without making it another one: a year and a sign. */
 const maxAdded = 5;
 
@@ -34,6 +37,9 @@ export function requireUncommon(password: string, owner: PasswordOwner): void {
 /** Why a password is guessed first, as the end of a sentence that begins with it; undefined when it is not. */
 export function weaknessOf(password: string, { email, name }: PasswordOwner): string | undefined {
   const plain = comparable(password);
+  // The contract counts what is sent; what is not seen, or is composed to fewer characters, makes no password longer.
+  if ([...password.normalize('NFKC').replaceAll(unseen, '')].length < passwordLength.least)
+    return `has fewer than ${passwordLength.least} visible characters`;
   if (isRepetition(visible(password).toLowerCase()) || isRow(plain))
     return 'is a row or a repetition of characters';
   // Compatibility characters can become many, up to 18 each: what is longer then is in no list.
@@ -44,7 +50,8 @@ export function weaknessOf(password: string, { email, name }: PasswordOwner): st
     if (coresOf(plain, signless).some((core) => added(plain, core) && readings(core).some(isBase)))
       return 'is one of the commonest passwords with a few characters added';
   }
-  const known = [email, ...email.split(/[@.+_-]/), name, ...name.split(/\s+/)].map(comparable);
+  const localPart = email.slice(0, email.lastIndexOf('@'));
+  const known = [email, localPart, ...email.split(/[@.+_-]/), name, ...name.split(/\s+/)].map(comparable);
   const parts = new Set(known.filter((part) => part.length >= ownerPartLength));
   if (parts.has(plain) || parts.has(trim(plain, /\p{L}/u))) return "is the user's own name or e-mail address";
   return undefined;
