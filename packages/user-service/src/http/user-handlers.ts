@@ -9,6 +9,7 @@ import { success } from '@zerda/chassis/http/success';
 import type { User, userOperations } from '@zerda/contracts/users';
 import { setPassword } from '../identity/credentials.ts';
 import type { LimitedAction, LoginLimits } from '../identity/login-limits.ts';
+import type { PasswordTurn } from '../identity/password-queue.ts';
 import { requireUncommon } from '../identity/password-rules.ts';
 import { type Passwords, userClient } from '../identity/passwords.ts';
 import type { StoredUser } from '../store/tables.ts';
@@ -43,9 +44,10 @@ export function createUserHandlers({
     return { byAdmin: isUser ? caller.userId : undefined };
   }
 
-  /** Identifies a client to the password queue: the user, else the network of the address. */
-  function clientOf(caller: Caller | undefined, address: string): string {
-    return caller?.userId === undefined ? limits.addressKey(address) : userClient(caller.userId);
+  /** The turn of a new password: clients are users, else networks of addresses. */
+  function turnOf(caller: Caller | undefined, address: string): PasswordTurn {
+    const client = caller?.userId === undefined ? limits.addressKey(address) : userClient(caller.userId);
+    return { kind: caller === undefined ? 'sign-up' : 'new-password', client };
   }
 
   /**
@@ -107,7 +109,7 @@ export function createUserHandlers({
       const address = clientAddress(request);
       if (password !== undefined) {
         requireUncommon(password, user);
-        passwords.requirePlace(clientOf(caller, address));
+        passwords.requirePlace(turnOf(caller, address));
       }
       if (caller === undefined) await limits.count('sign-up', { address });
       return users.create(
@@ -121,7 +123,7 @@ export function createUserHandlers({
             password === undefined
               ? undefined
               : async () => {
-                  const hash = await passwords.hash(password, clientOf(caller, address));
+                  const hash = await passwords.hash(password, turnOf(caller, address));
                   return (tx, { id }) => setPassword(tx, id, hash);
                 },
         },
@@ -132,7 +134,7 @@ export function createUserHandlers({
       requireOwn(caller, id);
       if (others.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
       const address = clientAddress(request);
-      if (password !== undefined) passwords.requirePlace(clientOf(caller, address));
+      if (password !== undefined) passwords.requirePlace(turnOf(caller, address));
       const user = await users.find(id);
       requireMatch(ifMatch, user.version);
       if (password !== undefined)
@@ -147,7 +149,7 @@ export function createUserHandlers({
       if (isOwn && (password !== undefined || movesEmail))
         return one(await writeOwn({ id, address, current, password, movesEmail }, write));
       if (password === undefined) return one(await write());
-      const hash = await passwords.hash(password, clientOf(caller, address));
+      const hash = await passwords.hash(password, turnOf(caller, address));
       return one(await write((tx) => setPassword(tx, id, hash)));
     },
     async deleteUser({ caller, params: { id }, ifMatch }) {

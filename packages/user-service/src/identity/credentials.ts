@@ -59,6 +59,17 @@ export async function lockAccount(tx: Queries, userId: number): Promise<Omit<Acc
   return user && { user, passwordHash: credential?.passwordHash };
 }
 
+/** Whether an admin can log in. */
+export async function hasAdminWithPassword(db: Queries): Promise<boolean> {
+  const rows = await db
+    .select({ id: users.id })
+    .from(users)
+    .innerJoin(credentials, eq(credentials.userId, users.id))
+    .where(eq(users.role, 'admin'))
+    .limit(1);
+  return rows.length > 0;
+}
+
 /** Sets the password of a user whom the transaction has created or locked, and ends all their sessions. */
 export async function setPassword(tx: Queries, userId: number, passwordHash: string): Promise<void> {
   await tx

@@ -59,6 +59,22 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
     assert.ok(await logsIn());
   });
 
+  it('does not come back after they were deleted, demoted or renamed, while another admin can log in', async () => {
+    await ensure();
+    const { user } = (await findAccount(database, { email })) ?? assert.fail();
+    const other = await database.write(async (tx) => {
+      const inserted = await insertUser(tx, { name: 'Other', email: 'other@example.com', role: 'admin' });
+      await setPassword(tx, inserted.id, await hashPassword('the password of the other'));
+      return inserted;
+    });
+    await database.write((tx) => tx.execute(sql`delete from users where id = ${user.id}`));
+    await ensure();
+    assert.equal(await findAccount(database, { email }), undefined);
+    await database.write((tx) => tx.execute(sql`delete from users where id = ${other.id}`));
+    await ensure();
+    assert.ok(await logsIn(), 'without any admin they are created again');
+  });
+
   it('is not somebody who has signed up with that address before', async () => {
     const { id } = await database.write((tx) => insertUser(tx, { name: 'Mallory', email, role: 'user' }));
     const theirs = await hashPassword('the password of mallory');

@@ -5,7 +5,7 @@ import { Failure } from '@zerda/chassis/failure';
 import type { Lifecycle } from '@zerda/chassis/lifecycle/lifecycle';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import { changeUser, insertUser } from '../store/user-store.ts';
-import { findAccount, lockAccount, setPassword } from './credentials.ts';
+import { findAccount, hasAdminWithPassword, lockAccount, setPassword } from './credentials.ts';
 import { adminName } from './identity-variables.ts';
 import type { IdentityConfig, Issuer } from './open-issuer.ts';
 import { hashPassword } from './password-hash.ts';
@@ -19,9 +19,10 @@ export interface FirstAdminOptions {
 }
 
 /**
- * Makes sure that somebody can log in as an admin. Nobody with that e-mail address: they are made. Somebody without a password: they
- * get this one, and are an admin. Somebody with a password is left as they are, password and role: it may have been changed, and
- * whoever has signed up with that address in time must not become an admin by it.
+ * Makes sure that there is an admin who can log in. While no admin has a password, the user with that e-mail address gets this one and
+ * becomes an admin, and is created when there is none. A user with a password is left as they are: they may have signed up
+ * with the address in time. Once an admin has a password nothing happens, so a first admin who was deleted, demoted or renamed does
+ * not come back with the next start.
  */
 export async function ensureFirstAdmin(options: FirstAdminOptions): Promise<void> {
   const { database, logger, email, password } = options;
@@ -29,6 +30,10 @@ export async function ensureFirstAdmin(options: FirstAdminOptions): Promise<void
   if (account?.passwordHash !== undefined) {
     if (account.user.role !== 'admin')
       logger.warn('the user of AUTH_ADMIN_EMAIL is not an admin, and is left so');
+    return;
+  }
+  if (await database.read(hasAdminWithPassword)) {
+    logger.info('AUTH_ADMIN_EMAIL ignored: another admin can log in');
     return;
   }
   const passwordHash = await hashPassword(password);

@@ -38,7 +38,7 @@ export function identityVariables() {
     AUTH_ADMIN_EMAIL: email
       .optional()
       .describe(
-        'E-mail address of the first admin. Who has it and no password yet becomes an admin with AUTH_ADMIN_PASSWORD at start; they are made when nobody has it.',
+        'E-mail address of the first admin. At startup, while no admin has a password, the user with this address becomes an admin with AUTH_ADMIN_PASSWORD, and is created when there is none.',
       ),
     AUTH_ADMIN_PASSWORD: newPassword
       .optional()
@@ -53,7 +53,7 @@ export function identityVariables() {
     PASSWORD_QUEUE: count(0, 10_000)
       .default(50)
       .describe(
-        'Requests that wait for that, at most 1.5 s each: two fifths of the places are for logins from addresses where the user has logged in before, one fifth each for logins that were refused before, for other logins and for new passwords. Further requests get 503.',
+        'Requests that wait for that, at most 1.5 s each: a third of the places is for logins from addresses where the user has logged in before, a sixth each for logins that were refused before, for other logins, for new passwords and for sign-up. Further requests get 503.',
       ),
     ...proxyVariables(),
   };

@@ -9,6 +9,7 @@ import { insertUser } from '../store/user-store.ts';
 import { migrations } from '../testing.ts';
 import { createKeySecrets } from './key-secrets.ts';
 import { createLoginLimits, type LoginLimits } from './login-limits.ts';
+import { knownAddresses } from './tables.ts';
 
 const email = 'victim@example.com';
 
@@ -158,6 +159,19 @@ describeOnEachEngine('login limits', { migrations }, (open) => {
       await limits.count(action, other);
     });
   }
+
+  it('keep the 50 addresses where a user was last', async () => {
+    for (let index = 0; index < 55; index += 1) {
+      await succeed(`198.51.100.${index}`);
+      await database.write((tx) =>
+        tx.execute(sql`update known_addresses set last_at = last_at - interval '1 minute'`),
+      );
+    }
+    const stored = await database.read((db) => db.select().from(knownAddresses));
+    assert.equal(stored.length, 50);
+    const keys = new Set(stored.map(({ address }) => address));
+    assert.ok(keys.has(limits.addressKey('198.51.100.54')) && !keys.has(limits.addressKey('198.51.100.4')));
+  });
 
   it('allow three new e-mail addresses a day', async () => {
     let allowed = 0;

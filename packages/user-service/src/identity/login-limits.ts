@@ -1,7 +1,7 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
 import { networkOf } from '@zerda/chassis/http/addresses';
-import { eq, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { LRUCache } from 'lru-cache';
 import type { KeySecrets } from './key-secrets.ts';
 import { knownAddresses, loginAttempts } from './tables.ts';
@@ -134,6 +134,7 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
           target: [knownAddresses.userId, knownAddresses.address],
           set: { lastAt: sql`now()` },
         });
+      if (!attempt.known) await forgetOldest(tx, attempt.account);
     },
     requireFree: (action, by) => requireAllFree([actionKey(action, by)]),
     async count(action, by) {
@@ -142,6 +143,21 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
       await database.write((tx) => raise(tx, action, key));
     },
   };
+}
+
+/** Addresses that a user is known at, at most. */
+const maxKnownAddresses = 50;
+
+async function forgetOldest(tx: Queries, userId: number): Promise<void> {
+  const old = tx
+    .select({ address: knownAddresses.address })
+    .from(knownAddresses)
+    .where(eq(knownAddresses.userId, userId))
+    .orderBy(desc(knownAddresses.lastAt))
+    .offset(maxKnownAddresses);
+  await tx
+    .delete(knownAddresses)
+    .where(and(eq(knownAddresses.userId, userId), inArray(knownAddresses.address, old)));
 }
 
 /** The level as it is now, after it has fallen since the last attempt. */

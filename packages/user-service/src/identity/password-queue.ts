@@ -4,9 +4,9 @@ import { currentContext } from '@zerda/chassis/request-context';
 /**
  * Kinds of password work, each with its share of the turns and of the waiting places: a flood of one kind leaves the others
  * theirs. `known-login` is a login from an address where the user has logged in before, `returning-login` one that was refused and
- * has come back after the time it was asked to wait.
+ * has come back after the time it was asked to wait, `sign-up` the password of an anonymous client.
  */
-const shares = { 'known-login': 2, 'returning-login': 1, login: 1, 'new-password': 1 } as const;
+const shares = { 'known-login': 2, 'returning-login': 1, login: 1, 'new-password': 1, 'sign-up': 1 } as const;
 
 export type PasswordWorkKind = keyof typeof shares;
 

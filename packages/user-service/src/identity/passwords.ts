@@ -45,10 +45,10 @@ export interface Passwords {
     change: { readonly newPassword: string | undefined; readonly actions: readonly LimitedAction[] },
     act: (confirm: ConfirmPassword, newHash: string | undefined) => Promise<T>,
   ): Promise<T>;
-  /** Hashes a new password. @param client identifies the caller to the queue @throws Failure `login-overloaded` */
-  hash(password: string, client: string): Promise<string>;
+  /** Hashes a new password in its turn. @throws Failure `login-overloaded` */
+  hash(password: string, turn: PasswordTurn): Promise<string>;
   /** Refuses a new password that has no place in the queue, before anything is spent on it. @throws Failure `login-overloaded` */
-  requirePlace(client: string): void;
+  requirePlace(turn: PasswordTurn): void;
 }
 
 /** Ways in which a check of a password ends. */
@@ -166,8 +166,8 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
         (confirm) => act(confirm, newHash),
       );
     },
-    hash: (password, client) => queue.run({ kind: 'new-password', client }, () => hashPassword(password)),
-    requirePlace: (client) => queue.requirePlace(client, 'new-password'),
+    hash: (password, turn) => queue.run(turn, () => hashPassword(password)),
+    requirePlace: ({ kind, client }) => queue.requirePlace(client, kind),
   };
 }
 
