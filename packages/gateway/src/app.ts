@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
+import { Failure } from '@zerda/chassis/failure';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { createClientLookup, type TrustedProxies } from '@zerda/chassis/http/client-address';
@@ -29,6 +30,7 @@ import { asMiddleware, createOwnPolicies, type OwnPolicies } from './policies/ow
 import type { PolicyResources } from './policies/resources.ts';
 import { healthPath, ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
+import { formOf } from './routes/path-form.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -102,6 +104,7 @@ export function createApp({
   app.disable('x-powered-by');
   app.disable('etag');
   app.use(createRejectMalformed(own));
+  app.use(createRejectPath(own));
   app.use(createAggregateRouter(table, upstreams, resources, own));
   app.use(createOwnRouter(own));
   app.use(
@@ -152,6 +155,24 @@ function createRejectMalformed({ unmatched }: OwnPolicies): RequestHandler {
     closing.add(request.socket);
     response.shouldKeepAlive = false;
     return count(request, response, (error) => next(error ?? oddity));
+  };
+}
+
+/**
+ * Rejects paths that the gateway and a service could resolve differently (RFC 9112, section 3.2). Encoded slashes are rejected here too:
+ * a route that allows them has taken its requests before.
+ */
+function createRejectPath({ unmatched }: OwnPolicies): RequestHandler {
+  const count = asMiddleware(unmatched);
+  return (request, response, next) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const form = path === '*' ? 'plain' : formOf(path);
+    if (form === 'plain') return next();
+    const detail =
+      form === 'slashes'
+        ? 'The path holds encoded slashes, which this route does not take.'
+        : 'The path has empty segments, dot segments or characters that no path has.';
+    return count(request, response, (error) => next(error ?? new Failure('invalid-request', { detail })));
   };
 }
 

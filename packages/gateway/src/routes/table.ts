@@ -103,6 +103,12 @@ export const tableRoute = z
       .min(1)
       .describe('Methods that are forwarded; GET brings HEAD with it. Any other is answered 405.'),
     upstream: upstreamName,
+    encoded_slashes: z
+      .enum(['refuse', 'allow'])
+      .default('refuse')
+      .describe(
+        'Whether %2F and %5C, also encoded twice, are forwarded as data within a segment; refused with 400 by default, since a service that decodes them first would see another path. Dot segments and %00 are refused in either case.',
+      ),
     ...limits,
     ...policyKeys,
   })
