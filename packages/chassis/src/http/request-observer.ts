@@ -52,10 +52,14 @@ export function createRequestObserver({
     const startedAt = performance.now();
     const writtenBefore = request.socket.bytesWritten;
     metrics.requestStarted();
+    const trace = traceparentOf(request);
     const context: RequestContext = {
       correlationId: correlationIdOf(request),
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
-      traceparent: traceparentOf(request),
+      traceparent: trace,
+      tracestate: trace === undefined ? undefined : shortHeader(request.headers.tracestate, 2048),
+      // 8192 bytes is what every platform must pass on (W3C Baggage, section 3.3.2).
+      baggage: shortHeader(request.headers.baggage, 8192),
       authorization: request.headers.authorization,
     };
     closeWithConnection(request, response);
@@ -96,6 +100,11 @@ function correlationIdOf(request: IncomingMessage): string {
 function traceparentOf(request: IncomingMessage): string | undefined {
   const given = request.headers.traceparent;
   return typeof given === 'string' && traceparent.test(given) ? given : undefined;
+}
+
+/** A header of one text that is not longer than that. */
+function shortHeader(value: string | string[] | undefined, maxLength: number): string | undefined {
+  return typeof value === 'string' && value !== '' && value.length <= maxLength ? value : undefined;
 }
 
 /** The caller can shorten the time, never lengthen it; what is not a whole number of milliseconds says nothing. */

@@ -125,6 +125,12 @@ const part = z
     timeout_ms: milliseconds
       .optional()
       .describe('Milliseconds it may take, within the time of the request; UPSTREAM_TIMEOUT_MS by default.'),
+    kept_statuses: z
+      .array(z.literal([401, 403, 404, 429]))
+      .default([401, 403, 404, 429])
+      .describe(
+        'Statuses of this service that the aggregate returns too when the part is required, with Retry-After and WWW-Authenticate; any other error without a problem of ours is 502. All four by default.',
+      ),
     cache: partCacheKey,
   })
   .describe('One call that an aggregate makes.');
