@@ -140,7 +140,9 @@ function takeOriginForm(request: IncomingMessage): void {
   const [, authority, path = ''] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
   if (authority === undefined) return;
   request.url = path.startsWith('/') ? path : `/${path}`;
-  request.headers.host = authority.replace(/^.*@/, '');
+  // HTTP/1.1 requires the header all the same (RFC 9112, section 3.2).
+  if (request.headers.host !== undefined || request.httpVersionMinor === 0)
+    request.headers.host = authority.replace(/^.*@/, '');
 }
 
 /** Connections on which no further request is read. */

@@ -505,6 +505,83 @@ describe('forwarding', () => {
     );
   });
 
+  it('counts a response that breaks off as a failure of the service, and as 499 only when the client left', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await startGateway(context, {
+      logger,
+      table: tableWith({ idle_timeout_ms: 60, total_timeout_ms: 2000 }),
+    });
+    const loggedStatus = async (): Promise<unknown> => {
+      await until(() => lines.some(({ msg }) => msg === 'request'), 'the line');
+      return lines.splice(0).find(({ msg }) => msg === 'request')?.status;
+    };
+    gateway.users.behaviour = (_incoming, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
+      setImmediate(() => response.destroy());
+    };
+    await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+    assert.equal(await loggedStatus(), 502, 'cut');
+
+    gateway.users.behaviour = (_incoming, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
+    };
+    await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+    assert.equal(await loggedStatus(), 504, 'idle');
+
+    gateway.users.behaviour = (_incoming, response) => {
+      const more = setInterval(() => response.write('data: 1\n\n'), 20);
+      response.on('close', () => clearInterval(more));
+    };
+    await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+    assert.equal(await loggedStatus(), 504, 'longer than the total time');
+
+    const socket = connect(gateway.port, '127.0.0.1');
+    socket.write('GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(socket, 'data');
+    socket.destroy();
+    assert.equal(await loggedStatus(), 499, 'left');
+
+    const { body } = await gateway.metrics.render();
+    for (const [status, count] of [
+      [502, 1],
+      [504, 2],
+      [499, 1],
+    ])
+      assert.match(body, new RegExp(`_count.*http_response_status_code="${status}".* ${count}$`, 'm'));
+  });
+
+  it('removes the length of a 204, which has no body (RFC 9110, section 8.6)', async (context) => {
+    const gateway = await startGateway(context);
+    for (const [status, length, expected] of [
+      [204, '0', undefined],
+      [204, '5', undefined],
+      [200, '0', '0'],
+      [304, '11', '11'],
+    ] as const) {
+      gateway.users.behaviour = (incoming) =>
+        void incoming.socket.write(`HTTP/1.1 ${status} X\r\nContent-Length: ${length}\r\nX-Own: 1\r\n\r\n`);
+      const answer = await ask(`${gateway.url}/api/users/1`);
+      assert.deepEqual(
+        [answer.status, answer.headers['content-length'], answer.headers['x-own']],
+        [status, expected, '1'],
+      );
+    }
+  });
+
+  it('responds whatever interim response comes first, which opens no circuit (RFC 9110, section 15.2)', async (context) => {
+    const gateway = await startGateway(context);
+    gateway.users.behaviour = ({ socket }) =>
+      void socket.write('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}');
+    for (let call = 0; call < 6; call += 1) {
+      const { text } = await exchangeBytes(
+        gateway.port,
+        'GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      );
+      assert.match(text, /^HTTP\/1\.1 200 /);
+    }
+    assert.equal(gateway.upstreams.users.breaker.state, 'closed');
+  });
+
   it('takes no answer that can be read in two ways, and nothing that comes after one', async (context) => {
     let bytes = '';
     const service = createTcpServer((socket) => {

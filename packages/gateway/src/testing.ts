@@ -34,7 +34,7 @@ export interface TestServer {
 
 /** Serves until the test ends; `port` 0 takes a free one. */
 async function startServer(context: TestContext, listener: RequestListener, port = 0): Promise<TestServer> {
-  const server = createServer(listener);
+  const server = createServer({ requireHostHeader: false }, listener);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
@@ -183,7 +183,7 @@ export async function startGateway(
     ...options.door,
   });
   const server = await startServer(context, app);
-  server.server.on('checkContinue', app);
+  server.server.on('checkContinue', app).on('checkExpectation', app);
   context.after(async () => {
     for (const close of closes) await close();
   });

@@ -30,6 +30,11 @@ export function toFailure(error: unknown, keptStatuses: readonly number[] = []):
   if (error instanceof UpstreamTimeoutError) {
     return new Failure('upstream-timeout', { detail: `${error.message}.`, cause: error });
   }
+  if ((error as NodeJS.ErrnoException | undefined)?.code === 'UND_ERR_BODY_TIMEOUT')
+    return new Failure('upstream-timeout', {
+      detail: 'The rest of its response did not come.',
+      cause: error,
+    });
   if (isUnresolved(error)) {
     return new Failure('upstream-unavailable', {
       detail: 'It has no address at the moment.',

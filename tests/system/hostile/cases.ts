@@ -444,7 +444,6 @@ const headers: HostileCase[] = [
     [417, 501],
     [
       ['an upgrade', `${get}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n`],
-      ['an upgrade to a shell', `${get}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n`],
       ['an expectation that nobody has', `${get}Expect: tea\r\n\r\n`],
     ],
   ),
@@ -458,6 +457,8 @@ const headers: HostileCase[] = [
       ['a host of an address', 'Host: 169.254.169.254'],
       ['an empty host', 'Host:'],
       ['bytes above 127 in a value', `${host}X-Name: \xe9\xff`],
+      ['an upgrade to TLS', `${host}Connection: Upgrade\r\nUpgrade: TLS/1.2`],
+      ['an upgrade to a shell', `${host}Connection: Upgrade\r\nUpgrade: tcp`],
       [
         'an upgrade that is none',
         `${host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA`,

@@ -31,9 +31,18 @@ export interface RequestObserver {
 const clientClosedRequest = 499;
 
 const route = Symbol('route');
+const failure = Symbol('failure');
 
 /** An answer that knows its route: itself, since every entry of a `WeakMap` is work for the garbage collector. */
-type Routed = ServerResponse & { [route]?: string };
+type Routed = ServerResponse & { [route]?: string; [failure]?: number };
+
+/**
+ * Notes that a response whose head has left is cut off on this side, and the status that the log and the metrics have for it: without
+ * this it would count as one that its client did not wait for.
+ */
+export function setCutOff(response: Routed, status: number): void {
+  response[failure] = status;
+}
 
 /** Names the pattern of the route that answers, for metrics and the log; paths themselves are without number. */
 export function setRoute(response: Routed, pattern: string): void {
@@ -66,7 +75,9 @@ export function createRequestObserver({
     response.on('close', () => {
       const method = request.method ?? '';
       const pattern = response[route] ?? 'unmatched';
-      const status = response.writableFinished ? response.statusCode : clientClosedRequest;
+      const status = response.writableFinished
+        ? response.statusCode
+        : (response[failure] ?? clientClosedRequest);
       const ms = performance.now() - startedAt;
       metrics.requestEnded({ method, route: pattern, status }, ms / 1000);
       const line = {
