@@ -19,15 +19,16 @@ import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
-import { createForwardedHeaders } from './forwarded-headers.ts';
+import { createForwardedHeaders, createSecureLookup } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
 import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
 import { oddityOf } from './odd-request.ts';
-import { createAnswerFilter, createAnswerGuards } from './passed-headers.ts';
+import { createAnswerFilter, createAnswerGuards, transportSecurityOf } from './passed-headers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
 import { asMiddleware, createOwnPolicies, type OwnPolicies } from './policies/own-endpoints.ts';
 import type { PolicyResources } from './policies/resources.ts';
+import { addHeaders } from './policies/visit.ts';
 import { healthPath, ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
 import { formOf } from './routes/path-form.ts';
@@ -79,8 +80,9 @@ export function createApp({
   const settings = resolveRoutes(table, upstreamTimeoutMs);
   const findClient = createClientLookup(trustedProxies, logger);
   const forwardedHeaders = createForwardedHeaders(findClient);
+  const isSecure = createSecureLookup(findClient);
   const resources: PolicyResources = {
-    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
+    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, isSecure, upstreamTimeoutMs },
     passesAnswer: createAnswerFilter(guards.names),
     metrics: metrics.policies,
     clientAddress: (request) => findClient(request).address,
@@ -94,7 +96,7 @@ export function createApp({
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    ...{ answerHeaders, guards, forwardedHeaders, own },
+    ...{ answerHeaders, guards, forwardedHeaders, isSecure, own },
     logger,
   });
   const { getHealth } = gatewayOperations;
@@ -126,6 +128,7 @@ export function createApp({
     const context = observer.begin(request, response);
     if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
+    addHeaders(response, transportSecurityOf(isSecure(request)));
     runInContext(context, () => app(request, response));
   };
 }

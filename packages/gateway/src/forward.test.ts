@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { parseTable } from './routes/read-table.ts';
-import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
+import { ask, proxiesAt, sendJson, startGateway, tableWith, until } from './testing.ts';
 
 async function readAll(incoming: IncomingMessage): Promise<string> {
   let text = '';
@@ -264,7 +264,7 @@ describe('forwarding', () => {
     assert.equal(new Set(gateway.users.requests.map(({ socket }) => socket)).size, 1);
   });
 
-  it("puts its own guards and id in the place of the service's, and leaves the rest of its headers to the service", async (context) => {
+  it("puts its own id and type guard in the place of the service's, and leaves the rest of its headers to the service", async (context) => {
     const gateway = await startGateway(context, {
       users: (_incoming, response) =>
         sendJson(
@@ -272,7 +272,9 @@ describe('forwarding', () => {
           200,
           {},
           {
-            'x-frame-options': 'ALLOWALL',
+            'X-FRAME-OPTIONS': 'DENY',
+            'referrer-policy': 'same-origin',
+            'strict-transport-security': 'max-age=1',
             'x-correlation-id': 'other',
             'content-security-policy': "default-src 'none'",
             connection: 'keep-alive, x-content-type-options',
@@ -284,12 +286,45 @@ describe('forwarding', () => {
       .filter((_value, index) => index % 2 === 0)
       .map((name) => name.toLowerCase());
     assert.equal(new Set(names).size, names.length, names.join(' '));
-    assert.equal(answer.headers['x-frame-options'], 'SAMEORIGIN');
+    assert.equal(answer.headers['x-frame-options'], 'DENY');
+    assert.equal(answer.headers['referrer-policy'], 'same-origin');
+    assert.equal(answer.headers['strict-transport-security'], 'max-age=1');
     assert.equal(answer.headers['x-correlation-id'], 'mine');
     assert.equal(answer.headers['x-content-type-options'], 'nosniff');
-    assert.equal(answer.headers['referrer-policy'], 'no-referrer');
-    assert.match(String(answer.headers['strict-transport-security']), /^max-age=/);
     assert.equal(answer.headers['content-security-policy'], "default-src 'none'");
+  });
+
+  it('adds security headers where the service is silent, and HSTS only over HTTPS (RFC 6797, section 7.2)', async (context) => {
+    const gateway = await startGateway(context, { door: { trustedProxies: proxiesAt('127.0.0.1') } });
+    const cached = await startGateway(context, {
+      door: { trustedProxies: proxiesAt('127.0.0.1') },
+      table: parseTable(
+        "{ upstreams: { user-service: { health: /h } }, routes: [{ path: '/api/users/{id}', methods: [GET], upstream: user-service, cache: { ttl_ms: 60000 } }] }",
+        'table',
+      ),
+    });
+    const untrusting = await startGateway(context);
+    const https = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' };
+    for (const path of ['/api/users/1', '/api/health', '/nowhere', '/docs']) {
+      for (const [url, headers, hsts] of [
+        [gateway.url, https, 'max-age=31536000; includeSubDomains'],
+        [gateway.url, {}, undefined],
+        [gateway.url, { ...https, 'x-forwarded-proto': 'http' }, undefined],
+        [untrusting.url, https, undefined],
+        [cached.url, https, 'max-age=31536000; includeSubDomains'],
+        [cached.url, {}, undefined],
+      ] as const) {
+        const answer = await ask(url + path, { headers });
+        assert.equal(answer.headers['strict-transport-security'], hsts, path);
+        assert.equal(answer.headers['x-frame-options'], 'SAMEORIGIN');
+        assert.equal(answer.headers['referrer-policy'], 'no-referrer');
+      }
+    }
+    const refused = await ask(`${gateway.url}/api/users/1`, { method: 'PATCH', headers: https });
+    assert.deepEqual(
+      [refused.status, refused.headers['strict-transport-security']?.slice(0, 8)],
+      [405, 'max-age='],
+    );
   });
 
   it('passes header bytes outside of ASCII back unchanged', async (context) => {

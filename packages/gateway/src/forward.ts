@@ -14,10 +14,10 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { problemTypes } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
-import type { ForwardedHeaders } from './forwarded-headers.ts';
+import type { ForwardedHeaders, SecureLookup } from './forwarded-headers.ts';
 import { without } from './header-pairs.ts';
 import { endWhileReceiving } from './linger.ts';
-import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
+import { missingSecurityHeaders, passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
 import type { Visit } from './policies/visit.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
 import type { ForwardedRoute } from './routes/forwarded-route.ts';
@@ -33,6 +33,7 @@ export interface Forwarding {
   /** What is on the answer beside the upstream's headers, and instead of those of the same name. */
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
+  readonly isSecure: SecureLookup;
   readonly logger: Logger;
 }
 
@@ -242,6 +243,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const own =
       visit === undefined ? guards.list(context) : [...guards.list(context), ...visit.answerHeaders];
     const headers = passedAnswerHeaders(raw, route.passesAnswer, own);
+    headers.push(...missingSecurityHeaders(headers, this.#forwarding.isSecure(request)));
     response.writeHead(status, status === 204 ? without(headers, bodyHeaders) : headers);
     process.nextTick(Exchange.#sendHead, this);
     this.#resolve(answer);

@@ -7,8 +7,9 @@ import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
-import type { ForwardedHeaders } from './forwarded-headers.ts';
+import type { ForwardedHeaders, SecureLookup } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
+import { transportSecurityOf } from './passed-headers.ts';
 import { isPreflight } from './policies/cors.ts';
 import type { OwnPolicies } from './policies/own-endpoints.ts';
 import { type Policy, runPolicies } from './policies/policy.ts';
@@ -23,6 +24,7 @@ export interface FrontDoorDependencies {
   /** Headers that it puts on what it passes on. */
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
+  readonly isSecure: SecureLookup;
   /** Policies of what no route takes. */
   readonly own: Pick<OwnPolicies, 'preflight' | 'unmatched'>;
   readonly logger: Logger;
@@ -40,6 +42,7 @@ export function createFrontDoor({
   answerHeaders,
   guards,
   forwardedHeaders,
+  isSecure,
   own,
   logger,
 }: FrontDoorDependencies): FrontDoor {
@@ -69,12 +72,16 @@ export function createFrontDoor({
         const answered = runPolicies(route.policies, visit);
         if (answered !== false && (await answered)) return;
       }
-      await forward({ context, request, response, route, visit, guards, forwardedHeaders, logger });
+      await forward({ context, request, response, route, visit, guards, forwardedHeaders, isSecure, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
       logFailure(logger, failure, context);
-      const headers = [...answerHeaders.list(context), ...(visit?.answerHeaders ?? [])];
+      const headers = [
+        ...answerHeaders.list(context),
+        ...transportSecurityOf(isSecure(request)),
+        ...(visit?.answerHeaders ?? []),
+      ];
       refuse(request, response, context, failure, headers);
     }
   }
