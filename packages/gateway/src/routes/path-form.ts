@@ -13,10 +13,17 @@ const characters = /^(\/([A-Za-z0-9._~!$&'()*+,;=:@[\]|^-]|%[0-9A-Fa-f]{2})*)+$/
 /** A dot segment (RFC 3986, section 3.3), also one that has parameters, which some servers remove first. */
 const dotSegment = /^\.\.?(;|$)/;
 
-/** The form of a path. Most paths have neither `%` nor dots and pass without being decoded. */
+/** Most paths: they need no closer look. */
+const simple = /^(?:\/[A-Za-z0-9_~:@=-]+)+$/;
+
+/** What may make a path malformed or have it hold slashes: a segment that begins with a dot, and encodings of `% . / ; \\` and NUL. */
+const suspicious = /\/\.|%(?:00|2[5ef]|3b|5c|c[01])/i;
+
+/** The form of a path. Only a suspicious path is decoded. */
 export function formOf(path: string): PathForm {
+  if (simple.test(path)) return 'plain';
   if (!characters.test(path) || path.includes('//')) return 'malformed';
-  if (!path.includes('%')) return path.includes('/.') && hasDotSegment(path) ? 'malformed' : 'plain';
+  if (!suspicious.test(path)) return 'plain';
   const once = decode(path);
   const twice = decode(once);
   if (twice.includes('\0') || [path, once, twice].some(hasDotSegment)) return 'malformed';
