@@ -329,6 +329,12 @@ aggregates:
     }
   });
 
+  it('reads a part behind a byte order mark (RFC 8259, section 8.1)', async (context) => {
+    const gateway = await startGateway(context, { table, orders });
+    gateway.users.behaviour = (_incoming, response) => response.end('\uFEFF{"a":1}');
+    assert.match((await ask(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\}/);
+  });
+
   it('leaves out a part that is nested too deep for its readers', async (context) => {
     const gateway = await startGateway(context, { table, orders, circuit: { volume: 1000 } });
     for (const deep of [

@@ -116,7 +116,18 @@ describe('match', () => {
     ...['..%2f..%2fmetrics', '1%2fprofile%2f..', '..%2F', '%2e%2e%2fa', '%2E%2E', '.%2e', '%2e.', '%2e'],
     ...['..%5cmetrics', 'a%5c..', '%252e%252e%252fa', '%252e%252e', '..%252fa', 'a%252f%2e%252e'],
     ...['%c0%ae%c0%ae%c0%afa', '%c0%ae%c0%ae', '..;', '..;a%2fb', '%2e%2e;x=1', '.;', '1%2f..;%2fa'],
-    ...['..%c0%afa', '..%c1%9ca', 'a%00', 'a%2500', 'a%2f.', '.%2fa', '%2e%2e%3b%2fa'],
+    ...[
+      '%c0%2e%c0%2e',
+      '%e0%80%ae%e0%80%ae%e0%80%afa',
+      '..%e0%81%9ca',
+      '..%c0%afa',
+      '..%c1%9ca',
+      'a%00',
+      'a%2500',
+      'a%2f.',
+      '.%2fa',
+      '%2e%2e%3b%2fa',
+    ],
   ];
 
   it('takes no encoded slash, and nothing that decodes to a dot segment, once or twice', () => {

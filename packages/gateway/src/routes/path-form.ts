@@ -17,7 +17,7 @@ const dotSegment = /^\.\.?(;|$)/;
 const simple = /^(?:\/[A-Za-z0-9_~:@=-]+)+$/;
 
 /** What may make a path malformed or have it hold slashes: a segment that begins with a dot, and encodings of `% . / ; \\` and NUL. */
-const suspicious = /\/\.|%(?:00|2[5ef]|3b|5c|c[01])/i;
+const suspicious = /\/\.|%(?:00|2[5ef]|3b|5c|c[01]|e0%8[01])/i;
 
 /** The form of a path. Only a suspicious path is decoded. */
 export function formOf(path: string): PathForm {
@@ -43,16 +43,16 @@ function separators(path: string): number {
   return path.split(separator).length;
 }
 
-/** Encodings longer than necessary, which lax decoders still take for `.`, `/` and `\` (RFC 3629, section 10). */
+/** Encodings longer than necessary, or broken, which lax decoders still take for `.`, `/` and `\` (RFC 3629, section 10). */
 const overlong: ReadonlyMap<string, string> = new Map([
-  ['%c0%ae', '.'],
-  ['%c0%af', '/'],
-  ['%c1%9c', '\\'],
+  ...(['%c0%ae', '%c0%2e', '%e0%80%ae'].map((encoded) => [encoded, '.']) as [string, string][]),
+  ...(['%c0%af', '%c0%2f', '%e0%80%af'].map((encoded) => [encoded, '/']) as [string, string][]),
+  ...(['%c1%9c', '%c1%1c', '%e0%81%9c'].map((encoded) => [encoded, '\\']) as [string, string][]),
 ]);
 
 /** Decodes one level, byte by byte: the characters that matter here are ASCII, and what is no encoding stays. */
 function decode(path: string): string {
-  return path.replaceAll(/%c[01]%[0-9a-f]{2}|%[0-9a-f]{2}/gi, (encoded) => {
+  return path.replaceAll(/%e0%8[01]%[0-9a-f]{2}|%c[01]%[0-9a-f]{2}|%[0-9a-f]{2}/gi, (encoded) => {
     const known = overlong.get(encoded.toLowerCase());
     if (known !== undefined) return known;
     return encoded.length > 3 ? encoded : String.fromCharCode(Number.parseInt(encoded.slice(1), 16));
