@@ -44,6 +44,7 @@ describe('the gateway against hostile input', { concurrency: 24 }, () => {
   let upstream: RecordingUpstream;
   let gateway: ServiceProcess;
   let port: number;
+  let managementPort: number;
   const faults: string[] = [];
 
   before(async () => {
@@ -53,6 +54,7 @@ describe('the gateway against hostile input', { concurrency: 24 }, () => {
     upstream = await startRecordingUpstream();
     const [free = 0, management = 0] = await freePorts(2);
     port = free;
+    managementPort = management;
     gateway = startProcess(
       {
         name: 'gateway',
@@ -133,6 +135,27 @@ describe('the gateway against hostile input', { concurrency: 24 }, () => {
       });
     },
   );
+
+  it('answers what cannot be parsed with a problem, and counts it', async () => {
+    for (const [sent, status, problem] of [
+      [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`, 431, 'too-many-headers'],
+      ['GET /\u00c3\u00bc HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'invalid-request'],
+      ['GET / HTTP/1.1\r\nHost: a\r\nBad Header: 1\r\n\r\n', 400, 'invalid-request'],
+      ['HELLO', 400, 'invalid-request'],
+    ] as const) {
+      const { text } = await speak({ port, steps: [sent, 'FIN'], answers: 1, patienceMs: 3000 });
+      assert.match(
+        text,
+        new RegExp(
+          `^HTTP/1\\.1 ${status} [\\s\\S]*application/problem\\+json[\\s\\S]*"/problems/${problem}"`,
+        ),
+        sent.slice(0, 40),
+      );
+    }
+    const metrics = await (await fetch(`http://127.0.0.1:${managementPort}/metrics`)).text();
+    for (const status of [400, 431])
+      assert.match(metrics, new RegExp(`route="malformed",http_response_status_code="${status}"`));
+  });
 
   it('leaves nothing behind: no request of nobody, nothing that is no request, no fault in the log', () => {
     assert.deepEqual(upstream.faults, []);

@@ -9,6 +9,10 @@ export interface RequestContext {
   readonly deadline: Deadline;
   /** Trace that it belongs to (W3C Trace Context), as the caller or the event has it. */
   readonly traceparent?: string | undefined;
+  /** What tracing systems add to that trace; undefined without a valid `traceparent`. */
+  readonly tracestate?: string | undefined;
+  /** Names and values that travel with the request (W3C Baggage), as the caller has them. */
+  readonly baggage?: string | undefined;
   /** `Authorization` of the request, for calls to other services that are made in its caller's name. */
   readonly authorization?: string | undefined;
   /** Identifies the client among all clients once that is known, for what is shared fairly between them. */

@@ -96,6 +96,11 @@ const definitions = {
     description:
       'Send JSON: Content-Type: application/json, in UTF-8 and without a content coding the service does not know.',
   },
+  'expectation-failed': {
+    status: 417,
+    title: 'The expectation cannot be met',
+    description: 'The gateway knows no other expectation than Expect: 100-continue.',
+  },
   'validation-failed': {
     status: 422,
     title: 'The body does not fit the schema',

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
+import { Failure } from '@zerda/chassis/failure';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { createClientLookup, type TrustedProxies } from '@zerda/chassis/http/client-address';
@@ -18,17 +19,19 @@ import { createAggregateRouter } from './aggregates/aggregate.ts';
 import { createHealth } from './aggregates/health.ts';
 import { createAnswerCache } from './cache/answer-cache.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
-import { createForwardedHeaders } from './forwarded-headers.ts';
+import { createForwardedHeaders, createSecureLookup } from './forwarded-headers.ts';
 import { createFrontDoor } from './front-door.ts';
 import type { Limiters } from './limits/limiter.ts';
 import type { LoadMonitor } from './load-monitor.ts';
 import { oddityOf } from './odd-request.ts';
-import { createAnswerFilter, createAnswerGuards } from './passed-headers.ts';
+import { createAnswerFilter, createAnswerGuards, transportSecurityOf } from './passed-headers.ts';
 import { createUpstreamCounters } from './policies/limit.ts';
 import { asMiddleware, createOwnPolicies, type OwnPolicies } from './policies/own-endpoints.ts';
 import type { PolicyResources } from './policies/resources.ts';
+import { addHeaders } from './policies/visit.ts';
 import { healthPath, ownPaths } from './routes/conflicts.ts';
 import { createMatch } from './routes/match.ts';
+import { formOf } from './routes/path-form.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
 import type { Upstreams } from './upstreams.ts';
@@ -77,8 +80,9 @@ export function createApp({
   const settings = resolveRoutes(table, upstreamTimeoutMs);
   const findClient = createClientLookup(trustedProxies, logger);
   const forwardedHeaders = createForwardedHeaders(findClient);
+  const isSecure = createSecureLookup(findClient);
   const resources: PolicyResources = {
-    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, upstreamTimeoutMs },
+    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, isSecure, upstreamTimeoutMs },
     passesAnswer: createAnswerFilter(guards.names),
     metrics: metrics.policies,
     clientAddress: (request) => findClient(request).address,
@@ -92,7 +96,7 @@ export function createApp({
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    ...{ answerHeaders, guards, forwardedHeaders, own },
+    ...{ answerHeaders, guards, forwardedHeaders, isSecure, own },
     logger,
   });
   const { getHealth } = gatewayOperations;
@@ -102,6 +106,7 @@ export function createApp({
   app.disable('x-powered-by');
   app.disable('etag');
   app.use(createRejectMalformed(own));
+  app.use(createRejectPath(own));
   app.use(createAggregateRouter(table, upstreams, resources, own));
   app.use(createOwnRouter(own));
   app.use(
@@ -123,6 +128,7 @@ export function createApp({
     const context = observer.begin(request, response);
     if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
+    addHeaders(response, transportSecurityOf(isSecure(request)));
     runInContext(context, () => app(request, response));
   };
 }
@@ -137,7 +143,9 @@ function takeOriginForm(request: IncomingMessage): void {
   const [, authority, path = ''] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
   if (authority === undefined) return;
   request.url = path.startsWith('/') ? path : `/${path}`;
-  request.headers.host = authority.replace(/^.*@/, '');
+  // HTTP/1.1 requires the header all the same (RFC 9112, section 3.2).
+  if (request.headers.host !== undefined || request.httpVersionMinor === 0)
+    request.headers.host = authority.replace(/^.*@/, '');
 }
 
 /** Connections on which no further request is read. */
@@ -152,6 +160,24 @@ function createRejectMalformed({ unmatched }: OwnPolicies): RequestHandler {
     closing.add(request.socket);
     response.shouldKeepAlive = false;
     return count(request, response, (error) => next(error ?? oddity));
+  };
+}
+
+/**
+ * Rejects paths that the gateway and a service could resolve differently (RFC 9112, section 3.2). Encoded slashes are rejected here too:
+ * a route that allows them has taken its requests before.
+ */
+function createRejectPath({ unmatched }: OwnPolicies): RequestHandler {
+  const count = asMiddleware(unmatched);
+  return (request, response, next) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const form = path === '*' ? 'plain' : formOf(path);
+    if (form === 'plain') return next();
+    const detail =
+      form === 'slashes'
+        ? 'The path holds encoded slashes, which this route does not take.'
+        : 'The path has empty segments, dot segments or characters that no path has.';
+    return count(request, response, (error) => next(error ?? new Failure('invalid-request', { detail })));
   };
 }
 

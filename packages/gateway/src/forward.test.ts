@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { parseTable } from './routes/read-table.ts';
-import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
+import { ask, proxiesAt, sendJson, startGateway, tableWith, until } from './testing.ts';
 
 async function readAll(incoming: IncomingMessage): Promise<string> {
   let text = '';
@@ -264,7 +264,7 @@ describe('forwarding', () => {
     assert.equal(new Set(gateway.users.requests.map(({ socket }) => socket)).size, 1);
   });
 
-  it("puts its own guards and id in the place of the service's, and leaves the rest of its headers to the service", async (context) => {
+  it("puts its own id and type guard in the place of the service's, and leaves the rest of its headers to the service", async (context) => {
     const gateway = await startGateway(context, {
       users: (_incoming, response) =>
         sendJson(
@@ -272,7 +272,9 @@ describe('forwarding', () => {
           200,
           {},
           {
-            'x-frame-options': 'ALLOWALL',
+            'X-FRAME-OPTIONS': 'DENY',
+            'referrer-policy': 'same-origin',
+            'strict-transport-security': 'max-age=1',
             'x-correlation-id': 'other',
             'content-security-policy': "default-src 'none'",
             connection: 'keep-alive, x-content-type-options',
@@ -284,12 +286,45 @@ describe('forwarding', () => {
       .filter((_value, index) => index % 2 === 0)
       .map((name) => name.toLowerCase());
     assert.equal(new Set(names).size, names.length, names.join(' '));
-    assert.equal(answer.headers['x-frame-options'], 'SAMEORIGIN');
+    assert.equal(answer.headers['x-frame-options'], 'DENY');
+    assert.equal(answer.headers['referrer-policy'], 'same-origin');
+    assert.equal(answer.headers['strict-transport-security'], 'max-age=1');
     assert.equal(answer.headers['x-correlation-id'], 'mine');
     assert.equal(answer.headers['x-content-type-options'], 'nosniff');
-    assert.equal(answer.headers['referrer-policy'], 'no-referrer');
-    assert.match(String(answer.headers['strict-transport-security']), /^max-age=/);
     assert.equal(answer.headers['content-security-policy'], "default-src 'none'");
+  });
+
+  it('adds security headers where the service is silent, and HSTS only over HTTPS (RFC 6797, section 7.2)', async (context) => {
+    const gateway = await startGateway(context, { door: { trustedProxies: proxiesAt('127.0.0.1') } });
+    const cached = await startGateway(context, {
+      door: { trustedProxies: proxiesAt('127.0.0.1') },
+      table: parseTable(
+        "{ upstreams: { user-service: { health: /h } }, routes: [{ path: '/api/users/{id}', methods: [GET], upstream: user-service, cache: { ttl_ms: 60000 } }] }",
+        'table',
+      ),
+    });
+    const untrusting = await startGateway(context);
+    const https = { 'x-forwarded-for': '192.0.2.1', 'x-forwarded-proto': 'https' };
+    for (const path of ['/api/users/1', '/api/health', '/nowhere', '/docs']) {
+      for (const [url, headers, hsts] of [
+        [gateway.url, https, 'max-age=31536000; includeSubDomains'],
+        [gateway.url, {}, undefined],
+        [gateway.url, { ...https, 'x-forwarded-proto': 'http' }, undefined],
+        [untrusting.url, https, undefined],
+        [cached.url, https, 'max-age=31536000; includeSubDomains'],
+        [cached.url, {}, undefined],
+      ] as const) {
+        const answer = await ask(url + path, { headers });
+        assert.equal(answer.headers['strict-transport-security'], hsts, path);
+        assert.equal(answer.headers['x-frame-options'], 'SAMEORIGIN');
+        assert.equal(answer.headers['referrer-policy'], 'no-referrer');
+      }
+    }
+    const refused = await ask(`${gateway.url}/api/users/1`, { method: 'PATCH', headers: https });
+    assert.deepEqual(
+      [refused.status, refused.headers['strict-transport-security']?.slice(0, 8)],
+      [405, 'max-age='],
+    );
   });
 
   it('passes header bytes outside of ASCII back unchanged', async (context) => {
@@ -503,6 +538,83 @@ describe('forwarding', () => {
     assert.ok(
       lines.every(({ msg, correlation_id }) => msg !== 'answer broke off' || correlation_id !== undefined),
     );
+  });
+
+  it('counts a response that breaks off as a failure of the service, and as 499 only when the client left', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await startGateway(context, {
+      logger,
+      table: tableWith({ idle_timeout_ms: 60, total_timeout_ms: 2000 }),
+    });
+    const loggedStatus = async (): Promise<unknown> => {
+      await until(() => lines.some(({ msg }) => msg === 'request'), 'the line');
+      return lines.splice(0).find(({ msg }) => msg === 'request')?.status;
+    };
+    gateway.users.behaviour = (_incoming, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
+      setImmediate(() => response.destroy());
+    };
+    await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+    assert.equal(await loggedStatus(), 502, 'cut');
+
+    gateway.users.behaviour = (_incoming, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
+    };
+    await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+    assert.equal(await loggedStatus(), 504, 'idle');
+
+    gateway.users.behaviour = (_incoming, response) => {
+      const more = setInterval(() => response.write('data: 1\n\n'), 20);
+      response.on('close', () => clearInterval(more));
+    };
+    await assert.rejects(ask(`${gateway.url}/api/users/1`), { code: 'ECONNRESET' });
+    assert.equal(await loggedStatus(), 504, 'longer than the total time');
+
+    const socket = connect(gateway.port, '127.0.0.1');
+    socket.write('GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(socket, 'data');
+    socket.destroy();
+    assert.equal(await loggedStatus(), 499, 'left');
+
+    const { body } = await gateway.metrics.render();
+    for (const [status, count] of [
+      [502, 1],
+      [504, 2],
+      [499, 1],
+    ])
+      assert.match(body, new RegExp(`_count.*http_response_status_code="${status}".* ${count}$`, 'm'));
+  });
+
+  it('removes the length of a 204, which has no body (RFC 9110, section 8.6)', async (context) => {
+    const gateway = await startGateway(context);
+    for (const [status, length, expected] of [
+      [204, '0', undefined],
+      [204, '5', undefined],
+      [200, '0', '0'],
+      [304, '11', '11'],
+    ] as const) {
+      gateway.users.behaviour = (incoming) =>
+        void incoming.socket.write(`HTTP/1.1 ${status} X\r\nContent-Length: ${length}\r\nX-Own: 1\r\n\r\n`);
+      const answer = await ask(`${gateway.url}/api/users/1`);
+      assert.deepEqual(
+        [answer.status, answer.headers['content-length'], answer.headers['x-own']],
+        [status, expected, '1'],
+      );
+    }
+  });
+
+  it('responds whatever interim response comes first, which opens no circuit (RFC 9110, section 15.2)', async (context) => {
+    const gateway = await startGateway(context);
+    gateway.users.behaviour = ({ socket }) =>
+      void socket.write('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}');
+    for (let call = 0; call < 6; call += 1) {
+      const { text } = await exchangeBytes(
+        gateway.port,
+        'GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      );
+      assert.match(text, /^HTTP\/1\.1 200 /);
+    }
+    assert.equal(gateway.upstreams.users.breaker.state, 'closed');
   });
 
   it('takes no answer that can be read in two ways, and nothing that comes after one', async (context) => {

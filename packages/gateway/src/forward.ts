@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { hasBody } from '@zerda/chassis/http/has-body';
+import { setCutOff } from '@zerda/chassis/http/request-observer';
 import {
   CallerGoneError,
   type UpstreamAnswer,
@@ -10,14 +11,17 @@ import {
 import type { Attempt } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { RequestContext } from '@zerda/chassis/request-context';
+import { problemTypes } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
-import type { ForwardedHeaders } from './forwarded-headers.ts';
+import type { ForwardedHeaders, SecureLookup } from './forwarded-headers.ts';
+import { without } from './header-pairs.ts';
 import { endWhileReceiving } from './linger.ts';
-import { passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
+import { missingSecurityHeaders, passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
 import type { Visit } from './policies/visit.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
 import type { ForwardedRoute } from './routes/forwarded-route.ts';
+import { toFailure } from './upstream-failure.ts';
 
 export interface Forwarding {
   readonly context: RequestContext;
@@ -29,6 +33,7 @@ export interface Forwarding {
   /** What is on the answer beside the upstream's headers, and instead of those of the same name. */
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
+  readonly isSecure: SecureLookup;
   readonly logger: Logger;
 }
 
@@ -78,6 +83,9 @@ function isIdempotent({ method, headers }: IncomingMessage): boolean {
  * the upstream would be paused and let go on again for every one, however fast the client reads.
  */
 const mostUnsent = 128 * 1024;
+
+/** Headers that a response without a body must not have (RFC 9110, section 8.6). */
+const bodyHeaders: ReadonlySet<string> = new Set(['content-length']);
 
 /** One attempt: a request to the upstream, and as much of its answer as comes. */
 class Exchange implements Dispatcher.DispatchHandler {
@@ -158,7 +166,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#givenUp = error;
     this.#stopTimers();
     this.#abort?.(error);
-    if (this.#answered) this.#cut();
+    if (this.#answered) this.#cut(error);
     else this.#reject(error);
   }
 
@@ -234,7 +242,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     visit?.onAnswer?.();
     const own =
       visit === undefined ? guards.list(context) : [...guards.list(context), ...visit.answerHeaders];
-    response.writeHead(status, passedAnswerHeaders(raw, route.passesAnswer, own));
+    const headers = passedAnswerHeaders(raw, route.passesAnswer, own);
+    headers.push(...missingSecurityHeaders(headers, this.#forwarding.isSecure(request)));
+    response.writeHead(status, status === 204 ? without(headers, bodyHeaders) : headers);
     process.nextTick(Exchange.#sendHead, this);
     this.#resolve(answer);
     return true;
@@ -290,7 +300,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       { correlation_id: context.correlationId, err: error, upstream: route.upstream.name },
       'answer broke off',
     );
-    this.#cut();
+    this.#cut(error);
   }
 
   /** RFC 9110, section 15.2: passed on, but to a client of HTTP/1.0, which does not know of them. */
@@ -306,8 +316,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** A reset, since to a client of HTTP/1.0 a plain close would be the end of a whole answer. */
-  #cut(): void {
+  #cut(reason: Error): void {
     const { response } = this.#forwarding;
+    if (!(reason instanceof CallerGoneError))
+      setCutOff(response, problemTypes[toFailure(reason).code].status);
     // Behind the answer to an earlier request there is no connection yet; it ends when its turn comes.
     if (response.socket === null) response.destroy();
     else response.socket.resetAndDestroy();

@@ -30,15 +30,31 @@ export function createForwardedHeaders(findClient: ClientLookup): ForwardedHeade
     const { headers, socket } = request;
     const { host } = headers;
     const { address: client, proxied } = findClient(request);
-    const proto =
-      (proxied ? schemeOf(headers['x-forwarded-proto']) : undefined) ??
-      ('encrypted' in socket ? 'https' : 'http');
+    const proto = schemeOfRequest(request, proxied);
     const last = writtenOn.get(socket);
     if (last?.client === client && last.host === host && last.proto === proto) return last.headers;
     const written: Written = { client, host, proto, headers: write(client, host, proto) };
     writtenOn.set(socket, written);
     return written.headers;
   };
+}
+
+/** Whether a client asks over HTTPS, as far as is known. */
+export type SecureLookup = (request: IncomingMessage) => boolean;
+
+/** Creates a lookup that believes trusted proxies only. */
+export function createSecureLookup(findClient: ClientLookup): SecureLookup {
+  return (request) => {
+    const proxied =
+      request.headers['x-forwarded-proto'] !== undefined && findClient(request).proxied === true;
+    return schemeOfRequest(request, proxied) === 'https';
+  };
+}
+
+/** @param proxied whether a trusted proxy has made the request */
+function schemeOfRequest({ headers, socket }: IncomingMessage, proxied: boolean): string {
+  const written = proxied ? schemeOf(headers['x-forwarded-proto']) : undefined;
+  return written ?? ('encrypted' in socket ? 'https' : 'http');
 }
 
 function write(client: string, host: string | undefined, proto: string): string[] {

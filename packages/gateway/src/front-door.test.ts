@@ -3,7 +3,8 @@ import { request } from 'node:http';
 import { describe, it } from 'node:test';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { problemDetails } from '@zerda/contracts/problems';
-import { ask, sendJson, startGateway, type TestAnswer, tableWith, until } from './testing.ts';
+import { parseTable } from './routes/read-table.ts';
+import { ask, askRaw, sendJson, startGateway, type TestAnswer, tableWith, until } from './testing.ts';
 
 function assertProblem(answer: TestAnswer, code: string, status: number): void {
   assert.equal(answer.status, status, answer.text);
@@ -46,6 +47,51 @@ describe('front door', () => {
         405,
       );
     }
+  });
+
+  it('rejects a path that a service could resolve to another one (RFC 9112, section 3.2; RFC 3986, section 6.2.2.3)', async (context) => {
+    const gateway = await startGateway(context);
+    for (const path of [
+      ...['/api/users/..%2f..%2fmetrics', '/api/users/1%2fprofile%2f..', '/api/users/%252e%252e%252fmetrics'],
+      ...['/api/users/1%2f/profile', '/api/users/a%2Fb', '/api//users', '/api/users/a%5cb'],
+      ...['/api/dashboard%2f', '/docs/%2e%2e', '/problems/..%2fx', '/api/users/a"b', '/api/users/<b>'],
+    ])
+      assertProblem(await askRaw(gateway.port, path), 'invalid-request', 400);
+    assert.equal(gateway.users.requests.length + gateway.orders.requests.length, 0, 'no service was asked');
+  });
+
+  it('forwards encoded slashes as they were sent on a route that allows them', async (context) => {
+    const table = parseTable(
+      `
+upstreams: { user-service: {}, order-service: {} }
+routes:
+  - { path: '/files/{name}', methods: [GET], upstream: user-service, encoded_slashes: allow }
+`,
+      'table',
+    );
+    const gateway = await startGateway(context, { table });
+    for (const path of [
+      '/files/a%2Fb',
+      '/files/a%5cb?c=%2F',
+      '/files/https:%2F%2Fa.test%2F',
+      '/files/a%252fb',
+    ])
+      assert.equal((await askRaw(gateway.port, path)).status, 200, path);
+    assert.equal((await askRaw(gateway.port, '/files/a%2F..%2Fb')).status, 400);
+    assert.deepEqual(
+      gateway.users.requests.map(({ url }) => url),
+      ['/files/a%2Fb', '/files/a%5cb?c=%2F', '/files/https:%2F%2Fa.test%2F', '/files/a%252fb'],
+    );
+  });
+
+  it('forwards characters that browsers send in paths without encoding them', async (context) => {
+    const gateway = await startGateway(context);
+    const paths = ['/api/users/report[1].pdf', '/api/users/a|b', '/api/users/a^b'];
+    for (const path of paths) assert.equal((await askRaw(gateway.port, path)).status, 200, path);
+    assert.deepEqual(
+      gateway.users.requests.map(({ url }) => url),
+      paths,
+    );
   });
 
   it('does not know any other path', async (context) => {

@@ -7,8 +7,10 @@ import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { forward } from './forward.ts';
-import type { ForwardedHeaders } from './forwarded-headers.ts';
+import type { ForwardedHeaders, SecureLookup } from './forwarded-headers.ts';
 import { endWhileReceiving } from './linger.ts';
+import { transportSecurityOf } from './passed-headers.ts';
+import { isPreflight } from './policies/cors.ts';
 import type { OwnPolicies } from './policies/own-endpoints.ts';
 import { type Policy, runPolicies } from './policies/policy.ts';
 import { createVisit, type Visit } from './policies/visit.ts';
@@ -22,6 +24,7 @@ export interface FrontDoorDependencies {
   /** Headers that it puts on what it passes on. */
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
+  readonly isSecure: SecureLookup;
   /** Policies of what no route takes. */
   readonly own: Pick<OwnPolicies, 'preflight' | 'unmatched'>;
   readonly logger: Logger;
@@ -39,6 +42,7 @@ export function createFrontDoor({
   answerHeaders,
   guards,
   forwardedHeaders,
+  isSecure,
   own,
   logger,
 }: FrontDoorDependencies): FrontDoor {
@@ -51,13 +55,16 @@ export function createFrontDoor({
     let visit: Visit | undefined;
     try {
       const route = routes.get(request.method ?? '');
+      const preflight = request.method === 'OPTIONS' ? preflightOf(request, routes) : undefined;
+      if (preflight !== undefined) {
+        visit = createVisit(request, response, context);
+        await own.preflight(visit);
+        preflight(visit);
+        return;
+      }
       if (route === undefined) {
         visit = createVisit(request, response, context);
-        const preflight = preflightOf(request, routes);
-        if (preflight !== undefined) {
-          await own.preflight(visit);
-          if (preflight(visit) === true) return;
-        } else await own.unmatched(visit);
+        await own.unmatched(visit);
         throw new Failure('method-not-allowed', { headers: { Allow: allow } });
       }
       if (route.policies.length > 0) {
@@ -65,12 +72,16 @@ export function createFrontDoor({
         const answered = runPolicies(route.policies, visit);
         if (answered !== false && (await answered)) return;
       }
-      await forward({ context, request, response, route, visit, guards, forwardedHeaders, logger });
+      await forward({ context, request, response, route, visit, guards, forwardedHeaders, isSecure, logger });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);
       logFailure(logger, failure, context);
-      const headers = [...answerHeaders.list(context), ...(visit?.answerHeaders ?? [])];
+      const headers = [
+        ...answerHeaders.list(context),
+        ...transportSecurityOf(isSecure(request)),
+        ...(visit?.answerHeaders ?? []),
+      ];
       refuse(request, response, context, failure, headers);
     }
   }
@@ -85,10 +96,14 @@ export function createFrontDoor({
   };
 }
 
-/** What answers a preflight of a browser, which asks with OPTIONS and names the method that it means; undefined for none. */
+/**
+ * Returns what answers a preflight: the route of the method that it names, else a route that takes OPTIONS itself and has CORS. Undefined
+ * for any other request, and where no CORS is set: then OPTIONS is a method as any other.
+ */
 function preflightOf(request: IncomingMessage, routes: MatchedPath['routes']): Policy | undefined {
-  if (request.method !== 'OPTIONS') return undefined;
-  return routes.get(String(request.headers['access-control-request-method']))?.preflight;
+  if (!isPreflight(request)) return undefined;
+  const named = routes.get(String(request.headers['access-control-request-method']));
+  return named?.preflight ?? routes.get('OPTIONS')?.preflight;
 }
 
 /** A client that sends too much, or does not get on with it, is not waited for: the connection closes with the answer. */

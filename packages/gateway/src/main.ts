@@ -47,6 +47,6 @@ await runService(service, async () => {
     limitFactor: config.RATE_LIMIT_FACTOR,
     cacheBytes: config.CACHE_MAX_BYTES,
   });
-  await listen(app, { name: 'API', host, port, lifecycle, logger, asksForBodies: true });
+  await listen(app, { name: 'API', host, port, lifecycle, logger, metrics, readsHeads: true });
   lifecycle.markReady();
 });

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
+import { connectionOptions } from './passed-headers.ts';
 
 /**
  * Why a request is none that could be answered, whatever it asks for; undefined for one that could. Node's parser has refused
@@ -11,12 +12,16 @@ export function oddityOf(request: IncomingMessage): Failure | undefined {
     return refusal('HTTP/1.1 and HTTP/1.0 are spoken here, no other version.');
   // Above 2000 Node drops headers without a word; nobody needs as many as these.
   if (rawHeaders.length > 2 * mostHeaders) return new Failure('too-many-headers');
+  if (headers.host === undefined && httpVersionMinor === 1) return refusal('The Host header is missing.');
   if (repeatsHeader(rawHeaders)) return refusal('A header comes twice that may come once.');
   const coding = headers['transfer-encoding'];
   // RFC 9112, section 6.1: other codings are not understood here, and HTTP/1.0 knows of none.
   if (coding !== undefined && (httpVersionMinor === 0 || !/^chunked$/i.test(coding)))
     return refusal('The body has another transfer coding than chunked.');
-  return asksForUpgrade(headers) ? new Failure('upgrade-unsupported') : undefined;
+  // RFC 9110, section 10.1.1; the expectation means nothing in HTTP/1.0.
+  if (headers.expect !== undefined && httpVersionMinor === 1 && !/^100-continue$/i.test(headers.expect))
+    return new Failure('expectation-failed');
+  return httpVersionMinor === 1 && asksForWebSocket(headers) ? new Failure('upgrade-unsupported') : undefined;
 }
 
 /** Headers that a request has at most. */
@@ -26,9 +31,13 @@ function refusal(detail: string): Failure {
   return new Failure('invalid-request', { detail });
 }
 
-/** HTTP/2 is offered by clients that go on with HTTP/1.1 when nobody takes it up (RFC 9113, section 3.1). */
-function asksForUpgrade({ upgrade }: IncomingMessage['headers']): boolean {
-  return upgrade !== undefined && upgrade.toLowerCase() !== 'h2c';
+/**
+ * Clients offer other protocols, such as TLS or HTTP/2, and go on with HTTP/1.1 if the server ignores it, as it may (RFC 9110, section
+ * 7.8). Only a client of WebSocket cannot use any other response (RFC 6455, section 4.1).
+ */
+function asksForWebSocket({ upgrade, connection }: IncomingMessage['headers']): boolean {
+  if (upgrade === undefined || !connectionOptions(connection).has('upgrade')) return false;
+  return upgrade.split(',').some((protocol) => /^websocket(\/|$)/i.test(protocol.trim()));
 }
 
 /** Headers that mean one thing: who reads the first and who reads the last would see two requests in one. */

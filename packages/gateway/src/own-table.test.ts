@@ -57,9 +57,9 @@ aggregates:
     'what is not in this table is not forwarded',
   );
 
-  const overview = await ask(`${gateway.url}/overview/a%2F7`);
+  const overview = await ask(`${gateway.url}/overview/a%207`);
   assert.deepEqual(JSON.parse(overview.text).data, {
-    bill: '/bills/a%2F7',
+    bill: '/bills/a%207',
     orders: 'none',
     degraded: [{ part: 'orders', reason: 'timeout' }],
   });

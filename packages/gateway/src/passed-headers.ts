@@ -95,8 +95,8 @@ export function endToEndHeaders({ rawHeaders, headers }: IncomingMessage): strin
 }
 
 /**
- * What the gateway itself puts on answers that it passes on: security headers that are right for content of any kind, and the
- * correlation id. What a page may load or embed only its own service knows, so such headers are the upstream's.
+ * Headers that the gateway puts on every response that it passes on, instead of the service's: a type is never guessed, and the correlation
+ * id is that of the request.
  */
 export function createAnswerGuards(): AnswerHeaders {
   return createAnswerHeaders({
@@ -104,11 +104,44 @@ export function createAnswerGuards(): AnswerHeaders {
     crossOriginOpenerPolicy: false,
     crossOriginResourcePolicy: false,
     originAgentCluster: false,
+    referrerPolicy: false,
     xDnsPrefetchControl: false,
     xDownloadOptions: false,
+    xFrameOptions: false,
     xPermittedCrossDomainPolicies: false,
     xXssProtection: false,
   });
+}
+
+const transportSecurity = ['Strict-Transport-Security', 'max-age=31536000; includeSubDomains'] as const;
+
+/** Headers by which a browser uses HTTPS from then on: only over HTTPS (RFC 6797, section 7.2). */
+export function transportSecurityOf(secure: boolean): readonly string[] {
+  return secure ? transportSecurity : [];
+}
+
+/** Security headers that a response gets where its service is silent: what pages may embed or reveal, the service knows better. */
+const defaults = [['X-Frame-Options', 'SAMEORIGIN'] as const, ['Referrer-Policy', 'no-referrer'] as const];
+
+/**
+ * Returns the security headers that a response lacks: name, value, name, value.
+ * @param pairs headers of the response
+ * @param secure whether its client asked over HTTPS
+ */
+export function missingSecurityHeaders(pairs: readonly string[], secure: boolean): string[] {
+  const missing: string[] = [];
+  for (const [name, value] of defaults) if (!hasHeader(pairs, name)) missing.push(name, value);
+  if (secure && !hasHeader(pairs, transportSecurity[0])) missing.push(...transportSecurity);
+  return missing;
+}
+
+function hasHeader(pairs: readonly string[], name: string): boolean {
+  for (let index = 0; index < pairs.length; index += 2) {
+    const candidate = pairs[index] ?? '';
+    // Most names differ in length, which costs nothing to see.
+    if (candidate.length === name.length && candidate.toLowerCase() === name.toLowerCase()) return true;
+  }
+  return false;
 }
 
 /** Which headers of an answer go back. @param own names, in lower case, of those that the gateway writes and no upstream can */

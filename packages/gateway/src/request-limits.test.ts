@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { recordingLogger } from '@zerda/chassis/testing';
 import { ask, sendJson, startGateway, tableWith, until } from './testing.ts';
 
 async function textOf(incoming: IncomingMessage): Promise<string> {
@@ -119,6 +120,28 @@ describe('Upgrade', () => {
     assert.equal(gateway.users.requests.length, 0);
   });
 
+  it('is ignored where HTTP/1.1 does as well (RFC 9110, section 7.8)', async (context) => {
+    const gateway = await startGateway(context);
+    for (const [upgrade, version = '1.1', connection = 'Upgrade, close'] of [
+      ['TLS/1.2'],
+      ['TLS/1.3, TLS/1.2'],
+      ['HTTP/2.0, SHTTP/1.3, IRC/6.9'],
+      ['h2c'],
+      ['tcp'],
+      ['websocket', '1.0'],
+      ['websocket', '1.1', 'close'],
+      ['TLS/1.2', '1.0'],
+    ]) {
+      const head = `GET /api/users/1 HTTP/${version}\r\nHost: a\r\nConnection: ${connection}\r\n`;
+      const answer = await exchange(gateway.port, `${head}Upgrade: ${upgrade}\r\n\r\n`);
+      assert.match(answer, /^HTTP\/1\.1 200 /, `${upgrade} ${version}`);
+      assert.equal(gateway.users.requests.at(-1)?.headers.upgrade, undefined);
+    }
+    const post = `POST /api/users HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: TLS/1.2\r\n`;
+    const headers = 'Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}';
+    assert.match(await exchange(gateway.port, post + headers), /^HTTP\/1\.1 200 /);
+  });
+
   it('is overlooked when it offers HTTP/2, as curl does', async (context) => {
     const gateway = await startGateway(context);
     const head = 'GET /api/users/1 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\n';
@@ -233,5 +256,27 @@ describe('times', () => {
     outgoing.end();
     const [incoming] = await answered;
     assert.deepEqual([incoming.statusCode, await textOf(incoming)], [200, '100']);
+  });
+});
+
+describe('heads that Node would respond to by itself', () => {
+  it('get a problem, a line of the log and a number', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const gateway = await startGateway(context, { logger });
+    for (const [head, status, problem] of [
+      ['GET /api/users/1 HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n', 417, 'expectation-failed'],
+      ['GET /docs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, tea\r\n\r\n', 417, 'expectation-failed'],
+      ['GET /api/users/1 HTTP/1.1\r\n\r\n', 400, 'invalid-request'],
+      ['GET http://a/api/users/1 HTTP/1.1\r\n\r\n', 400, 'invalid-request'],
+      ['GET /nowhere HTTP/1.1\r\n\r\n', 400, 'invalid-request'],
+    ] as const) {
+      lines.length = 0;
+      const answer = await exchange(gateway.port, head);
+      assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} [\\s\\S]*"/problems/${problem}"`), head);
+      await until(() => lines.some((line) => line.msg === 'request' && line.status === status), 'the line');
+    }
+    assert.match((await gateway.metrics.render()).body, /http_response_status_code="417"/);
+    assert.equal(gateway.users.requests.length, 0);
+    assert.match(await exchange(gateway.port, 'GET /api/users/1 HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /);
   });
 });

@@ -3,6 +3,7 @@ import {
   createServer,
   type IncomingMessage,
   type RequestListener,
+  type RequestOptions,
   request,
   type Server,
   type ServerResponse,
@@ -33,7 +34,7 @@ export interface TestServer {
 
 /** Serves until the test ends; `port` 0 takes a free one. */
 async function startServer(context: TestContext, listener: RequestListener, port = 0): Promise<TestServer> {
-  const server = createServer(listener);
+  const server = createServer({ requireHostHeader: false }, listener);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
@@ -182,7 +183,7 @@ export async function startGateway(
     ...options.door,
   });
   const server = await startServer(context, app);
-  server.server.on('checkContinue', app);
+  server.server.on('checkContinue', app).on('checkExpectation', app);
   context.after(async () => {
     for (const close of closes) await close();
   });
@@ -203,12 +204,17 @@ export interface TestAnswer {
 }
 
 /** Makes one request on a connection of its own and reads the whole answer. */
-export function ask(
-  url: string,
-  { method = 'GET', headers = {}, body }: TestRequest = {},
+export function ask(url: string, options: TestRequest = {}): Promise<TestAnswer> {
+  const { hostname, port, pathname, search } = new URL(url);
+  return send({ host: hostname, port, path: pathname + search }, options);
+}
+
+function send(
+  target: RequestOptions,
+  { method = 'GET', headers = {}, body }: TestRequest,
 ): Promise<TestAnswer> {
   return new Promise((resolve, reject) => {
-    const outgoing = request(url, { method, headers, agent: false }, (incoming) => {
+    const outgoing = request({ ...target, method, headers, agent: false }, (incoming) => {
       let text = '';
       incoming.setEncoding('utf8');
       incoming.on('data', (chunk: string) => {
@@ -223,6 +229,11 @@ export function ask(
     outgoing.on('error', reject);
     outgoing.end(body);
   });
+}
+
+/** Requests a path as it is written, which a URL would not hold, from a server on this machine. */
+export function askRaw(port: number, path: string, options: TestRequest = {}): Promise<TestAnswer> {
+  return send({ host: '127.0.0.1', port, path }, options);
 }
 
 /** Waits until something holds; fails after five seconds. */

@@ -91,6 +91,6 @@ await runService(service, async () => {
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
   });
-  await listen(app, { name: 'API', host, port, lifecycle, logger });
+  await listen(app, { name: 'API', host, port, lifecycle, logger, metrics });
   lifecycle.markReady();
 });

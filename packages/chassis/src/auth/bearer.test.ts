@@ -18,3 +18,31 @@ it('the token of an Authorization header is read, and anything else is refused',
   ])
     assert.throws(() => bearerTokenOf(header), { code: 'unauthenticated' }, header.slice(0, 30));
 });
+
+it('a token over the size limit is refused as that', () => {
+  for (const length of [8193, 9000, 15_000])
+    assert.throws(
+      () => bearerTokenOf(`Bearer ${'a'.repeat(length)}`),
+      ({ detail, headers }) =>
+        /longer than 8192 characters/.test(detail) && /invalid_token/.test(headers['WWW-Authenticate']),
+    );
+  assert.equal(bearerTokenOf(`Bearer ${'a'.repeat(8192)}`)?.length, 8192);
+});
+
+it('another scheme is told what is required, without an error code (RFC 6750, section 3.1)', () => {
+  for (const header of [
+    'Basic YTpi',
+    'Digest username="a"',
+    'Negotiate abc',
+    '',
+    'a.b.c',
+    'BearerX a',
+    'Token a',
+  ])
+    assert.throws(
+      () => bearerTokenOf(header),
+      ({ code, headers }) =>
+        code === 'unauthenticated' && headers['WWW-Authenticate'] === 'Bearer realm="zerda"',
+      header,
+    );
+});

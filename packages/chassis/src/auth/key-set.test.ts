@@ -73,7 +73,52 @@ describe('keys of an issuer', () => {
     await has('a');
     for (let call = 0; call < 20; call += 1)
       await assert.rejects(has('b'), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
-    assert.equal(state.loads, 1);
+    assert.equal(state.loads, 2, 'one load for all of them');
+  });
+
+  it('are loaded for a new one right after a load, so that a token by a key of this moment is valid', async () => {
+    const { state, has } = issuer({ cooldownMs: 60_000 });
+    state.keys = [await key('a')];
+    await has('a');
+    state.keys = [...state.keys, await key('b')];
+    assert.ok(await has('b'));
+    assert.equal(state.loads, 2);
+  });
+
+  it('cannot be known when too many unknown ones were named, which says when to come back and is no 401', async () => {
+    const state = { now: 0, loads: 0 };
+    const keys = [await key('a')];
+    const find = createKeySet({
+      now: () => state.now,
+      async load() {
+        state.loads += 1;
+        return { keys };
+      },
+      cooldownMs: 30_000,
+    });
+    const has = async (kid: string) => Boolean(await find(named(kid), noToken));
+    await has('a');
+    state.now = 1000;
+    await assert.rejects(has('x1'), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
+    state.now = 1001;
+    await assert.rejects(has('x2'), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
+    keys.push(await key('b'));
+    state.now = 11_000;
+    for (let call = 0; call < 50; call += 1) {
+      await assert.rejects(
+        has(`y${call}`),
+        (error) =>
+          error instanceof Failure &&
+          error.code === 'identity-unavailable' &&
+          error.headers['Retry-After'] === '20',
+      );
+    }
+    await assert.rejects(has('b'), { code: 'identity-unavailable' });
+    await assert.rejects(has('x1'), { code: 'ERR_JWKS_NO_MATCHING_KEY' });
+    assert.equal(state.loads, 3, 'a flood of names is no flood at the issuer');
+    state.now = 31_000;
+    assert.ok(await has('b'));
+    assert.ok(await has('a'));
   });
 
   it('leave open whether an unknown one is valid while the issuer is away', async () => {
@@ -219,6 +264,7 @@ describe('keys of an issuer that get old', () => {
     for (let call = 0; call < 20; call += 1) await accepts('a');
     assert.ok(performance.now() - before < 200, 'no one waits again');
     assert.equal(state.loads, 2, 'one load at a time');
+    state.held = false;
     release();
     await nextTurn();
     assert.equal(await accepts('a'), false, 'the late response counts');

@@ -17,7 +17,10 @@ export interface KeySetOptions {
   readonly waitMs?: number;
   /** Milliseconds after a load that failed in which requests use old keys without waiting for another; 30 s by default. */
   readonly graceMs?: number;
-  /** Milliseconds after a load in which no key that is unknown makes another; 30 s by default. */
+  /**
+   * Milliseconds that a key counts as unknown after a load that did not have it, and after which unknown keys may cause one more load;
+   * 30 s by default. Two such loads in a row are possible, so that a new key is found at once.
+   */
   readonly cooldownMs?: number;
   /** Milliseconds after a load that failed before the next one; a second by default. */
   readonly retryMs?: number;
@@ -33,6 +36,11 @@ interface Loaded {
   readonly at: number;
 }
 
+/** Loads that unknown keys may cause one after another; each comes back after `cooldownMs`. */
+const maxUnknownLoads = 2;
+/** Unknown keys that are remembered; the oldest goes first. */
+const maxUnknown = 1000;
+
 /** Share of `maxAgeMs` after which keys are loaded in the background, so that no request waits while the issuer answers. */
 const backgroundShare = 0.8;
 
@@ -40,7 +48,8 @@ const backgroundShare = 0.8;
  * The keys of an issuer. They are loaded at first use, in the background before they are too old, and when a token names a key that is
  * not among them, by one load at a time. Keys older than `maxAgeMs` are used only after a load was tried and waited for. While the
  * issuer is unavailable they are used for `maxStaleMs` more, and then no longer: else an attacker with a withdrawn key could
- * prolong its use by keeping the issuer unavailable.
+ * prolong its use by keeping the issuer unavailable. A key is unknown only if a load did not have it: while no load may start for it,
+ * whether its token is valid cannot be known.
  * @returns finds the key of a token, @throws Failure `identity-unavailable` when it cannot be known
  */
 export function createKeySet({
@@ -59,6 +68,10 @@ export function createKeySet({
   /** When a request last stopped waiting for a load that took too long. */
   let slowAt = Number.NEGATIVE_INFINITY;
   let loading: Promise<void> | undefined;
+  /** When a load did not have a key, by the key's name. */
+  const unknown = new Map<string, number>();
+  /** When unknown keys caused loads, the oldest first. */
+  let unknownLoads: readonly number[] = [];
 
   async function reload(at: number): Promise<void> {
     try {
@@ -110,20 +123,50 @@ export function createKeySet({
     return keys;
   }
 
+  /** Loads keys for one that is not among them. @throws Failure when no load may start or none succeeds */
+  async function loadForUnknown(keys: Loaded): Promise<Loaded> {
+    if (loading === undefined) {
+      const at = now();
+      const recent = unknownLoads.filter((time) => at - time < cooldownMs);
+      if (recent.length >= maxUnknownLoads) throw unavailable(cooldownMs - (at - (recent[0] ?? at)));
+      unknownLoads = [...recent, at];
+    }
+    await waitForLoad();
+    // It may be a key that is new, which only its issuer can tell.
+    if (loaded === undefined || loaded === keys) throw unavailable();
+    return loaded;
+  }
+
+  function remember(name: string): void {
+    unknown.delete(name);
+    if (unknown.size >= maxUnknown) unknown.delete(unknown.keys().next().value ?? '');
+    unknown.set(name, now());
+  }
+
   return async (header, token) => {
+    const startedAt = now();
     const keys = await current();
     try {
       return await keys.find(header, token);
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || now() - keys.at < cooldownMs) throw error;
-      await waitForLoad();
-      // It may be a key that is new, which only its issuer can tell.
-      if (loaded === undefined || loaded === keys) throw unavailable();
-      return loaded.find(header, token);
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      const name = JSON.stringify([header?.alg, header?.kid]);
+      const missedAt = unknown.get(name);
+      if (missedAt !== undefined && now() - missedAt < cooldownMs) throw error;
+      const renewed = keys.at >= startedAt ? keys : await loadForUnknown(keys);
+      try {
+        return await renewed.find(header, token);
+      } catch (stillUnknown) {
+        if (stillUnknown instanceof errors.JWKSNoMatchingKey) remember(name);
+        throw stillUnknown;
+      }
     }
   };
 }
 
-function unavailable(): Failure {
-  return new Failure('identity-unavailable', { headers: { 'Retry-After': '1' } });
+/** @param ms milliseconds until it can be known; a second by default */
+function unavailable(ms = 1000): Failure {
+  return new Failure('identity-unavailable', {
+    headers: { 'Retry-After': String(Math.max(1, Math.ceil(ms / 1000))) },
+  });
 }

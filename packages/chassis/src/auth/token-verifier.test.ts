@@ -245,3 +245,33 @@ describe('a token verifier', () => {
     await assert.rejects(one.verify(`${head}.${eight.split('.')[1]}.${signature}`));
   });
 });
+
+describe('keys that cannot be told apart', () => {
+  const unnamed = ({ kid: _kid, ...jwk }: JWK): JWK => jwk;
+
+  it('are tried in turn for a token that names none, or one that is there twice (RFC 7515, appendix D)', async () => {
+    const other = await pair('EdDSA', 'other');
+    for (const [name, jwks, header] of [
+      ['one key twice', [own.jwk, own.jwk], {}],
+      ['one name for two keys', [stranger.jwk, own.jwk], {}],
+      ['a token without a name', [stranger.jwk, other.jwk, rsa.jwk, own.jwk], { kid: undefined }],
+      ['keys without a name', [unnamed(stranger.jwk), unnamed(own.jwk)], { kid: undefined }],
+    ] as const) {
+      const verify = verifier({ keys: createLocalJWKSet({ keys: [...jwks] }) });
+      assert.equal((await verify.verify(await token({ header }))).subject, '7', name);
+    }
+  });
+
+  it('are refused when none of them has signed the token, and when it is not valid otherwise', async () => {
+    const ambiguous = createLocalJWKSet({ keys: [stranger.jwk, stranger.jwk, rsa.jwk] });
+    await refused(await token({ header: { kid: undefined } }), /not one that/, { keys: ambiguous });
+    const twice = createLocalJWKSet({ keys: [stranger.jwk, own.jwk] });
+    await refused(await token({ claims: { exp: seconds(-60) } }), /expired/, { keys: twice });
+    await refused(await token({ claims: { aud: 'other' } }), /audience/, { keys: twice });
+  });
+
+  it('are not all tried where there are very many', async () => {
+    const many = createLocalJWKSet({ keys: [...Array.from({ length: 30 }, () => stranger.jwk), own.jwk] });
+    await refused(await token({ header: { kid: undefined } }), /not one that/, { keys: many });
+  });
+});

@@ -1,6 +1,13 @@
 import { hash as digest } from 'node:crypto';
 import { largestId } from '@zerda/contracts/protocol/values';
-import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  type JWTVerifyResult,
+  jwtVerify,
+} from 'jose';
 import { Failure } from '../failure.ts';
 import { invalidToken } from './bearer.ts';
 import type { Caller } from './caller.ts';
@@ -95,7 +102,7 @@ export function createTokenVerifier({
         if (Date.now() < kept.until) return kept.caller;
         known.delete(hash);
       }
-      const { payload, protectedHeader } = await jwtVerify(token, keys, {
+      const { payload, protectedHeader } = await verifyWithAny(token, keys, {
         ...{ issuer, audience, algorithms: [...algorithms] },
         clockTolerance: clockSkewSeconds,
         requiredClaims: ['exp', 'sub'],
@@ -109,6 +116,37 @@ export function createTokenVerifier({
       return caller;
     },
   };
+}
+
+/** Keys that are tried at most for one token: each costs a verification. */
+const maxKeysTried = 8;
+
+/**
+ * Verifies a token by its key. Where several keys fit its header, since it names none or an issuer publishes one twice, each is tried
+ * (RFC 7515, appendix D).
+ */
+async function verifyWithAny(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: JWTVerifyOptions,
+): Promise<JWTVerifyResult> {
+  try {
+    return await jwtVerify(token, keys, options);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    let tried = 0;
+    for await (const key of error) {
+      tried += 1;
+      if (tried > maxKeysTried) break;
+      try {
+        return await jwtVerify(token, key, options);
+      } catch (failed) {
+        // Of another key. Anything else is about the token, whose signature is right.
+        if (!(failed instanceof errors.JWSSignatureVerificationFailed)) throw failed;
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed();
+  }
 }
 
 /** For the caller, who has the token: nothing of it is repeated. */

@@ -180,6 +180,30 @@ describe('balancing', () => {
     assert.deepEqual(names, ['service.test']);
   });
 
+  it('asks for the configured name in TLS when requests name other hosts, on one connection (RFC 9110, section 4.3.4)', async (context) => {
+    const { names, port } = await startTlsServer(context, '127.0.0.1');
+    const balancer = open(context, ['127.0.0.1'], port, {
+      origin: `https://service.test:${port}`,
+      connect: presharedKey,
+      connections: 1,
+    });
+    for (const host of ['evil.example', 'service.test', '10.0.0.1', 'other.example:99', '[::1]'])
+      assert.equal(await get(balancer, '/', { headers: { host } }), host);
+    assert.deepEqual(names, ['service.test']);
+  });
+
+  it('asks for no name in TLS when an IP address is configured, whatever requests name (RFC 6066, section 3)', async (context) => {
+    const { names, port } = await startTlsServer(context, '127.0.0.1');
+    const balancer = open(context, ['127.0.0.1'], port, {
+      origin: `https://127.0.0.1:${port}`,
+      connect: presharedKey,
+      connections: 1,
+    });
+    for (const host of ['evil.example', 'other.example'])
+      assert.equal(await get(balancer, '/', { headers: { host } }), host);
+    assert.deepEqual(names, ['false']);
+  });
+
   it('hands pauses on: no more is read than the handler takes', async (context) => {
     const { servers, addresses, port } = await startServers(context, 1);
     const size = 64 * 1024 * 1024;
@@ -657,6 +681,46 @@ describe('addresses that fail', () => {
 
     assert.deepEqual(ejected(balancer), []);
     assert.deepEqual(inFlight(balancer), [0, 0]);
+  });
+
+  it('skips 100 Continue that no request expects (RFC 9110, section 15.2)', async (context) => {
+    const { servers, addresses, port } = await startServers(context, 2);
+    const balancer = open(context, addresses, port);
+    const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+    for (const interim of [
+      'HTTP/1.1 100 Continue\r\n\r\n',
+      'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n',
+      'HTTP/1.1 100 Continue\r\nX-Note: a\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n',
+    ]) {
+      for (const server of servers) server.behaviour = (request) => void request.socket.write(interim + ok);
+      for (const method of ['GET', 'POST'] as const)
+        assert.equal(await get(balancer, '/', { method, body: method === 'POST' ? 'body' : null }), 'ok');
+    }
+    for (const server of servers)
+      server.behaviour = ({ socket }) => {
+        socket.write('HTTP/1.1 100 Conti', () => setImmediate(() => socket.write(`nue\r\n\r\n${ok}`)));
+      };
+    assert.equal(await get(balancer), 'ok');
+    assert.deepEqual(ejected(balancer), []);
+  });
+
+  it('ejects no address for a response that cannot be understood', async (context) => {
+    const { servers, addresses, port } = await startServers(context, 2);
+    const balancer = open(context, addresses, port);
+    for (const response of [
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+      'no HTTP at all\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      'HTTP/1.1 20 OK\r\n\r\n',
+      `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`,
+    ]) {
+      for (const server of servers) server.behaviour = (request) => void request.socket.write(response);
+      await assert.rejects(get(balancer), response.slice(0, 40));
+      assert.deepEqual(ejected(balancer), [], response.slice(0, 40));
+    }
+    for (const server of servers) server.behaviour = (_request, response) => void response.end('ok');
+    assert.equal(await get(balancer), 'ok');
   });
 
   it('refuses a handler that would not hear of errors, or is of the newer kind', async (context) => {

@@ -13,6 +13,7 @@ import {
   type Connections,
   type EjectionTimes,
   Endpoint,
+  tlsNameOf,
 } from './endpoint.ts';
 
 /** Options as undici's `Pool` has them, but `connections` are those to each address, not to all of them. */
@@ -80,7 +81,9 @@ export function createBalancer(options: BalancerOptions): Balancer {
   return new LeastInFlightBalancer(options);
 }
 
-type Options = Dispatcher.DispatchOptions & BalancedOptions & Pick<Dispatcher.RequestOptions, 'signal'>;
+type Options = Dispatcher.DispatchOptions &
+  BalancedOptions &
+  Pick<Dispatcher.RequestOptions, 'signal'> & { readonly servername?: string };
 
 /** A request that came before the first addresses. */
 interface Waiting {
@@ -91,6 +94,8 @@ interface Waiting {
 class LeastInFlightBalancer extends Dispatcher implements Balancer {
   readonly #origin: URL;
   readonly #connectionOptions: ConnectionOptions;
+  /** Server name of all connections; undefined without TLS. */
+  readonly #tlsName: string | undefined;
   readonly #ejection: Required<EjectionTimes>;
   readonly #logger: BalancerOptions['logger'];
   readonly #book: AddressBook;
@@ -113,6 +118,7 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
     super();
     this.#origin = new URL(origin);
     this.#connectionOptions = connectionOptions;
+    this.#tlsName = tlsNameOf(origin);
     this.#ejection = { firstMs: 1000, longestMs: 30_000, ...ejection };
     this.#logger = logger;
     this.#book = addressBook ?? createAddressBook({ ...lookups, host: this.#origin.hostname, logger });
@@ -140,10 +146,15 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
   }
 
   override dispatch(options: Options, handler: Dispatcher.DispatchHandler): boolean {
-    const flight = new Flight(this, options, handler);
+    const flight = new Flight(this, this.#withTlsName(options), handler);
     if (this.#state === 'destroyed') return flight.refuse(new errors.ClientDestroyedError());
     if (this.#state === 'closed') return flight.refuse(new errors.ClientClosedError());
     return this.#send(flight);
+  }
+
+  /** undici takes the server name from a `Host` header otherwise, and closes the connection when the next request has another. */
+  #withTlsName(options: Options): Options {
+    return this.#tlsName === undefined ? options : { ...options, servername: this.#tlsName };
   }
 
   #send(flight: Flight): boolean {

@@ -1,4 +1,6 @@
+import { isIP } from 'node:net';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
+import { skipContinues } from './skip-continues.ts';
 
 /** How long an address stays out of use when connections to it fail. */
 export interface EjectionTimes {
@@ -175,11 +177,30 @@ export class Connections {
   }
 }
 
+/**
+ * Returns the name that TLS connections to an origin ask for and whose certificate they require (RFC 9110, section 4.3.4): a name of
+ * the configuration, whatever `Host` a request has. Undefined without TLS.
+ */
+export function tlsNameOf(origin: string): string | undefined {
+  const { protocol, hostname } = new URL(origin);
+  return protocol === 'https:' ? hostname.replace(/^\[|\]$/g, '') : undefined;
+}
+
 /** Connects to the address, whatever the host of the origin, and notes what goes wrong with the connection. */
-function connectorTo({ address, connections, connectionErrors }: EndpointOptions): buildConnector.connector {
+function connectorTo({
+  origin,
+  address,
+  connections,
+  connectionErrors,
+}: EndpointOptions): buildConnector.connector {
   const connector = buildConnector({ ...connections.connect });
+  const name = tlsNameOf(origin);
+  // An IP address is no server name (RFC 6066, section 3); the certificate is then checked against the address.
+  const servername = name === undefined || isIP(name) !== 0 ? undefined : name;
   return (target, callback) => {
-    connector({ ...target, hostname: address }, (...[error, socket]) => {
+    const { servername: _ofRequest, ...place } = target;
+    const named = { ...place, hostname: address, ...(servername !== undefined && { servername }) };
+    connector(named, (...[error, socket]) => {
       if (error !== null) {
         connectionErrors.add(error);
         callback(error, null);
@@ -190,11 +211,18 @@ function connectorTo({ address, connections, connectionErrors }: EndpointOptions
         if (isOfConnection(broken)) connectionErrors.add(broken);
       });
       callback(null, socket);
+      skipContinues(socket);
     });
   };
 }
 
-/** A connection also ends by errors that say nothing about it: the caller's abort, or a head that is too long. */
+/**
+ * A connection also ends by errors that say nothing about it: the caller's abort, a head that is too long, or a response that cannot
+ * be understood. undici gives the last the code of a broken connection.
+ */
 function isOfConnection(error: NodeJS.ErrnoException): boolean {
-  return error.syscall !== undefined || error.code === 'UND_ERR_SOCKET';
+  if (error.syscall !== undefined) return true;
+  return error.code === 'UND_ERR_SOCKET' && !malformed.has(error.message);
 }
+
+const malformed: ReadonlySet<string> = new Set(['bad response', 'bad upgrade']);

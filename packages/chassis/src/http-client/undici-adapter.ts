@@ -7,6 +7,7 @@ import axios, {
 } from 'axios';
 import type { Dispatcher } from 'undici';
 import type { BalancedOptions } from './balancer.ts';
+import { decodeBody } from './content-coding.ts';
 
 declare module 'axios' {
   // What the balancer behind this adapter heeds of a call.
@@ -24,7 +25,7 @@ const defaultMaxAnswerBytes = 10 * 1024 * 1024;
  * An axios adapter on an undici dispatcher: the interface of axios at a third of the cost of its own adapters.
  * Errors are those of axios: `ECONNABORTED` after `timeout` (which covers the whole answer), `ERR_CANCELED` by the
  * signal, `ERR_BAD_REQUEST` and `ERR_BAD_RESPONSE` by status, and the code of the connection's error otherwise.
- * Redirects are answers, not followed.
+ * Redirects are answers, not followed. Bodies are asked for without a content coding, and decoded from one that a service uses all the same.
  */
 export function createUndiciAdapter(
   dispatcher: Dispatcher,
@@ -46,12 +47,13 @@ export function createUndiciAdapter(
         bodyTimeout: 0,
         ...(config.tried !== undefined && { tried: config.tried }),
       });
-      const body = await readBody(answer.body, limit, config);
+      const headers = AxiosHeaders.from(answer.headers as Record<string, string | string[]>);
+      const body = await decode(await readBody(answer.body, limit, config), headers, limit, config);
       return settle({
         data: config.responseType === 'arraybuffer' ? body : body.toString('utf8'),
         status: answer.statusCode,
         statusText: answer.statusText,
-        headers: AxiosHeaders.from(answer.headers as Record<string, string | string[]>),
+        headers,
         config,
       });
     } catch (error) {
@@ -113,11 +115,11 @@ function limitOf(config: InternalAxiosRequestConfig, otherwise: number): number 
 }
 
 function headersOf(config: InternalAxiosRequestConfig): Record<string, string> {
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = { 'accept-encoding': 'identity' };
   // axios marks a header that must not be sent with false.
   const given: Record<string, unknown> = config.headers.toJSON();
   for (const [name, value] of Object.entries(given)) {
-    if (value !== null && value !== undefined && value !== false) headers[name] = String(value);
+    if (value !== null && value !== undefined && value !== false) headers[name.toLowerCase()] = String(value);
   }
   return headers;
 }
@@ -137,6 +139,21 @@ async function readBody(
     chunks.push(chunk);
   }
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size);
+}
+
+async function decode(
+  body: Buffer,
+  headers: AxiosHeaders,
+  limit: number,
+  config: InternalAxiosRequestConfig,
+): Promise<Buffer> {
+  const coding = headers['content-encoding'];
+  if (coding === undefined) return body;
+  try {
+    return await decodeBody(body, String(coding), limit);
+  } catch (error) {
+    throw AxiosError.from(error as Error, AxiosError.ERR_BAD_RESPONSE, config);
+  }
 }
 
 function settle(response: AxiosResponse): AxiosResponse {

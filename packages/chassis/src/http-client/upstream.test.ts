@@ -77,6 +77,21 @@ describe('upstream', () => {
     assert.ok(ms > 500 && ms <= 1000, String(ms));
   });
 
+  it('carries the trace of the request in hand (W3C Trace Context; W3C Baggage)', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    const { upstream } = open(context, stub.url);
+    const trace = {
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      tracestate: 'vendor=1',
+      baggage: 'tenant=7',
+    };
+    await runInContext({ correlationId: 'abc', deadline: Deadline.after(1000), ...trace }, () =>
+      upstream.get('/'),
+    );
+    const { traceparent, tracestate, baggage } = stub.requests[0]?.headers ?? {};
+    assert.deepEqual({ traceparent, tracestate, baggage }, trace);
+  });
+
   it('gives a call its own time when the request allows more, or when there is no request', async (context) => {
     const stub = await startStub(context, (_request, response) => void response.end('{}'));
     const { upstream } = open(context, stub.url);

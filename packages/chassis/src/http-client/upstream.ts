@@ -69,6 +69,8 @@ export interface GetOptions extends Pick<CallOptions, 'timeoutMs' | 'slowMs'> {
   readonly params?: Readonly<Record<string, string | number>>;
   /** Headers beside those that every call has. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Whether the body of a 2xx response is left as it came, as a `Buffer`; JSON is parsed by default. */
+  readonly raw?: boolean;
 }
 
 /** One attempt at a call. */
@@ -231,16 +233,17 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       return bulkhead.inFlight;
     },
     call,
-    async get<Body>(path: string, { params, headers, ...limits }: GetOptions = {}) {
+    async get<Body>(path: string, { params, headers, raw, ...limits }: GetOptions = {}) {
       const { response } = await call(
         async ({ ms, tried, retriesAfter }) => {
           const response = await http
             .get<Body>(path, {
-              headers: { ...contextHeaders(ms), ...authorizationHeader(), ...headers },
+              headers: { ...contextHeaders(ms), ...traceHeaders(), ...authorizationHeader(), ...headers },
               timeout: ms,
               // Judged as an answer; rejected below.
               validateStatus: null,
               tried,
+              ...(raw && { responseType: 'arraybuffer' }),
               ...(params !== undefined && { params }),
             })
             .catch((error: unknown) => {
@@ -252,7 +255,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         },
         { ...limits, retries: 1 },
       );
-      if (response.status < 200 || response.status >= 300) throw statusError(response);
+      if (response.status < 200 || response.status >= 300)
+        throw statusError(raw ? { ...response, data: parsed(response.data) } : response);
       return response;
     },
   };
@@ -276,6 +280,29 @@ export function contextHeaders(
     [headerNames.requestTimeout]: String(Math.max(1, Math.floor(ms * (1 - reserve)))),
     ...(correlationId !== undefined && { [headerNames.correlationId]: correlationId }),
   };
+}
+
+/**
+ * Headers that carry the trace of the request in hand to the next service (W3C Trace Context, section 3.3.1.1; W3C Baggage). A request
+ * that is forwarded has them as the client sent them.
+ */
+function traceHeaders(): Record<string, string> {
+  const { traceparent, tracestate, baggage } = currentContext() ?? {};
+  return {
+    ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
+    ...(baggage !== undefined && { baggage }),
+  };
+}
+
+/** JSON in a body that was left as it came; its text when it is none, as axios does. */
+function parsed(body: unknown): unknown {
+  const text = Buffer.isBuffer(body) ? body.toString('utf8') : '';
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Says in whose name a call is made: the caller's of the request in hand. */

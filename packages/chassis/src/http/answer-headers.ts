@@ -16,7 +16,8 @@ export interface AnswerHeaders {
 }
 
 /**
- * Helmet's values never change, so they are computed once.
+ * Helmet's values never change, so they are computed once. `Strict-Transport-Security` is not among them: services speak HTTP, where it
+ * must not be sent (RFC 6797, section 7.2), and the gateway adds it to what clients ask for over HTTPS.
  * @param options which of helmet's headers there are; its defaults by default
  */
 export function createAnswerHeaders(options?: HelmetOptions): AnswerHeaders {
@@ -25,9 +26,13 @@ export function createAnswerHeaders(options?: HelmetOptions): AnswerHeaders {
     setHeader: (name: string, value: string) => void security.push(name, value),
     removeHeader: () => undefined,
   };
-  helmet(options)({} as IncomingMessage, recorder as unknown as ServerResponse, (error) => {
-    if (error !== undefined) throw error;
-  });
+  helmet({ ...options, strictTransportSecurity: false } as HelmetOptions)(
+    {} as IncomingMessage,
+    recorder as unknown as ServerResponse,
+    (error) => {
+      if (error !== undefined) throw error;
+    },
+  );
 
   function list(context: RequestContext | undefined): string[] {
     return context === undefined ? security : [...security, headerNames.correlationId, context.correlationId];

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { problemDetails } from '@zerda/contracts/problems';
 import { success } from '@zerda/contracts/protocol/envelope';
 import { defineOperation } from '@zerda/contracts/protocol/operation';
@@ -138,6 +139,16 @@ describe('api router: reading requests', () => {
     });
     await request(app).put('/things/1').send(sized(102_400)).expect(200);
     await expectProblem(request(app).put('/things/1').send(sized(102_401)), 413, 'payload-too-large');
+  });
+
+  it('reads a body in gzip by both of its names (RFC 9110, section 8.4.1.3)', async () => {
+    for (const coding of ['gzip', 'x-gzip', 'X-GZIP']) {
+      const sent = request(app).put('/things/1').set('content-encoding', coding).type('application/json');
+      const { status } = await sent
+        .serialize((body) => body)
+        .send(gzipSync('{"size":1}') as unknown as string);
+      assert.equal(status, 200, coding);
+    }
   });
 
   it('answers 415 for another content type, charset or content coding', async () => {

@@ -141,6 +141,9 @@ const requireJson: RequestHandler = (request, _response, next) => {
   if (!hasBody(request))
     throw new Failure('invalid-request', { detail: 'The request needs a body of JSON.' });
   if (!request.is('application/json')) throw new Failure('unsupported-media-type');
+  // RFC 9110, section 8.4.1.3; the parser knows the first name only.
+  if (request.headers['content-encoding']?.toLowerCase() === 'x-gzip')
+    request.headers['content-encoding'] = 'gzip';
   next();
 };
 

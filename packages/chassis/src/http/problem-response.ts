@@ -5,6 +5,7 @@ import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { Failure } from '../failure.ts';
 import type { Logger } from '../logging/logger.ts';
 import { currentContext, type RequestContext } from '../request-context.ts';
+import { setCutOff } from './request-observer.ts';
 
 /** Answers every path that no route before it took. */
 export const notFound: RequestHandler = () => {
@@ -59,6 +60,7 @@ export function writeProblem(
   before: readonly string[] = [],
 ): boolean {
   if (response.headersSent) {
+    setCutOff(response, problemTypes[failure.code].status);
     response.destroy();
     return false;
   }

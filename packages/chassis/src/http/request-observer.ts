@@ -31,9 +31,18 @@ export interface RequestObserver {
 const clientClosedRequest = 499;
 
 const route = Symbol('route');
+const failure = Symbol('failure');
 
 /** An answer that knows its route: itself, since every entry of a `WeakMap` is work for the garbage collector. */
-type Routed = ServerResponse & { [route]?: string };
+type Routed = ServerResponse & { [route]?: string; [failure]?: number };
+
+/**
+ * Notes that a response whose head has left is cut off on this side, and the status that the log and the metrics have for it: without
+ * this it would count as one that its client did not wait for.
+ */
+export function setCutOff(response: Routed, status: number): void {
+  response[failure] = status;
+}
 
 /** Names the pattern of the route that answers, for metrics and the log; paths themselves are without number. */
 export function setRoute(response: Routed, pattern: string): void {
@@ -52,17 +61,23 @@ export function createRequestObserver({
     const startedAt = performance.now();
     const writtenBefore = request.socket.bytesWritten;
     metrics.requestStarted();
+    const trace = traceparentOf(request);
     const context: RequestContext = {
       correlationId: correlationIdOf(request),
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
-      traceparent: traceparentOf(request),
+      traceparent: trace,
+      tracestate: trace === undefined ? undefined : shortHeader(request.headers.tracestate, 2048),
+      // 8192 bytes is what every platform must pass on (W3C Baggage, section 3.3.2).
+      baggage: shortHeader(request.headers.baggage, 8192),
       authorization: request.headers.authorization,
     };
     closeWithConnection(request, response);
     response.on('close', () => {
       const method = request.method ?? '';
       const pattern = response[route] ?? 'unmatched';
-      const status = response.writableFinished ? response.statusCode : clientClosedRequest;
+      const status = response.writableFinished
+        ? response.statusCode
+        : (response[failure] ?? clientClosedRequest);
       const ms = performance.now() - startedAt;
       metrics.requestEnded({ method, route: pattern, status }, ms / 1000);
       const line = {
@@ -96,6 +111,11 @@ function correlationIdOf(request: IncomingMessage): string {
 function traceparentOf(request: IncomingMessage): string | undefined {
   const given = request.headers.traceparent;
   return typeof given === 'string' && traceparent.test(given) ? given : undefined;
+}
+
+/** A header of one text that is not longer than that. */
+function shortHeader(value: string | string[] | undefined, maxLength: number): string | undefined {
+  return typeof value === 'string' && value !== '' && value.length <= maxLength ? value : undefined;
 }
 
 /** The caller can shorten the time, never lengthen it; what is not a whole number of milliseconds says nothing. */

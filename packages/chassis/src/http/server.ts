@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import type { Logger } from '../logging/logger.ts';
 import { StartupError } from '../startup-error.ts';
+import { answerMalformedRequests, type MalformedRequestsOptions } from './malformed-requests.ts';
 
 export interface ListenOptions {
   /** What the port is for, in logs and errors: `API`, `management`. */
@@ -12,11 +13,13 @@ export interface ListenOptions {
   readonly port: number;
   readonly lifecycle: Lifecycle;
   readonly logger: Logger;
+  /** Counts requests that cannot be parsed; without it, Node answers them and nothing is counted or logged. */
+  readonly metrics?: MalformedRequestsOptions['metrics'];
   /**
-   * The application itself lets a client go on that sent `Expect: 100-continue`, by `response.writeContinue()`; by
-   * default every such client is let go on at once.
+   * The application itself responds to heads that Node would respond to: `Expect: 100-continue`, by `response.writeContinue()`, any
+   * other expectation, and a missing `Host`. By default Node continues the first and rejects the others.
    */
-  readonly asksForBodies?: boolean;
+  readonly readsHeads?: boolean;
 }
 
 /**
@@ -39,7 +42,7 @@ const checkMs = 2000;
  */
 export async function listen(
   application: RequestListener,
-  { name, host, port, lifecycle, logger, asksForBodies = false }: ListenOptions,
+  { name, host, port, lifecycle, logger, metrics, readsHeads = false }: ListenOptions,
 ): Promise<{ port: number; server: Server }> {
   const serve: RequestListener = (request, response) => {
     // Node then writes `Connection: close`.
@@ -52,10 +55,12 @@ export async function listen(
       headersTimeout: headersMs,
       requestTimeout: requestMs,
       connectionsCheckingInterval: checkMs,
+      requireHostHeader: !readsHeads,
     },
     serve,
   );
-  if (asksForBodies) server.on('checkContinue', serve);
+  if (readsHeads) server.on('checkContinue', serve).on('checkExpectation', serve);
+  if (metrics !== undefined) answerMalformedRequests(server, { logger, metrics });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, name, host, port)));
     server.listen(port, host, resolve);

@@ -64,6 +64,7 @@ describe('problems in the documents', () => {
     assert.deepEqual(withoutOperation, [
       'not-found',
       'method-not-allowed',
+      'expectation-failed',
       'too-many-headers',
       'upgrade-unsupported',
     ]);

@@ -2,7 +2,6 @@ import { Failure } from '@zerda/chassis/failure';
 import { methodNotAllowed } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
 import { routerPath } from '@zerda/chassis/http/route-path';
-import { success } from '@zerda/chassis/http/success';
 import { currentContext } from '@zerda/chassis/request-context';
 import { type Request, type Response, Router } from 'express';
 import { cacheSettings } from '../policies/cache.ts';
@@ -15,7 +14,6 @@ import { aggregatePolicies } from '../routes/route.ts';
 import type { RouteTable, TableAggregate } from '../routes/table.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
 import { type Ask, gather, type PartAnswers } from './gather.ts';
-import { valueAt } from './json-path.ts';
 import { read } from './read.ts';
 import { readKept } from './read-kept.ts';
 
@@ -63,10 +61,10 @@ export function createAggregateRouter(
         } finally {
           addHeaders(response, visit.answerHeaders);
         }
-        const data = await answer(request.params as Readonly<Record<string, string>>, visit);
+        const body = await answer(request.params as Readonly<Record<string, string>>, visit);
         // What is partial must not be kept as the whole, and the whole changes with every write.
         response.setHeader('Cache-Control', 'no-store');
-        response.json(success(data));
+        response.type('json').send(body);
       })
       .all(asMiddleware(own.unmatched), methodNotAllowed(['GET', 'HEAD']));
   }
@@ -79,7 +77,8 @@ function visitOf(request: Request, response: Response): Visit {
   return createVisit(request, response, context);
 }
 
-type Answer = (params: Readonly<Record<string, string>>, visit: Visit) => Promise<object>;
+/** Makes the body of the response, as JSON. */
+type Answer = (params: Readonly<Record<string, string>>, visit: Visit) => Promise<string>;
 
 /** Segments that a URL does not hold but resolves, encoded or not: a part would be asked for another path. */
 const strayingSegment = /^\.{1,2}$/;
@@ -113,11 +112,10 @@ function createAggregate(
     }
     if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
     const asks = asked.map(
-      ({ name, required, upstream, path, timeout_ms: timeoutMs, members, settings }): Ask => {
+      ({ name, required, kept_statuses, upstream, path, timeout_ms: timeoutMs, members, settings }): Ask => {
         const target = fill(path, params);
         return {
-          name,
-          required,
+          ...{ name, required, keptStatuses: kept_statuses },
           ask: async () =>
             settings === undefined
               ? { content: await read(upstream, target, { timeoutMs, members }) }
@@ -131,7 +129,10 @@ function createAggregate(
       },
     );
     const { answers, degraded } = await gather(asks);
-    return { ...compose(answer, answers), ...(degraded.length > 0 && { degraded }) };
+    const members = compose(answer, answers);
+    if (degraded.length > 0) members.set('degraded', JSON.stringify(degraded));
+    const data = [...members].map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',');
+    return `{"status":"success","data":{${data}}}`;
   };
 }
 
@@ -142,13 +143,14 @@ function fill(path: string, params: Readonly<Record<string, string>>): string {
   );
 }
 
-function compose(answer: TableAggregate['answer'], answers: PartAnswers): object {
-  const members: [string, unknown][] = [];
+/** The members of the response by name, each as JSON: what comes from a part is as the part has it. */
+function compose(answer: TableAggregate['answer'], answers: PartAnswers): Map<string, string> {
+  const members = new Map<string, string>();
   for (const [member, { from, missing, omit_null }] of Object.entries(answer)) {
     const [part = '', ...path] = from.split('.');
     const whole = answers.get(part);
-    const value = whole === undefined ? missing : (valueAt(whole, path) ?? null);
-    if (value !== null || !omit_null) members.push([member, value]);
+    const json = whole === undefined ? JSON.stringify(missing) : (whole.at(path) ?? 'null');
+    if (json !== 'null' || !omit_null) members.set(member, json);
   }
-  return Object.fromEntries(members);
+  return members;
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { gatewayOperations } from '@zerda/contracts/gateway';
 import { bearer, testVerifier } from '../policies/testing-verifier.ts';
@@ -298,19 +299,164 @@ aggregates:
     await until(() => gateway.upstreams.users.inFlight === 0, 'the end of the calls');
   });
 
+  it('passes numbers on digit for digit (RFC 8259, section 6)', async (context) => {
+    const gateway = await startGateway(context, { table, orders });
+    for (const number of [
+      ...['12345678901234567890', '1e400', '-0', '0.1000', '1.0', '1E5', '-1e-400', '9007199254740993'],
+      ...[
+        '0.30000000000000004441',
+        '1e+2',
+        '-0.0',
+        '3.141592653589793238462643383279',
+        '100000000000000000000000',
+      ],
+    ]) {
+      for (const body of [
+        number,
+        `[${number}]`,
+        `{"a":${number},"b":[${number},{"c":${number}}]}`,
+        `{ "text" : "\\"}[{\\\\" , "n" : ${number} }`,
+      ]) {
+        gateway.users.behaviour = (_incoming, response) => response.end(body);
+        const { status, text } = await ask(`${gateway.url}/view/1`);
+        assert.equal(status, 200, text);
+        assert.equal(text, `{"status":"success","data":{"whole":${body.trim()},"other":true}}`);
+      }
+      gateway.users.behaviour = (_incoming, response) =>
+        response.end(`{"__proto__": {"x": 0}, "\\u005f_proto__" : { "y":"}", "x"\n:\t${number} } }`);
+      const { data } = /"inner":(?<data>[^,]*)/.exec((await ask(`${gateway.url}/view/1`)).text)?.groups ?? {};
+      assert.equal(data, number, 'of a member, the last of its name');
+    }
+  });
+
+  it('reads a part behind a byte order mark (RFC 8259, section 8.1)', async (context) => {
+    const gateway = await startGateway(context, { table, orders });
+    gateway.users.behaviour = (_incoming, response) => response.end('\uFEFF{"a":1}');
+    assert.match((await ask(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\}/);
+  });
+
+  it('leaves out a part that is nested too deep for its readers', async (context) => {
+    const gateway = await startGateway(context, { table, orders, circuit: { volume: 1000 } });
+    for (const deep of [
+      '['.repeat(20_000) + ']'.repeat(20_000),
+      '{"a":'.repeat(20_000) + '1' + '}'.repeat(20_000),
+      '{"a":['.repeat(300) + ']}'.repeat(300),
+      '['.repeat(5_000_000),
+    ]) {
+      gateway.users.behaviour = (_incoming, response) => response.end(deep);
+      const { status, text } = await ask(`${gateway.url}/view/1`);
+      assert.deepEqual(
+        [status, JSON.parse(text).data.degraded],
+        [200, [{ part: 'constructor', reason: 'error' }]],
+      );
+    }
+    const allowed = '['.repeat(500) + ']'.repeat(500);
+    gateway.users.behaviour = (_incoming, response) => response.end(allowed);
+    assert.ok((await ask(`${gateway.url}/view/1`)).text.includes(allowed));
+  });
+
+  it('decodes a part in a content coding (RFC 9110, section 8.4)', async (context) => {
+    const gateway = await startGateway(context, { table, orders, circuit: { volume: 1000 } });
+    const body = Buffer.from('{"a":1.50}');
+    for (const [coding, encoded] of [
+      ['gzip', gzipSync(body)],
+      ['x-gzip', gzipSync(body)],
+      ['GZIP', gzipSync(body)],
+      ['deflate', deflateSync(body)],
+      ['br', brotliCompressSync(body)],
+      ['deflate, gzip', gzipSync(deflateSync(body))],
+      ['identity', body],
+    ] as const) {
+      gateway.users.behaviour = (_incoming, response) =>
+        response.writeHead(200, { 'content-encoding': coding }).end(encoded);
+      assert.match((await ask(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\.50\}/, coding);
+    }
+    assert.equal(gateway.users.requests[0]?.headers['accept-encoding'], 'identity');
+    for (const [coding, encoded] of [
+      ['gzip', body],
+      ['gzip', gzipSync(body).subarray(0, 12)],
+      ['unheard-of', body],
+      ['gzip', gzipSync(Buffer.alloc(40 * 1024 * 1024, ' '))],
+    ] as const) {
+      gateway.users.behaviour = (_incoming, response) =>
+        response.writeHead(200, { 'content-encoding': coding }).end(encoded);
+      const { data } = JSON.parse((await ask(`${gateway.url}/view/1`)).text);
+      assert.deepEqual(data.degraded, [{ part: 'constructor', reason: 'error' }], coding);
+    }
+  });
+
+  it('carries the trace of its request to its parts (W3C Trace Context; W3C Baggage)', async (context) => {
+    const gateway = await startGateway(context, { table, orders, users: jsonByPath({ '/things/1': {} }) });
+    const trace = {
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      tracestate: 'vendor=1,other=2',
+      baggage: 'tenant=7',
+    };
+    await ask(`${gateway.url}/view/1`, { headers: trace });
+    await ask(`${gateway.url}/view/1`, { headers: { ...trace, traceparent: 'none' } });
+    for (const { requests } of [gateway.users, gateway.orders])
+      assert.deepEqual(
+        requests.map(({ headers: { traceparent, tracestate, baggage } }) => [
+          traceparent,
+          tracestate,
+          baggage,
+        ]),
+        [Object.values(trace), [undefined, undefined, trace.baggage]],
+      );
+  });
+
+  it('returns what a foreign service means by 401, 403, 404 and 429 for a required part, as the table allows', async (context) => {
+    const foreign = parseTable(
+      `
+upstreams: { user-service: {}, order-service: {} }
+routes: []
+aggregates:
+  - path: /all
+    parts: { a: { upstream: user-service, path: /a, required: true }, b: { upstream: order-service, path: /b } }
+    answer: { a: { from: a }, b: { from: b } }
+  - path: /some
+    parts: { a: { upstream: user-service, path: /a, required: true, kept_statuses: [404] } }
+    answer: { a: { from: a } }
+`,
+      'table',
+    );
+    const gateway = await startGateway(context, { table: foreign, orders, circuit: { volume: 1000 } });
+    const headers = { 'retry-after': '17', 'www-authenticate': 'Basic realm="other"' };
+    for (const [status, code, all, some] of [
+      [401, 'unauthenticated', 401, 502],
+      [403, 'forbidden', 403, 502],
+      [404, 'not-found', 404, 404],
+      [429, 'rate-limited', 429, 502],
+      [409, '', 502, 502],
+      [500, '', 502, 502],
+    ] as const) {
+      gateway.users.behaviour = (_incoming, response) => response.writeHead(status, headers).end('secret');
+      const answer = await ask(`${gateway.url}/all`);
+      assert.equal(answer.status, all, answer.text);
+      assert.doesNotMatch(answer.text, /secret/);
+      if (all === status) {
+        assert.equal(answer.headers['x-problem'], code);
+        assert.equal(answer.headers['retry-after'], '17');
+        assert.equal(answer.headers['www-authenticate'], 'Basic realm="other"');
+      }
+      assert.equal((await ask(`${gateway.url}/some`)).status, some, String(status));
+    }
+    gateway.users.behaviour = (_incoming, response) => response.writeHead(401).end();
+    assert.match((await ask(`${gateway.url}/all`)).headers['www-authenticate'] ?? '', /^Bearer realm/);
+  });
+
   it('asks for no other path than the table says, whatever stands for a placeholder', async (context) => {
     const gateway = await startGateway(context, { table, orders, users: jsonByPath({}) });
     for (const [sent, asked] of [
-      ['a%2Fb', 'a%2Fb'],
       ['%3Fx=1', '%3Fx%3D1'],
-      ['%5C..%5C', '%5C..%5C'],
+      ['a[1]|^', 'a%5B1%5D%7C%5E'],
       ['...', '...'],
     ]) {
       assert.equal(await statusOf(gateway.port, `/view/${sent}`), 200);
       assert.equal(gateway.users.requests.at(-1)?.url, `/things/${asked}`);
     }
     const before = gateway.users.requests.length;
-    for (const sent of ['..', '%2e%2E', '.', '%2e', '%ff', '%']) {
+    for (const sent of ['..', '%2e%2E', '.', '%2e', '%ff', '%', 'a%2Fb', '%5C..%5C', '%252e%252e']) {
       assert.equal(await statusOf(gateway.port, `/view/${sent}`), 400, sent);
     }
     assert.equal(gateway.users.requests.length, before);

@@ -5,6 +5,7 @@ import { currentContext, runInContext } from '@zerda/chassis/request-context';
 import type { DegradedPart } from '@zerda/contracts/gateway';
 import { isAxiosError } from 'axios';
 import { toFailure } from '../upstream-failure.ts';
+import type { JsonText } from './json-text.ts';
 import type { PartContent } from './read-kept.ts';
 
 /** Asks for one part of an aggregate. */
@@ -12,11 +13,13 @@ export interface Ask {
   readonly name: string;
   /** Without it there is no answer. */
   readonly required: boolean;
+  /** Statuses of its upstream that keep their meaning although they come without a problem of ours. */
+  readonly keptStatuses: readonly number[];
   readonly ask: () => Promise<PartContent>;
 }
 
 /** What was answered, by the name of the part. */
-export type PartAnswers = ReadonlyMap<string, unknown>;
+export type PartAnswers = ReadonlyMap<string, JsonText>;
 
 export interface Gathered {
   readonly answers: PartAnswers;
@@ -30,18 +33,18 @@ export interface Gathered {
  * @throws Failure of the first required part that fails, and `upstream-unavailable` when no part can be had
  */
 export async function gather(asks: readonly Ask[]): Promise<Gathered> {
-  const answers = new Map<string, unknown>();
+  const answers = new Map<string, JsonText>();
   const degraded: DegradedPart[] = [];
   await beforeDeadline(() =>
     Promise.all(
-      asks.map(async ({ name, required, ask }) => {
+      asks.map(async ({ name, required, keptStatuses, ask }) => {
         try {
           const { content, stale } = await ask();
           answers.set(name, content);
           if (stale !== undefined)
             degraded.push({ part: name, reason: stale.reason, stale_seconds: stale.seconds });
         } catch (error) {
-          if (required) throw toFailure(error);
+          if (required) throw toFailure(error, keptStatuses);
           degraded.push(missing(name, error));
         }
       }),

@@ -73,7 +73,7 @@ export function createHealth(
 async function askHealth(upstream: Upstream, path: string): Promise<{ health: unknown; healthy: boolean }> {
   try {
     const answer = await read(upstream, path, { members: ['data'] });
-    return { health: (answer as { data: unknown }).data, healthy: true };
+    return { health: (answer.value as { data: unknown }).data, healthy: true };
   } catch (error) {
     return {
       health: { service: upstream.name, status: 'unhealthy', reason: reasonOf(error) },

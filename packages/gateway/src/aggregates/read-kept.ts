@@ -1,4 +1,6 @@
+import { Failure } from '@zerda/chassis/failure';
 import { reasonOf, type UnavailableReason } from '@zerda/chassis/http-client/call-outcome';
+import { decodeBody } from '@zerda/chassis/http-client/content-coding';
 import { statusError } from '@zerda/chassis/http-client/undici-adapter';
 import type { Upstream } from '@zerda/chassis/http-client/upstream';
 import { AxiosHeaders, type InternalAxiosRequestConfig } from 'axios';
@@ -7,14 +9,16 @@ import { fetchHeaders, type SentHeaders } from '../cache/cached-request.ts';
 import type { WholeAnswer } from '../cache/kept-answer.ts';
 import { ownerOf } from '../cache/owner.ts';
 import { askWhole } from '../cache/whole-answer.ts';
+import { valuesOf } from '../header-pairs.ts';
 import type { cacheSettings } from '../policies/cache.ts';
 import type { PolicyResources } from '../policies/resources.ts';
 import type { Visit } from '../policies/visit.ts';
-import { checked, type ReadOptions, read } from './read.ts';
+import type { JsonText } from './json-text.ts';
+import { checked, parseJson, type ReadOptions, read } from './read.ts';
 
 /** What a part says. */
 export interface PartContent {
-  readonly content: unknown;
+  readonly content: JsonText;
   /** Why it is old, when nothing newer could be had. */
   readonly stale?: { readonly reason: UnavailableReason; readonly seconds: number } | undefined;
 }
@@ -31,7 +35,7 @@ const accept = ['accept', 'application/json'];
 const sent: SentHeaders = { pairs: accept, keyed: accept };
 
 /** JSON of answers that are kept: an answer is parsed once. */
-const parsed = new WeakMap<WholeAnswer, unknown>();
+const parsed = new WeakMap<WholeAnswer, JsonText>();
 
 /**
  * As `read`, for a part whose answers are kept: they are the same as those of a route to the same path when that sends the same
@@ -64,13 +68,27 @@ export async function readKept(
   const found = cache.find(question) ?? (await cache.fetch(question));
   metrics.cacheAsked(pattern, found?.outcome ?? 'bypass');
   if (found === undefined) return ask();
-  return { content: checked(contentOf(found), upstream.name, members), stale: staleness(found) };
+  const content = await contentOf(found, upstream.name, settings.maxBytes);
+  return { content: checked(content, upstream.name, members), stale: staleness(found) };
 }
 
-function contentOf({ answer }: Found): unknown {
-  if (answer.status < 200 || answer.status >= 300) throw errorOf(answer);
-  if (!parsed.has(answer)) parsed.set(answer, parse(answer.body.toString('utf8')));
-  return parsed.get(answer);
+async function contentOf({ answer }: Found, upstream: string, maxBytes: number): Promise<JsonText> {
+  const known = parsed.get(answer);
+  if (known !== undefined) return known;
+  const { status, headers, body } = answer;
+  const coding = valuesOf(headers, 'content-encoding').join(', ');
+  const decoded = await decodeBody(body, coding === '' ? undefined : coding, maxBytes).catch(
+    (cause: unknown) => {
+      throw new Failure('upstream-failed', {
+        detail: `${upstream} answered in a content coding that cannot be decoded.`,
+        cause,
+      });
+    },
+  );
+  if (status < 200 || status >= 300) throw errorOf(answer, decoded);
+  const json = parseJson(decoded, upstream);
+  parsed.set(answer, json);
+  return json;
 }
 
 /** What cannot be parsed stays text, as with axios. */
@@ -82,7 +100,7 @@ function parse(text: string): unknown {
   }
 }
 
-function errorOf({ status, headers, body }: WholeAnswer): Error {
+function errorOf({ status, headers }: WholeAnswer, body: Buffer): Error {
   const named = new AxiosHeaders();
   for (let index = 0; index < headers.length; index += 2) {
     named.set((headers[index] ?? '').toLowerCase(), headers[index + 1] ?? '');

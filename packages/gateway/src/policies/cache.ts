@@ -12,6 +12,7 @@ import { type CacheSettings, directivesOf, oldestMs } from '../cache/freshness.t
 import { ownerOf } from '../cache/owner.ts';
 import { sendKept } from '../cache/send-kept.ts';
 import { askWhole } from '../cache/whole-answer.ts';
+import { missingSecurityHeaders } from '../passed-headers.ts';
 import type { ForwardedRoute } from '../routes/forwarded-route.ts';
 import { withinDeadline } from '../within-deadline.ts';
 import type { Policy, PolicyKind } from './policy.ts';
@@ -145,7 +146,7 @@ function createRead(
   route: ForwardedRoute,
   path: string,
   settings: ReadSettings,
-  { cache: answers, metrics, forwardedHeaders, guards }: PolicyResources,
+  { cache: answers, metrics, forwardedHeaders, isSecure, guards }: PolicyResources,
 ): Policy {
   const { upstream, keepHost, timeoutMs, slowMs, retries, passesAnswer } = route;
   const { requestHeaders } = settings;
@@ -172,7 +173,8 @@ function createRead(
 
   function answer({ request, response, context, answerHeaders: more }: Visit, found: Found): true {
     metrics.cacheAsked(path, found.outcome);
-    sendKept(request, response, found, [...guards.list(context), ...more], passesAnswer);
+    const missing = missingSecurityHeaders(found.answer.headers, isSecure(request));
+    sendKept(request, response, found, [...guards.list(context), ...missing, ...more], passesAnswer);
     return true;
   }
 

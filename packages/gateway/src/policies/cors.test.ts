@@ -10,9 +10,10 @@ upstreams: { user-service: {}, order-service: {} }
 defaults: { limit: { requests: 2, per_seconds: 600 } }
 routes:
   - { path: /shared, methods: [GET, PUT], upstream: user-service, cors: { origins: ['https://app.test', 'http://localhost:3000'], credentials: true, max_age_seconds: 60 } }
-  - { path: /open, methods: [GET], upstream: user-service, access: public, cors: { origins: ['*'] } }
+  - { path: /open, methods: [GET], upstream: user-service, access: public, cors: { origins: ['*'], allowed_headers: [traceparent, X-Tenant] } }
   - { path: /plain, methods: [GET], upstream: user-service }
-  - { path: /own, methods: [GET, OPTIONS], upstream: user-service, access: public, cors: { origins: ['*'] } }
+  - { path: /own, methods: [GET, OPTIONS], upstream: user-service, cors: { origins: ['*'] } }
+  - { path: /bare, methods: [GET, OPTIONS], upstream: user-service, access: public }
 aggregates:
   - path: /both
     cors: { origins: ['https://app.test'] }
@@ -132,7 +133,111 @@ describe('pages of other origins', () => {
       405,
       'that is no preflight',
     );
-    assert.equal((await ask(`${gateway.url}/own`, { method: 'OPTIONS', headers: preflight })).status, 200);
+    assert.equal((await ask(`${gateway.url}/bare`, { method: 'OPTIONS', headers: preflight })).status, 200);
     assert.equal(gateway.users.requests.length, 1);
+  });
+
+  it('get the response of the gateway to a preflight where the route takes OPTIONS too (Fetch Standard, CORS-preflight fetch)', async (context) => {
+    const gateway = await start(context);
+    for (const method of ['GET', 'PUT', 'OPTIONS']) {
+      const { status, headers } = await ask(`${gateway.url}/own`, {
+        method: 'OPTIONS',
+        headers: { ...preflight, 'access-control-request-method': method },
+      });
+      assert.deepEqual([status, headers['access-control-allow-origin']], [204, '*'], method);
+    }
+    assert.equal(gateway.users.requests.length, 0);
+    const plain = await ask(`${gateway.url}/own`, { method: 'OPTIONS', headers: bearer('alice') });
+    assert.equal(plain.status, 200, 'no preflight: forwarded');
+    assert.equal(gateway.users.requests.length, 1);
+  });
+
+  it('may send the headers that the table allows', async (context) => {
+    const gateway = await start(context);
+    const { headers } = await ask(`${gateway.url}/open`, {
+      method: 'OPTIONS',
+      headers: { ...preflight, 'access-control-request-method': 'GET' },
+    });
+    assert.match(headers['access-control-allow-headers'] ?? '', /Authorization, .*, traceparent, X-Tenant$/);
+  });
+});
+
+describe('origins and headers of a table', () => {
+  const read = (cors: string) =>
+    parseTable(
+      `upstreams: { a: {} }\nroutes:\n  - path: /a\n    methods: [GET]\n    upstream: a\n    cors:\n      ${cors}\n`,
+      'table',
+    );
+
+  it('are refused with their line when no browser could send them', () => {
+    for (const name of [
+      ...[
+        'https://*.example.com',
+        'https://*',
+        'http://localhost:*',
+        '*.example.com',
+        'null',
+        'https://a.test/',
+      ],
+      ...[
+        'https://a.test:443',
+        'https://A.test',
+        'file://',
+        'file:///a',
+        'data:a',
+        'capacitor://',
+        'wss://a.test',
+      ],
+      ...[
+        'capacitor://localhost/',
+        'Capacitor://localhost',
+        'a.test',
+        '',
+        'capacitor://*',
+        'https://bücher.test',
+      ],
+    ])
+      assert.throws(
+        () => read(`origins: ['${name}']`),
+        /table:7 routes\.0\.cors\.origins\.0 (must|has)/,
+        name,
+      );
+    for (const name of ['*', 'a b', '', 'cookie2:', 'connection', 'x-forwarded-for', 'host', 'x-user-id'])
+      assert.throws(
+        () => read(`{ origins: ['*'], allowed_headers: ['${name}'] }`),
+        /table:7 routes\.0\.cors\.allowed_headers\.0 /,
+        name,
+      );
+  });
+
+  it('are accepted as browsers and apps in a web view send them', () => {
+    for (const name of [
+      ...[
+        '*',
+        'https://a.test',
+        'http://localhost:3000',
+        'http://[::1]:8080',
+        'http://127.0.0.1',
+        'capacitor://localhost',
+      ],
+      ...[
+        'ionic://localhost',
+        'tauri://localhost',
+        'app://obsidian.md',
+        'chrome-extension://abcdefgh',
+        'https://xn--bcher-kva.test',
+      ],
+      ...[
+        'moz-extension://0a1b2c3d-0000-4000-8000-000000000000',
+        'vscode-webview://1a2b',
+        'capacitor://localhost:8080',
+      ],
+    ])
+      assert.ok(read(`origins: ['${name}']`), name);
+    assert.ok(
+      read(
+        "{ origins: ['*'], allowed_headers: [traceparent, tracestate, baggage, X-Requested-With, Range] }",
+      ),
+    );
   });
 });

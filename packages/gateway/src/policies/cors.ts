@@ -1,14 +1,36 @@
+import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
+import { isEndToEnd } from '../passed-headers.ts';
 import type { Policy, PolicyKind } from './policy.ts';
 import type { Visit } from './visit.ts';
 
-const origin = z.string().refine((text) => {
-  try {
-    return text === '*' || new URL(text).origin === text;
-  } catch {
-    return false;
-  }
-}, 'must be an origin such as https://app.example.com, or *');
+const origin = z
+  .string()
+  .refine((text) => text === '*' || !text.includes('*'), {
+    error: 'has a wildcard within it, which matches no origin: name each origin',
+    abort: true,
+  })
+  .refine(
+    (text) => text === '*' || isOrigin(text),
+    'must be an origin such as https://app.example.com, or *',
+  );
+
+/** Schemes whose documents have no origin that a browser sends (HTML Standard, "ASCII serialization of an origin"). */
+const withoutOrigin = /^(file|data|blob|javascript|about|ftp|wss?):/;
+
+/** Whether a browser could send exactly this as `Origin`; apps in a web view have schemes of their own, such as capacitor://localhost. */
+function isOrigin(text: string): boolean {
+  if (/^https?:/i.test(text)) return URL.canParse(text) && new URL(text).origin === text;
+  return !withoutOrigin.test(text) && /^[a-z][a-z0-9+.-]*:\/\/[a-z0-9.-]+(:[1-9][0-9]{0,4})?$/.test(text);
+}
+
+const allowedHeader = z
+  .string()
+  .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, 'must be the name of a header')
+  .refine(
+    (name) => name !== '*' && isEndToEnd(name.toLowerCase()),
+    'is a header that the gateway does not forward',
+  );
 
 const keys = {
   cors: z
@@ -24,6 +46,13 @@ const keys = {
             .boolean()
             .default(false)
             .describe('Whether those pages may send cookies along; false by default.'),
+          allowed_headers: z
+            .array(allowedHeader)
+            .max(50)
+            .default([])
+            .describe(
+              'Request headers that those pages may send beside those that the API reads, such as traceparent; none by default.',
+            ),
           max_age_seconds: z
             .int()
             .min(0)
@@ -45,7 +74,7 @@ const keys = {
 
 type Cors = Exclude<z.output<typeof keys.cors>, undefined | 'off'>;
 
-/** Headers that pages may send: those that the API reads. */
+/** Headers that pages may always send: those that the API reads. */
 const requestHeaders =
   'Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Correlation-Id, X-Request-Timeout-Ms';
 
@@ -81,16 +110,13 @@ export const cors: PolicyKind<typeof keys> = {
  */
 export function createPreflight(set: Cors, methods: readonly string[]): Policy {
   const allow = createAllow(set);
+  const headers = [requestHeaders, ...set.allowed_headers].join(', ');
   return (visit) => {
     const { request, response } = visit;
-    if (
-      request.headers['access-control-request-method'] === undefined ||
-      request.headers.origin === undefined
-    )
-      return false;
+    if (!isPreflight(request)) return false;
     if (allow(visit)) {
       visit.answerHeaders.push('Access-Control-Allow-Methods', methods.join(', '));
-      visit.answerHeaders.push('Access-Control-Allow-Headers', requestHeaders);
+      visit.answerHeaders.push('Access-Control-Allow-Headers', headers);
       visit.answerHeaders.push('Access-Control-Max-Age', String(set.max_age_seconds));
     }
     visit.answerHeaders.push('Vary', 'Access-Control-Request-Method');
@@ -98,6 +124,15 @@ export function createPreflight(set: Cors, methods: readonly string[]): Policy {
     response.end();
     return true;
   };
+}
+
+/** Whether a request is what a browser asks before another one (Fetch Standard, CORS-preflight request). */
+export function isPreflight({ method, headers }: IncomingMessage): boolean {
+  return (
+    method === 'OPTIONS' &&
+    headers['access-control-request-method'] !== undefined &&
+    headers.origin !== undefined
+  );
 }
 
 /** Names the origin in the answer when it is one of those that are allowed. */

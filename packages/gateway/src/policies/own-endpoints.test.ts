@@ -59,7 +59,7 @@ const endpoints: Readonly<Record<string, readonly Case[]>> = {
   unmatched: [
     { path: '/no/such/path', status: 404 },
     { path: '/DOCS', status: 404 },
-    { path: '/things/../docs', status: 404 },
+    { path: '/things/../docs', status: 400 },
     { method: 'POST', path: '/things/1', status: 405 },
     { method: 'OPTIONS', path: '/things/1', status: 405 },
     { method: 'POST', path: '/both', status: 405 },

@@ -3,7 +3,7 @@ import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import type { PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
 import type { AnswerCache } from '../cache/answer-cache.ts';
-import type { ForwardedHeaders } from '../forwarded-headers.ts';
+import type { ForwardedHeaders, SecureLookup } from '../forwarded-headers.ts';
 import type { Limiters } from '../limits/limiter.ts';
 import type { LoadMonitor } from '../load-monitor.ts';
 import type { HeaderFilter } from '../passed-headers.ts';
@@ -16,6 +16,7 @@ export interface PolicyResources {
   readonly authentication: Authentication;
   readonly clientAddress: ClientAddress;
   readonly forwardedHeaders: ForwardedHeaders;
+  readonly isSecure: SecureLookup;
   readonly limiters: Limiters;
   /** What every limit of the table is multiplied by; 0 switches limits off. */
   readonly limitFactor: number;

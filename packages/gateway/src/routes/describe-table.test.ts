@@ -11,7 +11,7 @@ upstreams:
   user-service: {}
 defaults: { retries: 0, total_timeout_ms: 900, limit: { requests: 9, per_seconds: 60 } }
 routes:
-  - { path: /bills, methods: [GET, POST], upstream: billing, timeout_ms: 300, body_limit_bytes: 10 }
+  - { path: /bills, methods: [GET, POST], upstream: billing, timeout_ms: 300, body_limit_bytes: 10, encoded_slashes: allow }
   - { path: '/bills/{id}', methods: [GET], upstream: billing, retries: 2, access: admin, cache: { ttl_ms: 500, request_headers: [x-tenant] }, shed: off, cors: { origins: ['https://a.test'], credentials: true } }
 aggregates:
   - path: /overview/{id}
@@ -33,7 +33,7 @@ Upstreams
   user-service  http://users:80
 
 Routes
-  GET POST  /bills       -> billing  300 ms (slow 150)    idle 30000 ms  total 900 ms  body 10 B       0 retries  access user, limit 9/60 s
+  GET POST  /bills       -> billing  300 ms (slow 150)    idle 30000 ms  total 900 ms  body 10 B       0 retries  encoded slashes, access user, limit 9/60 s
   GET       /bills/{id}  -> billing  5000 ms (slow 2500)  idle 30000 ms  total 900 ms  body 1048576 B  2 retries  CORS https://a.test with credentials, never shed, access admin, limit 9/60 s, cache 500 ms by x-tenant
 
 Aggregates

@@ -29,7 +29,9 @@ export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTa
     route.totalTimeoutMs === undefined ? 'no total limit' : `total ${route.totalTimeoutMs} ms`,
     `body ${route.bodyLimitBytes} B`,
     `${route.retries} retries`,
-    describePolicies(route.policies),
+    [...(route.encodedSlashes ? ['encoded slashes'] : []), describePolicies(route.policies)]
+      .filter((text) => text !== '')
+      .join(', '),
   ]);
   const aggregates = table.aggregates.flatMap(({ path, parts, ...own }) =>
     Object.entries(parts).map(([name, part], index) => [

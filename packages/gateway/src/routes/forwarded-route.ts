@@ -19,6 +19,8 @@ export interface RouteLimits {
   readonly keepHost: boolean;
   /** Bytes of a request body at most. */
   readonly bodyLimitBytes: number;
+  /** Whether paths with encoded slashes are forwarded, as data within a segment. */
+  readonly encodedSlashes: boolean;
   /** How often a failed call is made again at most. */
   readonly retries: number;
 }

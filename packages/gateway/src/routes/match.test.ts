@@ -62,9 +62,14 @@ describe('match', () => {
   it('takes any single segment for a placeholder, and the literal path before it', () => {
     for (const [path, pattern] of [
       ['/api/users/1', '/api/users/{id}'],
-      ['/api/users/a%2Fb', '/api/users/{id}'],
       ['/api/users/%41', '/api/users/{id}'],
       ['/api/users/a:b*c', '/api/users/{id}'],
+      ['/api/users/report[1].pdf', '/api/users/{id}'],
+      ['/api/users/a|b', '/api/users/{id}'],
+      ['/api/users/a^b', '/api/users/{id}'],
+      ['/api/users/a%20b%C3%BC%25', '/api/users/{id}'],
+      ['/api/users/...', '/api/users/{id}'],
+      ['/api/users/.hidden', '/api/users/{id}'],
       ['/api/users/health', '/api/users/health'],
       ['/api/users/stats', '/api/users/stats'],
       ['/api/orders/user/1', '/api/orders/user/{user_id}'],
@@ -105,6 +110,45 @@ describe('match', () => {
     }
   });
 
+  /** Spellings of separators, and of what a service that decodes first may resolve. */
+  const slashes = ['a%2Fb', 'a%2fb', 'a%5Cb', 'a%252Fb', 'a%255cb', 'a%c0%afb', '%2Fa', 'a%2F', 'a%2F%2Fb'];
+  const straying = [
+    ...['..%2f..%2fmetrics', '1%2fprofile%2f..', '..%2F', '%2e%2e%2fa', '%2E%2E', '.%2e', '%2e.', '%2e'],
+    ...['..%5cmetrics', 'a%5c..', '%252e%252e%252fa', '%252e%252e', '..%252fa', 'a%252f%2e%252e'],
+    ...['%c0%ae%c0%ae%c0%afa', '%c0%ae%c0%ae', '..;', '..;a%2fb', '%2e%2e;x=1', '.;', '1%2f..;%2fa'],
+    ...[
+      '%c0%2e%c0%2e',
+      '%e0%80%ae%e0%80%ae%e0%80%afa',
+      '..%e0%81%9ca',
+      '..%c0%afa',
+      '..%c1%9ca',
+      'a%00',
+      'a%2500',
+      'a%2f.',
+      '.%2fa',
+      '%2e%2e%3b%2fa',
+    ],
+  ];
+
+  it('takes no encoded slash, and nothing that decodes to a dot segment, once or twice', () => {
+    for (const segment of [...slashes, ...straying])
+      assert.equal(match(`/api/users/${segment}`), undefined, segment);
+  });
+
+  it('takes encoded slashes as data on a route that allows them, but no dot segments', () => {
+    const allowing = createMatch(
+      [
+        { ...routes[0], path: '/f/{name}', methods: ['GET'], encodedSlashes: true } as Route,
+        { ...routes[0], path: '/f/{name}', methods: ['PUT'] } as Route,
+      ],
+      [],
+    );
+    for (const segment of slashes) assert.equal(allowing(`/f/${segment}`)?.allow, 'GET', segment);
+    assert.equal(allowing('/f/a')?.allow, 'GET, PUT');
+    for (const segment of straying) assert.equal(allowing(`/f/${segment}`), undefined, segment);
+    assert.equal(allowing('/f%2Fa'), undefined);
+  });
+
   it('takes everything below a path that ends in *', () => {
     const star = createMatch([{ ...routes[0], path: '/files/*', methods: ['GET'] } as Route], []);
     for (const path of ['/files/a', '/files/a/b', '/files/a/b.c/%20', '/files/a/', '/files/']) {
@@ -139,10 +183,16 @@ describe('match', () => {
       selector: (path) => path.replaceAll(/\{\w+\}/g, '{}'),
     });
     const sent = fc
-      .array(fc.oneof(word, fc.constantFrom('', '.', '..', '%61', '%2F', 'users%20', 'A', ':id', '*', 'ü')), {
-        minLength: 1,
-        maxLength: 5,
-      })
+      .array(
+        fc.oneof(
+          word,
+          fc.constantFrom('', '.', '..', '%61', '%2F', '%252f', 'users%20', 'A', ':id', '*', 'ü'),
+        ),
+        {
+          minLength: 1,
+          maxLength: 5,
+        },
+      )
       .map((parts) => `/${parts.join('/')}`);
     fc.assert(
       fc.property(table, sent, (paths, path) => {
@@ -160,7 +210,7 @@ describe('match', () => {
 /** What the matcher must find, written without a router. */
 function expected(patterns: readonly string[], path: string): string | undefined {
   const sent = path.split('/').slice(1);
-  if (sent.some((part) => part === '' || part === '.' || part === '..' || part === 'ü')) return undefined;
+  if (sent.some((part) => ['', '.', '..', 'ü', '%2F', '%252f'].includes(part))) return undefined;
   const fitting = patterns.filter((pattern) => {
     const parts = pattern.split('/').slice(1);
     return (

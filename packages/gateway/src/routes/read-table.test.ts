@@ -203,6 +203,7 @@ describe('limits of a route', () => {
       idleTimeoutMs: 30_000,
       totalTimeoutMs: undefined,
       bodyLimitBytes: 1_048_576,
+      encodedSlashes: false,
       retries: 1,
       policies: {},
     });

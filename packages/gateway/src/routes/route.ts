@@ -46,6 +46,7 @@ export function resolveRoutes(
       idleTimeoutMs: limits.idle_timeout_ms ?? standard.idleTimeoutMs,
       totalTimeoutMs: limits.total_timeout_ms,
       bodyLimitBytes: limits.body_limit_bytes ?? standard.bodyLimitBytes,
+      encodedSlashes: own.encoded_slashes === 'allow',
       retries: limits.retries ?? standard.retries,
       policies: policySettings(limits),
     };

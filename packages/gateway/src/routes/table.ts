@@ -103,6 +103,12 @@ export const tableRoute = z
       .min(1)
       .describe('Methods that are forwarded; GET brings HEAD with it. Any other is answered 405.'),
     upstream: upstreamName,
+    encoded_slashes: z
+      .enum(['refuse', 'allow'])
+      .default('refuse')
+      .describe(
+        'Whether %2F and %5C, also encoded twice, are forwarded as data within a segment; refused with 400 by default, since a service that decodes them first would see another path. Dot segments and %00 are refused in either case.',
+      ),
     ...limits,
     ...policyKeys,
   })
@@ -119,6 +125,12 @@ const part = z
     timeout_ms: milliseconds
       .optional()
       .describe('Milliseconds it may take, within the time of the request; UPSTREAM_TIMEOUT_MS by default.'),
+    kept_statuses: z
+      .array(z.literal([401, 403, 404, 429]))
+      .default([401, 403, 404, 429])
+      .describe(
+        'Statuses of this service that the aggregate returns too when the part is required, with Retry-After and WWW-Authenticate; any other error without a problem of ours is 502. All four by default.',
+      ),
     cache: partCacheKey,
   })
   .describe('One call that an aggregate makes.');
