@@ -6,7 +6,8 @@ import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { requireMatch } from '@zerda/chassis/http/entity-tag';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
-import type { User, userOperations } from '@zerda/contracts/users';
+import type { KeyedRequest } from '@zerda/chassis/idempotency/idempotency';
+import type { NewUser, User, userOperations } from '@zerda/contracts/users';
 import { setPassword } from '../identity/credentials.ts';
 import type { LimitedAction, LoginLimits } from '../identity/login-limits.ts';
 import { requireUncommon } from '../identity/password-rules.ts';
@@ -19,6 +20,12 @@ export interface UserHandlersDependencies {
   readonly passwords: Pick<Passwords, 'hash' | 'reauthenticate' | 'requirePlace'>;
   readonly limits: Pick<LoginLimits, 'count' | 'addressKey'>;
   readonly clientAddress: ClientAddress;
+  /**
+   * Fingerprints of a password, the first under the secret in use: a repeat of a request is the same only with the same password, and
+   * what is stored of it must not allow guesses. Undefined without AUTH_KEY_SECRET: then another issuer logs users in, or there is no
+   * authentication, and requests that differ only in the password count as the same.
+   */
+  readonly passwordFingerprints: ((password: string) => [string, ...string[]]) | undefined;
   /** Whether an anonymous client may create a user of its own. */
   readonly signUp: boolean;
   /**
@@ -34,6 +41,7 @@ export function createUserHandlers({
   passwords,
   limits,
   clientAddress,
+  passwordFingerprints,
   signUp,
   issuesTokens,
 }: UserHandlersDependencies): Handlers<typeof userOperations> {
@@ -41,6 +49,14 @@ export function createUserHandlers({
   function asAdmin(caller: Caller | undefined): Authority {
     const isUser = issuesTokens && caller?.role === 'admin' && caller !== everybody;
     return { byAdmin: isUser ? caller.userId : undefined };
+  }
+
+  /** The request with fingerprints in place of the password: what is stored of it for a day must not contain the password. */
+  function withFingerprints(keyed: KeyedRequest, user: NewUser, password: string | undefined): KeyedRequest {
+    const marks: [string | boolean, ...string[]] =
+      password === undefined ? [false] : (passwordFingerprints?.(password) ?? [true]);
+    const [body, ...equalBodies] = marks.map((mark) => ({ ...user, password: mark }));
+    return { ...keyed, body, equalBodies };
   }
 
   /** Identifies a client to the password queue: the user, else the network of the address. */
@@ -112,8 +128,7 @@ export function createUserHandlers({
       if (caller === undefined) await limits.count('sign-up', { address });
       return users.create(
         user,
-        // What is stored of the request for a day must not contain the password.
-        keyed && { ...keyed, body: { ...user, password: password !== undefined } },
+        keyed && withFingerprints(keyed, user, password),
         (stored) => ({ ...one(stored), location: `/api/users/${stored.id}` }),
         {
           ...asAdmin(caller),
