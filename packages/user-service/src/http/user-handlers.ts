@@ -142,14 +142,14 @@ export function createUserHandlers({
         },
       );
     },
-    async updateUser({ caller, params: { id }, body, ifMatch, request }) {
+    async updateUser({ caller, params: { id }, body, precondition, request }) {
       const { password, current_password: current, email, ...others } = body;
       requireOwn(caller, id);
       if (others.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
       const address = clientAddress(request);
       if (password !== undefined) passwords.requirePlace(clientOf(caller, address));
       const user = await users.find(id);
-      requireMatch(ifMatch, user.version);
+      requireMatch(precondition, user.version);
       if (password !== undefined)
         requireUncommon(password, { email: email ?? user.email, name: others.name ?? user.name });
 
@@ -158,16 +158,16 @@ export function createUserHandlers({
       const movesEmail = email !== undefined && email !== user.email;
       // An address that is the same now is not written: it may change before the transaction.
       const change = movesEmail ? { ...others, email } : others;
-      const write: Write = (beside) => users.update(id, change, ifMatch, { ...authority, beside });
+      const write: Write = (beside) => users.update(id, change, precondition, { ...authority, beside });
       if (isOwn && (password !== undefined || movesEmail))
         return one(await writeOwn({ id, address, current, password, movesEmail }, write));
       if (password === undefined) return one(await write());
       const hash = await passwords.hash(password, clientOf(caller, address));
       return one(await write((tx) => setPassword(tx, id, hash)));
     },
-    async deleteUser({ caller, params: { id }, ifMatch }) {
+    async deleteUser({ caller, params: { id }, precondition }) {
       requireOwn(caller, id);
-      await users.remove(id, ifMatch, caller.userId === id ? {} : asAdmin(caller));
+      await users.remove(id, precondition, caller.userId === id ? {} : asAdmin(caller));
       return { body: success({ message: 'User deleted' }) };
     },
   };
