@@ -65,7 +65,11 @@ export function databaseVariables() {
       .describe(
         'Folder of the embedded databases. The folder of the service in it gets mode 0700, and so does this one where nothing else is in it.',
       ),
-    DATABASE_POOL_SIZE: count(1, 1000).default(10).describe('Connections to PostgreSQL at most.'),
+    DATABASE_POOL_SIZE: count(1, 1000)
+      .default(10)
+      .describe(
+        'Connections to PostgreSQL at most. Behind a pooler in session mode (the default of PgBouncer) those of all replicas together must not be more than the pooler has.',
+      ),
     DATABASE_CONNECT_TIMEOUT_MS: milliseconds(1)
       .default(2000)
       .describe('Milliseconds to wait for a connection to PostgreSQL.'),
