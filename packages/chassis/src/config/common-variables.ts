@@ -13,7 +13,10 @@ export interface CommonDefaults {
 export function commonVariables(defaults: CommonDefaults) {
   return {
     NODE_ENV: z.string().optional().describe('`production` refuses what is for demonstration only.'),
-    HOST: z.string().default('0.0.0.0').describe('Address that both ports listen on.'),
+    HOST: z
+      .string()
+      .optional()
+      .describe('Address that both ports listen on; when not set, all of the machine, IPv4 and IPv6.'),
     PORT: port().default(defaults.port).describe('TCP port of the API; 0 takes a free one.'),
     MANAGEMENT_PORT: port()
       .default(defaults.managementPort)
@@ -50,7 +53,9 @@ export function databaseVariables() {
     DATABASE_HOST: z
       .string()
       .optional()
-      .describe('Host of PostgreSQL, where its URL is given in parts: this one and those that follow.'),
+      .describe(
+        'Host of PostgreSQL, where its URL is given in parts: this one and those that follow. A name, an IPv4 or IPv6 address, or the folder of a Unix socket.',
+      ),
     DATABASE_PORT: port().default(5432).describe('TCP port of PostgreSQL at DATABASE_HOST.'),
     DATABASE_NAME: z.string().optional().describe('Database at DATABASE_HOST.'),
     DATABASE_USER: z.string().optional().describe('User at DATABASE_HOST.'),
