@@ -55,6 +55,7 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
 
   return {
     engine: 'postgres',
+    maxStatementMs: silenceMs(options.statementTimeoutMs) - responseMs,
     pool: {
       get size() {
         return pool.totalCount;
@@ -94,6 +95,9 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     close: () => pool.end(),
   };
 }
+
+/** Milliseconds for the server to report that a statement has reached its limit. */
+const responseMs = 500;
 
 /**
  * Milliseconds after which a connection that has not answered counts as dead. The longest statement is the wait for a twin of a request, which

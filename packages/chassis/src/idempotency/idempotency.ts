@@ -68,7 +68,9 @@ export async function once<Body>(
     if (kept !== undefined) return kept;
   }
   // Nothing is awaited between the last look and this, so of many twins one gets here.
-  const own = database.write((tx) => runOnce(tx, request, fingerprints, patience, work));
+  const own = database.write((tx) =>
+    runOnce(tx, request, { fingerprints, patience, maxStatementMs: database.maxStatementMs }, work),
+  );
   running.set(id, own);
   try {
     return await own;
@@ -108,14 +110,22 @@ async function succeeds(twin: Promise<unknown>, patience: Deadline): Promise<boo
   }
 }
 
+/** How a request takes its key. */
+interface Claim {
+  readonly fingerprints: Fingerprints;
+  /** Time left to wait for a concurrent duplicate. */
+  readonly patience: Deadline;
+  /** Milliseconds that a connection may wait for a statement: the wait has to end before. */
+  readonly maxStatementMs: number;
+}
+
 async function runOnce<Body>(
   tx: Queries,
   request: KeyedRequest,
-  fingerprints: Fingerprints,
-  patience: Deadline,
+  claimed: Claim,
   work: (tx: Queries) => Promise<KeptAnswer<Body>>,
 ): Promise<Answered<Body>> {
-  if (!(await claim(tx, request, fingerprints[0], patience))) return replay<Body>(tx, request, fingerprints);
+  if (!(await claim(tx, request, claimed))) return replay<Body>(tx, request, claimed.fingerprints);
   const answer = await work(tx);
   await tx.execute(
     sql`update idempotency_keys set answer = ${JSON.stringify(answer)}::json where ${isKeyOf(request)}`,
@@ -131,12 +141,11 @@ async function runOnce<Body>(
 async function claim(
   tx: Queries,
   request: KeyedRequest,
-  fingerprint: string,
-  patience: Deadline,
+  { fingerprints: [fingerprint], patience, maxStatementMs }: Claim,
 ): Promise<boolean> {
   const { caller, method, path, key } = request;
   // Zero would be no limit.
-  const limit = Math.max(1, patience.remainingMs());
+  const limit = Math.max(1, Math.min(patience.remainingMs(), maxStatementMs));
   const [before] = await rowsOf<Record<string, unknown>>(
     tx,
     sql`select current_setting('statement_timeout') as usual, set_config('statement_timeout', ${String(limit)}, true)`,
