@@ -66,7 +66,10 @@ describeOnEachEngine('events, concurrently', { migrations: eventTables, engines:
         write(async (tx) => {
           if ((await judge(tx, event)) === 'news') await note(tx, event, { applied: true });
         }),
-        write((tx) => countFailure(tx, event, 'failed again')),
+        write(async (tx) => {
+          await countFailure(tx, event, 'failed again');
+          await buryReceived(tx, burial);
+        }),
         cleanEvents({ database: counting.database, keptForHours: 0, hears: true }),
       ]);
     }

@@ -14,7 +14,7 @@ import {
 } from '@zerda/chassis/idempotency/idempotency';
 import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser, UserChange, UserRole } from '@zerda/contracts/users';
-import { and, asc, eq, gt, ne, sql } from 'drizzle-orm';
+import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import { type StoredUser, users } from './tables.ts';
 import { countUser, readUserCount } from './user-counter.ts';
 
@@ -152,10 +152,7 @@ export async function changeUser(
   precondition?: Precondition,
   authority?: Authority,
 ): Promise<StoredUser> {
-  const { version, email } = await lockUser(tx, id, precondition, authority);
-  // Two users who take each other's address would wait for each other in the index, until one is the victim of a deadlock.
-  if (change.email !== undefined && change.email !== email && (await isTaken(tx, change.email, id)))
-    throw new Failure('email-taken');
+  const { version } = await lockUser(tx, id, precondition, authority);
   const [changed] = await uniqueEmail(() =>
     tx
       .update(users)
@@ -202,12 +199,11 @@ function requireAdmin(user: StoredUser | undefined): void {
   if (user?.role !== 'admin') throw forbidden('The caller is no longer an admin.');
 }
 
-/** @param exceptId a user whose address it may be */
-async function isTaken(db: Queries, email: string, exceptId = 0): Promise<boolean> {
+async function isTaken(db: Queries, email: string): Promise<boolean> {
   const rows = await db
     .select({ id: users.id })
     .from(users)
-    .where(and(sql`lower(${users.email}) = lower(${email})`, ne(users.id, exceptId)));
+    .where(sql`lower(${users.email}) = lower(${email})`);
   return rows.length > 0;
 }
 
