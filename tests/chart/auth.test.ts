@@ -23,12 +23,18 @@ await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
   it('is known by a token, unless it is said that everybody may do everything', async () => {
     const standard = await render();
     for (const service of names) {
-      const { AUTH, AUTH_ISSUER, AUTH_AUDIENCE } = configuration(standard, service);
+      const { AUTH, ALLOW_UNAUTHENTICATED, AUTH_ISSUER, AUTH_AUDIENCE } = configuration(standard, service);
       assert.deepEqual([AUTH, AUTH_ISSUER, AUTH_AUDIENCE], ['required', 'http://zerda-gateway', 'zerda']);
+      assert.equal(ALLOW_UNAUTHENTICATED, undefined);
     }
     const off = await render({ 'global.auth.mode': 'off' });
     for (const service of names) {
-      assert.equal(configuration(off, service).AUTH, 'off');
+      const { AUTH, ALLOW_UNAUTHENTICATED } = configuration(off, service);
+      assert.deepEqual(
+        [AUTH, ALLOW_UNAUTHENTICATED],
+        ['off', 'true'],
+        'off is meant, though NODE_ENV is production',
+      );
       assert.equal(secretVariables(off, service).AUTH_KEY_SECRET, undefined);
     }
     assert.equal(off.names('Secret').includes('zerda-auth'), false);

@@ -67,6 +67,7 @@ describe('the gateway against hostile input', { concurrency: 24 }, () => {
           MANAGEMENT_PORT: String(management),
           LOG_FORMAT: 'json',
           AUTH: 'off',
+          ALLOW_UNAUTHENTICATED: 'true',
           ROUTES_FILE: join(folder, 'routes.yaml'),
           USER_SERVICE_URL: `http://127.0.0.1:${upstream.port}`,
         },

@@ -19,7 +19,7 @@ const definitions = {
     status: 400,
     title: 'The request is malformed',
     description:
-      'The body is not JSON, or a path, query or header value is not of the form the API documents. Correct the request; repeating it unchanged gives the same answer.',
+      'The body is not JSON in UTF-8, a number in it has more digits than a double-precision number holds, or a path, query or header value is not of the form the API documents. Correct the request; repeating it unchanged gives the same answer.',
   },
   unauthenticated: {
     status: 401,
@@ -83,7 +83,7 @@ const definitions = {
     status: 412,
     title: 'The resource has changed',
     description:
-      'If-Match names another version than the current one. Read the resource again and decide anew.',
+      'If-Match names another version than the current one, or If-None-Match names the current one. Read the resource again and decide anew.',
   },
   'payload-too-large': {
     status: 413,

@@ -12,8 +12,24 @@ export const userRole = z.enum(userRoles);
 
 export type UserRole = z.infer<typeof userRole>;
 
-/** An e-mail address in lower case: letter case does not make another user. 254 is the longest of RFC 5321. */
-export const email = z.email().max(254).toLowerCase();
+/** Characters of an atom (RFC 5322, section 3.2.3). */
+const atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+";
+/** A part of a domain name, which the next two make longer: letters, digits, and hyphens within (RFC 5321, section 4.1.2). */
+const label = '[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
+/** The last part begins with a letter, as `xn--p1ai` does (RFC 5890, section 2.3.2.1). */
+const topLevel = '[a-zA-Z][a-zA-Z0-9-]{0,61}[a-zA-Z0-9]';
+const dotString = new RegExp(`^${atom}(?:\\.${atom})*@(?:${label}\\.)+${topLevel}$`);
+
+/**
+ * An e-mail address in lower case: letter case does not make another user. A dot-string at a domain name, with internationalized
+ * domain names in ASCII. 64 octets before the `@` and 254 in all are the most (RFC 5321, sections 4.5.3.1.1 and 4.5.3.1.3). The other
+ * forms are refused: quoted strings, which section 4.1.2 advises against, address literals, and names that need SMTPUTF8 (RFC 6531).
+ */
+export const email = z
+  .email({ pattern: dotString })
+  .max(254)
+  .refine((address) => address.indexOf('@') <= 64, 'must have at most 64 characters before the @')
+  .toLowerCase();
 
 const name = line(100);
 
@@ -127,7 +143,7 @@ export const userOperations = {
     summary: 'Get a user',
     tag,
     params: byId,
-    accepts: { ifNoneMatch: true },
+    accepts: { preconditions: true },
     answer: { status: 200, description: 'The user.', schema: success(user), etag: true },
     problems: ['user-not-found'],
   }),
@@ -160,7 +176,7 @@ export const userOperations = {
     tag,
     params: byId,
     body: userChange,
-    accepts: { ifMatch: true },
+    accepts: { preconditions: true },
     answer: { status: 200, description: 'The user as stored.', schema: success(user), etag: true },
     problems: ['user-not-found', 'email-taken', 'login-throttled', 'login-overloaded'],
   }),
@@ -172,7 +188,7 @@ export const userOperations = {
     summary: 'Delete a user',
     tag,
     params: byId,
-    accepts: { ifMatch: true },
+    accepts: { preconditions: true },
     answer: {
       status: 200,
       description: 'The user is gone.',

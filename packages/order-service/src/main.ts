@@ -16,6 +16,7 @@ import { runOrderEvents } from './events/run-order-events.ts';
 import { userSubscriptions } from './events/user-subscriptions.ts';
 import { createHttpUserDirectory } from './http-user-directory.ts';
 import { createSignedUserList } from './signed-user-list.ts';
+import { constraints } from './store/constraints.ts';
 import { createOrderStore } from './store/order-store.ts';
 
 const service = 'order-service';
@@ -36,6 +37,7 @@ await runService(service, async () => {
       ...basics,
       migrate: command === 'migrate' || config.MIGRATE_ON_START,
       migrations: new URL('../migrations/', import.meta.url),
+      constraints,
       demoData: loadDemoOrders,
     });
   if (command === 'migrate') {

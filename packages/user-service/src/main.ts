@@ -19,6 +19,7 @@ import { startFirstAdmin } from './identity/first-admin.ts';
 import { runKeysCommand } from './identity/keys-command.ts';
 import { openIdentity } from './identity/open-identity.ts';
 import { openIssuer, ownKeys, requireIssuer } from './identity/open-issuer.ts';
+import { constraints } from './store/constraints.ts';
 import { createUserStore, type UserStore } from './store/user-store.ts';
 
 const service = 'user-service';
@@ -39,6 +40,7 @@ await runService(service, async () => {
       ...basics,
       migrate: command === 'migrate' || config.MIGRATE_ON_START,
       migrations: new URL('../migrations/', import.meta.url),
+      constraints,
       demoData: loadDemoUsers,
     });
   if (command === 'migrate') {

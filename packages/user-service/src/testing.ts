@@ -1,6 +1,7 @@
 import { openVerifier } from '@zerda/chassis/auth/open-verifier';
 import { loadConfig } from '@zerda/chassis/config/load-config';
 import { trustedProxies } from '@zerda/chassis/config/proxy-variables';
+import { mapConstraints } from '@zerda/chassis/database/constraints';
 import type { Database } from '@zerda/chassis/database/database';
 import { openTestPglite } from '@zerda/chassis/database/testing';
 import type { Logger } from '@zerda/chassis/logging/logger';
@@ -10,6 +11,7 @@ import { createApp } from './app.ts';
 import { userServiceVariables } from './config.ts';
 import { openIdentity } from './identity/open-identity.ts';
 import { type Issuer, openIssuer, ownKeys } from './identity/open-issuer.ts';
+import { constraints } from './store/constraints.ts';
 import { createUserStore } from './store/user-store.ts';
 
 export const migrations = new URL('../migrations/', import.meta.url);
@@ -32,7 +34,8 @@ export async function openTestApp({ env = {}, database, logger = silentLogger() 
 }
 
 /** A service that issues tokens, on a database that there is. */
-export function createTestApp(database: Database, env: Record<string, string>, logger = silentLogger()) {
+export function createTestApp(plain: Database, env: Record<string, string>, logger = silentLogger()) {
+  const database = mapConstraints(plain, constraints);
   const config = loadConfig(userServiceVariables, { AUTH: 'off', AUTH_KEY_SECRET, ...env });
   const metrics = testMetrics();
   const issuer = openIssuer(config, database);

@@ -40,6 +40,7 @@ const hurried = {
   LOG_LEVEL: 'warn',
   LOG_FORMAT: 'json',
   AUTH: 'off',
+  ALLOW_UNAUTHENTICATED: 'true',
   REQUEST_TIMEOUT_MS: '3000',
   UPSTREAM_TIMEOUT_MS: '2000',
   CIRCUIT_WINDOW_MS: '500',

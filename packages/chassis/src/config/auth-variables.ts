@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { tokenTypes } from '../auth/token-type.ts';
 import { tokenAlgorithms } from '../auth/token-verifier.ts';
-import { count, httpUrl } from './values.ts';
+import { StartupError } from '../startup-error.ts';
+import { count, flag, httpUrl } from './values.ts';
 
 /** The variables of who may ask: the same for every service, or a token that is good at one is refused at another. */
 export function authVariables() {
@@ -10,8 +11,11 @@ export function authVariables() {
       .enum(['required', 'off'], { error: 'must be required or off' })
       .default('required')
       .describe(
-        '`required` answers those with an access token, and each what is theirs; `off` lets everybody do everything, and is for trying out.',
+        '`required` answers those with an access token, and each what is theirs; `off` lets everybody do everything, and is for trying out: with NODE_ENV=production only together with ALLOW_UNAUTHENTICATED.',
       ),
+    ALLOW_UNAUTHENTICATED: flag()
+      .default(false)
+      .describe('Allows AUTH=off although NODE_ENV is `production`.'),
     AUTH_ISSUER: z
       .string()
       .max(255)
@@ -60,4 +64,23 @@ export function authVariables() {
       .default(5)
       .describe('Seconds that the clocks of issuer and service may differ by.'),
   };
+}
+
+/** The variables that decide whether a process may run without authentication, read. */
+export interface OpennessConfig {
+  readonly NODE_ENV?: string | undefined;
+  readonly AUTH?: 'required' | 'off';
+  readonly ALLOW_UNAUTHENTICATED?: boolean;
+}
+
+/**
+ * Refuses to run in production without authentication unless a second variable says that it is meant.
+ * @throws StartupError (78)
+ */
+export function requireMeantOpenness({ NODE_ENV, AUTH, ALLOW_UNAUTHENTICATED }: OpennessConfig): void {
+  if (NODE_ENV !== 'production' || AUTH !== 'off' || ALLOW_UNAUTHENTICATED) return;
+  throw new StartupError(
+    'AUTH=off lets every client do everything, and NODE_ENV is production: set AUTH=required (ALLOW_UNAUTHENTICATED=true allows it all the same)',
+    78,
+  );
 }

@@ -13,7 +13,10 @@ export interface CommonDefaults {
 export function commonVariables(defaults: CommonDefaults) {
   return {
     NODE_ENV: z.string().optional().describe('`production` refuses what is for demonstration only.'),
-    HOST: z.string().default('0.0.0.0').describe('Address that both ports listen on.'),
+    HOST: z
+      .string()
+      .optional()
+      .describe('Address that both ports listen on; when not set, all of the machine, IPv4 and IPv6.'),
     PORT: port().default(defaults.port).describe('TCP port of the API; 0 takes a free one.'),
     MANAGEMENT_PORT: port()
       .default(defaults.managementPort)
@@ -50,7 +53,9 @@ export function databaseVariables() {
     DATABASE_HOST: z
       .string()
       .optional()
-      .describe('Host of PostgreSQL, where its URL is given in parts: this one and those that follow.'),
+      .describe(
+        'Host of PostgreSQL, where its URL is given in parts: this one and those that follow. A name, an IPv4 or IPv6 address, or the folder of a Unix socket.',
+      ),
     DATABASE_PORT: port().default(5432).describe('TCP port of PostgreSQL at DATABASE_HOST.'),
     DATABASE_NAME: z.string().optional().describe('Database at DATABASE_HOST.'),
     DATABASE_USER: z.string().optional().describe('User at DATABASE_HOST.'),
@@ -65,7 +70,11 @@ export function databaseVariables() {
       .describe(
         'Folder of the embedded databases. The folder of the service in it gets mode 0700, and so does this one where nothing else is in it.',
       ),
-    DATABASE_POOL_SIZE: count(1, 1000).default(10).describe('Connections to PostgreSQL at most.'),
+    DATABASE_POOL_SIZE: count(1, 1000)
+      .default(10)
+      .describe(
+        'Connections to PostgreSQL at most. Behind a pooler in session mode (the default of PgBouncer) those of all replicas together must not be more than the pooler has.',
+      ),
     DATABASE_CONNECT_TIMEOUT_MS: milliseconds(1)
       .default(2000)
       .describe('Milliseconds to wait for a connection to PostgreSQL.'),

@@ -29,16 +29,34 @@ const brokenConnection =
 /** deadlock_detected and serialization_failure: the same transaction can succeed when run again. */
 const repeatable = new Set(['40P01', '40001']);
 
+/** What drivers say of an error, as far as it is looked at here. */
+export interface DriverError {
+  readonly code?: string;
+  readonly constraint?: string;
+  readonly message?: string;
+  /** Function of the server that has reported the error. */
+  readonly routine?: string;
+}
+
 /** What the driver threw: drizzle wraps it with the text of the query. */
-export function driverError(error: unknown): { code?: string; constraint?: string; message?: string } {
+export function driverError(error: unknown): DriverError {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  return (inner ?? {}) as { code?: string };
+  return (inner ?? {}) as DriverError;
 }
 
 /** Whether running the transaction again makes sense. */
 export function isRepeatable(error: unknown): boolean {
-  return repeatable.has(driverError(error).code ?? '');
+  return repeatable.has(driverError(error).code ?? '') || isStalePlan(error);
+}
+
+/**
+ * Whether a prepared statement was refused because its result has other types now, after a migration (feature_not_supported,
+ * "cached plan must not change result type"). The message may be in any language, the name of the function is not.
+ */
+export function isStalePlan(error: unknown): boolean {
+  const { code, routine } = driverError(error);
+  return code === '0A000' && routine === 'RevalidateCachedQuery';
 }
 
 /** Whether the error is the violation of that unique constraint or index. */

@@ -6,6 +6,8 @@ export type Queries = PgDatabase<PgQueryResultHKT>;
 /** A service's database. */
 export interface Database {
   readonly engine: 'postgres' | 'pglite';
+  /** Milliseconds that a statement may take at most, whatever its own limit: after that its connection counts as dead. */
+  readonly maxStatementMs: number;
   /**
    * Queries outside of a transaction.
    * @throws Error at once inside `write`: on PGlite, which has one connection, it would wait for itself for ever

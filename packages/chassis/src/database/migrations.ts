@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PGlite, Results } from '@electric-sql/pglite';
-import { runner } from 'node-pg-migrate';
+import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { StartupError } from '../startup-error.ts';
 import { isConnectionLost } from './database-errors.ts';
@@ -58,14 +58,19 @@ export async function migratePglite(lite: PGlite, options: MigrationOptions): Pr
 async function migrate(client: Client, { folder, apply }: MigrationOptions): Promise<void> {
   if (!apply) return requireNothingPending(client, folder);
   try {
+    // A lock of the transaction, where the runner's own one is of the session: a pooler gives each transaction another session.
+    await client.query('begin');
+    await client.query(`select pg_advisory_xact_lock(${PG_MIGRATE_LOCK_ID})`);
     await runner({
       dbClient: client,
       dir: fileURLToPath(folder),
       direction: 'up',
       migrationsTable: table,
-      advisoryLockMode: 'wait',
+      noLock: true,
       log: () => undefined,
     });
+    // Where nothing was pending, the runner has committed nothing.
+    await client.query('commit');
   } catch (error) {
     // The runner leaves its transaction open; PGlite, whose one connection lives on, would stay in it.
     const lost = await client.query('rollback').then(() => false, isConnectionLost);

@@ -27,6 +27,7 @@ export async function openPglite(folder?: string): Promise<PgliteDatabase> {
 
   return {
     engine: 'pglite',
+    maxStatementMs: Number.POSITIVE_INFINITY,
     lite,
     async read(work) {
       guard.outside();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { silentLogger } from '../testing.ts';
-import type { Database } from './database.ts';
+import type { Database, Queries } from './database.ts';
 import { openPostgres } from './postgres-database.ts';
 import { rowsOf } from './rows-of.ts';
 import { describeOnEachEngine, urlOf } from './testing.ts';
@@ -53,6 +53,30 @@ describeOnEachEngine('prepared statements', { engines: ['postgres'] }, (open) =>
     await assert.rejects(refused, /no/);
     assert.equal(await double(database, 5), 10);
     assert.equal((await kept(database))[0]?.times, 2);
+    await database.close();
+  });
+
+  // PostgreSQL, "cached plan must not change result type": SQLSTATE 0A000 of RevalidateCachedQuery.
+  it('survive a migration that changes the type of a column, in queries and in transactions on every connection', async () => {
+    const migrator = await open();
+    for (const statement of [sql`create table prices (amount integer)`, sql`insert into prices values (7)`])
+      await migrator.write((tx) => tx.execute(statement));
+    const url = await urlOf(migrator);
+    const database = openPostgres({
+      ...{ url, poolSize: 4, connectTimeoutMs: 5000, statementTimeoutMs: 5000, preparedStatements: true },
+      logger: silentLogger(),
+    });
+    const read = (db: Queries) => rowsOf<{ amount: unknown }>(db, sql`select amount from prices`);
+    const everywhere = () =>
+      Promise.all(
+        Array.from({ length: 12 }, (_, n) => (n % 2 === 0 ? database.read(read) : database.write(read))),
+      );
+    for (const type of ['integer', 'text', 'bigint', 'numeric']) {
+      await migrator.write((tx) =>
+        tx.execute(sql.raw(`alter table prices alter amount type ${type} using amount::${type}`)),
+      );
+      for (const rows of await everywhere()) assert.equal(String(rows[0]?.amount), '7', type);
+    }
     await database.close();
   });
 

@@ -6,12 +6,24 @@ const maxStatements = 250;
 /** Names of statements, by their text; the same on all connections. */
 const names = new Map<string, string>();
 
+/** How often statements were named anew; part of each name. */
+let generation = 1;
+
 function nameOf(text: string): string | undefined {
   const known = names.get(text);
   if (known !== undefined || names.size >= maxStatements) return known;
-  const name = `statement_${names.size + 1}`;
+  const name = `statement_${generation}_${names.size + 1}`;
   names.set(text, name);
   return name;
+}
+
+/**
+ * Has every connection parse its statements anew, under other names: once a migration has changed the type of a column, PostgreSQL
+ * refuses statements that were prepared before. What connections keep under the old names goes with them.
+ */
+export function forgetStatements(): void {
+  generation += 1;
+  names.clear();
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { StartupError } from '../startup-error.ts';
+import { type ConstraintFailures, commonConstraints, mapConstraints } from './constraints.ts';
 import { acquireDataFolder } from './data-folder.ts';
 import type { Database, Queries } from './database.ts';
 import { driverError } from './database-errors.ts';
@@ -32,6 +33,8 @@ export interface ServiceDatabaseOptions {
   readonly logger: Logger;
   readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
   readonly metrics: Pick<Metrics, 'pool'>;
+  /** What the violation of each constraint of the schema is to callers; those of the tables that every service has by default. */
+  readonly constraints?: ConstraintFailures;
   /** Writes the demo data; called once for each database, when DEMO_DATA asks for it. */
   readonly demoData: (tx: Queries) => Promise<void>;
 }
@@ -65,7 +68,7 @@ export async function openServiceDatabase(options: ServiceDatabaseOptions): Prom
     if (config.DEMO_DATA && (await loadOnce(database, `${service} demo data`, options.demoData))) {
       logger.info('demo data loaded');
     }
-    return database;
+    return mapConstraints(database, options.constraints ?? commonConstraints);
   } catch (error) {
     for (const close of closes) await close().catch(() => undefined);
     if (!(error instanceof Failure)) throw error;

@@ -148,8 +148,8 @@ async function findBinaries(): Promise<string | undefined> {
   return undefined;
 }
 
-/** PostgreSQL refuses to run as root: then it runs as a user without rights. */
-async function unprivileged(): Promise<{ uid: number; gid: number } | undefined> {
+/** A user without rights, for servers that refuse to run as root; undefined when this process is not root. */
+export async function unprivileged(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   for (const user of ['postgres', 'nobody']) {
     try {

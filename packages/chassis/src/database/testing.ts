@@ -3,7 +3,8 @@ import { after, describe, it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import { silentLogger } from '../testing.ts';
-import type { Database } from './database.ts';
+import type { Database, Queries } from './database.ts';
+import { driverError } from './database-errors.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import { openPglite } from './pglite-database.ts';
 import { openPostgres } from './postgres-database.ts';
@@ -52,6 +53,37 @@ export async function openTestPglite(migrations?: URL): Promise<Database> {
   const database = await openPglite();
   if (migrations !== undefined) await migratePglite(database.lite, { folder: migrations, apply: true });
   return database;
+}
+
+/** A database whose deadlocks a test counts. */
+export interface CountingDatabase {
+  readonly database: Database;
+  readonly deadlocks: number;
+}
+
+/**
+ * Counts the deadlocks of what uses a database: `Database.write` repeats a transaction that was the victim of one, so the caller sees
+ * no more of it than the second that PostgreSQL takes to find it.
+ */
+export function countDeadlocks(database: Database): CountingDatabase {
+  let deadlocks = 0;
+  const counting = <T>(work: (db: Queries) => Promise<T>) => {
+    return (db: Queries): Promise<T> =>
+      work(db).catch((error: unknown) => {
+        if (driverError(error).code === '40P01') deadlocks += 1;
+        throw error;
+      });
+  };
+  return {
+    database: {
+      ...database,
+      read: (work) => database.read(counting(work)),
+      write: (work) => database.write(counting(work)),
+    },
+    get deadlocks() {
+      return deadlocks;
+    },
+  };
 }
 
 /** Where the database of a suite on PostgreSQL is, for a second way into it. */

@@ -24,6 +24,12 @@ export async function judge(tx: Queries, event: EventEnvelope): Promise<Verdict>
   return again?.seen ? 'duplicate' : 'stale';
 }
 
+/**
+ * Always true, once `forgiven` is done: failures are locked before dead letters, whoever deals with an event. The parts of one statement
+ * have no order of their own.
+ */
+const afterForgiven = sql`(select count(*) from forgiven) >= 0`;
+
 /** Notes, in the transaction of its effect, that an event was dealt with; nothing is left of its failures. */
 export async function note(
   tx: Queries,
@@ -37,8 +43,8 @@ export async function note(
     : sql``;
   await tx.execute(sql`
     with ${raised}
-      forgiven as (delete from inbox_failures where event_id = ${event.id} and source = ${event.source}),
-      revived as (delete from dead_letters where event_id = ${event.id} and side = 'receiving')
+      forgiven as (delete from inbox_failures where event_id = ${event.id} and source = ${event.source} returning 1),
+      revived as (delete from dead_letters where event_id = ${event.id} and side = 'receiving' and ${afterForgiven})
     insert into inbox (source, event_id, type, subject, version, applied)
     values (${event.source}, ${event.id}, ${event.type}, ${event.subject}, ${version}, ${applied})`);
 }
@@ -76,9 +82,10 @@ export interface Burial {
 export async function buryReceived(tx: Queries, burial: Burial): Promise<void> {
   const { id, type, subject, text, error, attempts } = burial;
   await tx.execute(sql`
-    with forgiven as (delete from inbox_failures where event_id = ${id})
+    with forgiven as (delete from inbox_failures where event_id = ${id} returning 1)
     insert into dead_letters (side, event_id, type, subject, event, error, attempts)
-    values ('receiving', ${id}, ${type}, ${subject}, ${text}, ${error}, ${attempts})
+    select 'receiving', ${id}::text, ${type}::text, ${subject}::text, ${text}::text, ${error}::text, ${attempts}::int
+    where ${afterForgiven}
     on conflict (event_id, side) do update
       set error = excluded.error, attempts = dead_letters.attempts + excluded.attempts, failed_at = now()`);
 }

@@ -39,7 +39,8 @@ export function createOutboxQueue(database: Database): OutboxQueue {
     async markSent(events) {
       if (events.length === 0) return false;
       const rows = await run<{ more: boolean }>(sql`
-        update outbox set sent_at = now() where position = any(${bigints(events.map(({ position }) => position))})
+        with ${locked(events)}
+        update outbox set sent_at = now() from locked where outbox.position = locked.position
         returning exists (select 1 from outbox as later
           where later.subject = outbox.subject and later.position > outbox.position and later.sent_at is null) as more`);
       return rows.some(({ more }) => more);
@@ -47,10 +48,12 @@ export function createOutboxQueue(database: Database): OutboxQueue {
     async postpone(postponements) {
       if (postponements.length === 0) return;
       await run(sql`
+        with ${locked(postponements.map(({ event }) => event))}
         update outbox set claimed_until = now() + late.delay * interval '1 millisecond'
         from unnest(${bigints(postponements.map(({ event }) => event.position))},
           ${bigints(postponements.map(({ event }) => event.attempts))},
           ${bigints(postponements.map(({ delayMs }) => delayMs))}) as late (position, attempts, delay)
+          join locked on locked.position = late.position
         where outbox.position = late.position and outbox.attempts = late.attempts and sent_at is null`);
     },
     async bury(event, error) {
@@ -90,6 +93,15 @@ export function claimStatement(limit: number, leaseMs: number): SQL {
     update outbox set claimed_until = now() + ${leaseMs}::int * interval '1 millisecond', attempts = attempts + 1
     from due where outbox.position = due.position
     returning outbox.position, id, type, subject, attempts, event::text as text`;
+}
+
+/**
+ * Locks events in the order of their positions: when a lease has run out, two relays write about the same events, and an update by
+ * itself takes the rows in whatever order its plan has.
+ */
+function locked(events: readonly ClaimedEvent[]): SQL {
+  return sql`locked as (select position from outbox
+    where position = any(${bigints(events.map(({ position }) => position))}) order by position for update)`;
 }
 
 function bigints(values: readonly number[]): SQL {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, before, beforeEach, it } from 'node:test';
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
+import { PgDialect } from 'drizzle-orm/pg-core';
 import type { Database } from '../database/database.ts';
 import { describeOnEachEngine } from '../database/testing.ts';
 import { silentLogger, testMetrics } from '../testing.ts';
@@ -224,6 +225,74 @@ describeOnEachEngine('relay', { migrations: eventTables }, (open) => {
     await until(() => sending);
     await relay.stop();
     assert.equal(await pending(), 1);
+  });
+
+  it('counts and settles each sending once, whichever of the statements that write it down fails', async () => {
+    for (const failing of [
+      /set sent_at/,
+      /insert into dead_letters/,
+      /set claimed_until = now\(\) \+ late/,
+    ]) {
+      await database.read((db) => db.execute(sql`truncate outbox, dead_letters`));
+      const counts = { sent: 0, retried: 0, buried: 0, failures: 2 };
+      const dialect = new PgDialect();
+      const flaky: Database = {
+        ...database,
+        read: (work) =>
+          database.read((db) =>
+            work(
+              new Proxy(db, {
+                get(target, name, receiver) {
+                  if (name !== 'execute') return Reflect.get(target, name, receiver);
+                  return async (query: SQL) => {
+                    if (counts.failures > 0 && failing.test(dialect.sqlToQuery(query).sql)) {
+                      counts.failures -= 1;
+                      throw new Error('the database is away');
+                    }
+                    return target.execute(query);
+                  };
+                },
+              }),
+            ),
+          ),
+      };
+      const add = (name: keyof typeof counts) => () => {
+        counts[name] += 1;
+      };
+      const errors = new Map([
+        ['things/2 v1', new SendError('refused', 'never')],
+        ['things/3 v1', new SendError('failed', 'not now')],
+      ]);
+      for (const id of [1, 2, 3, 4]) await makeThing(database, id);
+      let together = (): void => undefined;
+      const all = new Promise<void>((resolve) => {
+        together = resolve;
+      });
+      let arrived = 0;
+      const relay = start(
+        async (event) => {
+          arrived += 1;
+          if (arrived === 4) together();
+          await all;
+          const error = errors.get(nameOf(event));
+          errors.delete(nameOf(event));
+          if (error !== undefined) throw error;
+        },
+        {
+          database: flaky,
+          metrics: {
+            ...testMetrics().events,
+            sent: add('sent'),
+            retried: add('retried'),
+            deadLettered: add('buried'),
+          },
+        },
+      );
+      await allSent();
+      await relay.stop();
+      assert.deepEqual(counts, { sent: 3, retried: 1, buried: 1, failures: 0 }, String(failing));
+      await database.read((db) => db.execute(sql`truncate things`));
+    }
   });
 
   it('goes on when the database was away', async () => {

@@ -104,16 +104,11 @@ export function startRelay({
   }
 
   async function settle(): Promise<void> {
-    const ended = settled;
+    const ended = new Set(settled);
     settled = [];
     try {
-      const sent = ended.filter(({ error }) => error === undefined).map(({ event }) => event);
-      if (sent.length > 0) {
-        openWay();
-        if (await queue.markSent(sent)) expecting = true;
-        for (const { type } of sent) metrics.sent(type);
-      }
-      await settleFailed(ended.filter(({ error }) => error !== undefined));
+      await settleSent(ended);
+      await settleFailed(ended);
     } catch (error) {
       // Kept for the next turn: a sent event that is not marked is sent again.
       settled = [...ended, ...settled];
@@ -121,34 +116,50 @@ export function startRelay({
     }
   }
 
-  async function settleFailed(failed: readonly Settled[]): Promise<void> {
-    const postponements: Postponement[] = [];
-    for (const { event, error } of failed) {
-      const kind = error instanceof SendError ? error.kind : 'failed';
-      const line = { event_id: event.id, type: event.type, subject: event.subject, attempts: event.attempts };
+  /** Takes out of `ended` what is written down, so that it is neither written nor counted twice. */
+  async function settleSent(ended: Set<Settled>): Promise<void> {
+    const sent = [...ended].filter(({ error }) => error === undefined);
+    if (sent.length === 0) return;
+    openWay();
+    if (await queue.markSent(sent.map(({ event }) => event))) expecting = true;
+    for (const one of sent) {
+      ended.delete(one);
+      metrics.sent(one.event.type);
+    }
+  }
+
+  /** As `settleSent`, for sendings that failed. */
+  async function settleFailed(ended: Set<Settled>): Promise<void> {
+    const postponed = new Map<Settled, Postponement>();
+    for (const one of [...ended]) {
+      const { event, error } = one;
+      const kind = kindOf(error);
       if (kind === 'refused') {
         await queue.bury(event, (error as Error).message);
+        ended.delete(one);
         metrics.deadLettered('sending', event.type);
         logger.error(
-          { ...line, reason: (error as Error).message },
+          { ...lineOf(event), reason: (error as Error).message },
           'event refused: it is in the dead letters',
         );
         openWay();
         expecting = true;
-        continue;
-      }
-      metrics.retried(event.type);
-      if (kind === 'unavailable') {
+      } else if (kind === 'unavailable') {
         closeWay(error);
-        postponements.push({ event, delayMs: Math.max(0, Math.ceil(closedUntil - performance.now())) });
+        postponed.set(one, { event, delayMs: Math.max(0, Math.ceil(closedUntil - performance.now())) });
       } else {
-        logger.warn({ ...line, err: error }, 'event not taken: it is sent again');
         openWay();
-        postponements.push({ event, delayMs: backoffMs(event.attempts, eventBackoff) });
+        postponed.set(one, { event, delayMs: backoffMs(event.attempts, eventBackoff) });
       }
     }
-    await queue.postpone(postponements);
-    for (const { delayMs } of postponements) dueAt = Math.min(dueAt, performance.now() + delayMs);
+    await queue.postpone([...postponed.values()]);
+    for (const [one, { event, delayMs }] of postponed) {
+      ended.delete(one);
+      metrics.retried(event.type);
+      if (kindOf(one.error) === 'failed')
+        logger.warn({ ...lineOf(event), err: one.error }, 'event not taken: it is sent again');
+      dueAt = Math.min(dueAt, performance.now() + delayMs);
+    }
   }
 
   /** Pauses once for all events that come back together. */
@@ -212,4 +223,12 @@ export function startRelay({
       clearTimeout(timer);
     },
   };
+}
+
+function kindOf(error: unknown): SendError['kind'] {
+  return error instanceof SendError ? error.kind : 'failed';
+}
+
+function lineOf({ id, type, subject, attempts }: ClaimedEvent) {
+  return { event_id: id, type, subject, attempts };
 }

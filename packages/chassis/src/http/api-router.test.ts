@@ -27,7 +27,7 @@ const operations = {
     tag: 'Things',
     params: byId,
     query: z.strictObject({ full: z.enum(['yes', 'no']).optional() }),
-    accepts: { ifNoneMatch: true },
+    accepts: { preconditions: true },
     answer: { status: 200, description: 'It.', schema: thing, etag: true },
     problems: [],
   }),
@@ -40,7 +40,7 @@ const operations = {
     tag: 'Things',
     params: byId,
     body: z.strictObject({ size: z.int().min(1), tags: z.array(z.string()).optional() }),
-    accepts: { ifMatch: true },
+    accepts: { preconditions: true },
     answer: { status: 200, description: 'It.', schema: thing, etag: true },
     problems: [],
   }),
@@ -166,6 +166,50 @@ describe('api router: reading requests', () => {
     );
   });
 
+  // RFC 8259, section 8.1: JSON between systems is UTF-8; Python's `utf8` and US-ASCII name the same bytes.
+  it('reads a body of UTF-8 under each of its names', async () => {
+    for (const charset of ['utf-8', 'utf8', 'UTF8', '"utf-8"', 'us-ascii', 'US-ASCII'])
+      await request(app)
+        .put('/things/1')
+        .type(`application/json; charset=${charset}`)
+        .send('{"size":1}')
+        .expect(200);
+    await request(app).put('/things/1').type('application/json').send('\ufeff{"size":1}').expect(200);
+    for (const charset of ['utf-16', 'utf-16le', 'utf-32', 'utf-7', 'iso-8859-1', 'latin1', '""', 'utf-8x'])
+      await expectProblem(
+        request(app).put('/things/1').type(`application/json; charset=${charset}`).send('{"size":1}'),
+        415,
+        'unsupported-media-type',
+      );
+  });
+
+  // RFC 3629, section 3 and 10: a decoder must not turn invalid sequences into other characters.
+  it('answers 400 for bytes that are not of the charset, so that they are not stored as U+FFFD', async () => {
+    const body = (bytes: string) =>
+      Buffer.concat([Buffer.from('{"size":1,"tags":["'), Buffer.from(bytes, 'hex'), Buffer.from('"]}')]);
+    const put = (bytes: string, type = 'application/json') =>
+      request(app)
+        .put('/things/1')
+        .type(type)
+        .serialize((raw) => raw)
+        .send(body(bytes) as unknown as object);
+    // A lone continuation, a cut sequence, Latin-1, overlong, half of a surrogate pair, above U+10FFFF.
+    for (const bytes of ['80', 'e282', 'e9', 'c0af', 'eda080', 'f4908080', 'ff', 'fe', 'f8888080'])
+      await expectProblem(put(bytes), 400, 'invalid-request');
+    await expectProblem(put('c3a9', 'application/json; charset=us-ascii'), 400, 'invalid-request');
+    for (const bytes of ['c3a9', 'f09fa68a', 'efbfbd', 'f48fbfbf']) await put(bytes).expect(200);
+  });
+
+  it('answers 400 for a number that a double cannot hold', async () => {
+    const put = (size: string) =>
+      request(app).put('/things/1').type('application/json').send(`{"size":${size}}`);
+    for (const size of ['1.0000000000000000001', '1e400']) {
+      const { detail } = await expectProblem(put(size), 400, 'invalid-request');
+      assert.match(detail ?? '', /number/);
+    }
+    for (const size of ['1.000000000000000000', '10e-1']) await put(size).expect(200);
+  });
+
   it('answers 405 with Allow for a known path, 404 for an unknown one', async () => {
     const { headers } = await request(app).delete('/things/1').expect(405);
     assert.equal(headers.allow, 'GET, HEAD, PUT');
@@ -207,6 +251,21 @@ describe('api router: answering', () => {
     await request(app).get('/things/1').set('If-None-Match', '"2"').expect(200);
   });
 
+  // RFC 9110, section 13.1.1.
+  it('answers 412 with the current version to a read or HEAD with If-Match of another one', async () => {
+    const { app } = application();
+    const { body } = await request(app)
+      .get('/things/1')
+      .set('If-Match', '"2"')
+      .expect(412)
+      .expect('etag', '"3"');
+    assert.equal(body.type, '/problems/precondition-failed');
+    await request(app).head('/things/1').set('If-Match', 'W/"3"').expect(412);
+    for (const tags of ['"3"', '*', '"1", "3"'])
+      await request(app).get('/things/1').set('If-Match', tags).expect(200);
+    await request(app).get('/things/1').set({ 'If-Match': '"3"', 'If-None-Match': '"3"' }).expect(304);
+  });
+
   it('answers HEAD with the head of GET', async () => {
     const { app } = application();
     const { headers, text } = await request(app).head('/things/1').expect(200);
@@ -229,8 +288,8 @@ describe('api router: answering', () => {
   it('hands If-Match and the key of the request to the handler', async () => {
     let seen: unknown;
     const { app } = application({
-      putThing: async ({ ifMatch }) => {
-        assert.deepEqual([ifMatch?.(1), ifMatch?.(2)], [false, true]);
+      putThing: async ({ precondition }) => {
+        assert.deepEqual([precondition?.(1), precondition?.(2)], [false, true]);
         return { body: { status: 'success', data: { id: 1 } } };
       },
       makeThing: async ({ keyed }) => {

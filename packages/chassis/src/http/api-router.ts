@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FieldError, ProblemCode } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { AnswerOf, InputOf, Operation, Operations } from '@zerda/contracts/protocol/operation';
-import express, { type Request, type RequestHandler, type Response, Router } from 'express';
+import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { z } from 'zod';
 import { bearerTokenOf, forbidden, unauthenticated } from '../auth/bearer.ts';
 import { type Caller, everybody } from '../auth/caller.ts';
@@ -12,8 +12,14 @@ import type { KeyedRequest } from '../idempotency/idempotency.ts';
 import { currentContext } from '../request-context.ts';
 import { networkOf } from './addresses.ts';
 import type { ClientAddress } from './client-address.ts';
-import { entityTag, type IfMatch, isNotModified, parseIfMatch } from './entity-tag.ts';
-import { hasBody } from './has-body.ts';
+import {
+  entityTag,
+  isCurrent,
+  type Precondition,
+  type PreconditionHeaders,
+  parsePreconditions,
+} from './entity-tag.ts';
+import { jsonBody } from './json-body.ts';
 import { methodNotAllowed } from './problem-response.ts';
 import { setRoute } from './request-observer.ts';
 import { routerPath } from './route-path.ts';
@@ -24,8 +30,8 @@ export type Input<Op extends Operation> = InputOf<Op> & {
   readonly caller: Op['access'] extends 'user' | 'admin' ? Caller : Caller | undefined;
   /** The request in hand, for what only it knows: the address that it came from. */
   readonly request: IncomingMessage;
-  /** Present when the caller sent `If-Match`: whether the change may go ahead on that version. */
-  readonly ifMatch: IfMatch | undefined;
+  /** Present when the caller sent `If-Match` or `If-None-Match`: whether a change may be made to a version. */
+  readonly precondition: Precondition | undefined;
   /** Present when the caller sent an `Idempotency-Key`. */
   readonly keyed: KeyedRequest | undefined;
 };
@@ -49,13 +55,8 @@ export type Handlers<Ops extends Operations> = {
   readonly [Name in keyof Ops]: (input: Input<Ops[Name]>) => Promise<Answer<Ops[Name]>>;
 };
 
-/** Bytes of a body that are read at most. */
-const bodyLimit = 100 * 1024;
-
 /** Owner of the idempotency keys of a service that runs without authentication. */
 const unauthenticatedOwner = 'anonymous';
-
-const parseJson = express.json({ limit: bodyLimit, strict: false, type: 'application/json' });
 
 /**
  * Serves operations: finds out who asks, reads each request by its contract, calls the handler, answers with status, envelope and
@@ -81,7 +82,7 @@ export function createApiRouter<Ops extends Operations>(
       const handler = handlers[name] as unknown as (input: Input<Operation>) => Promise<Answer<Operation>>;
       route[operation.method](
         authenticate(operation, authentication),
-        ...bodyParsers(operation),
+        ...(operation.body === undefined ? [] : jsonBody),
         handle(operation, handler, clientAddress),
       );
     }
@@ -133,20 +134,6 @@ function authenticate({ id, access }: Operation, authentication: Authentication 
   };
 }
 
-function bodyParsers(operation: Operation): RequestHandler[] {
-  return operation.body === undefined ? [] : [requireJson, parseJson];
-}
-
-const requireJson: RequestHandler = (request, _response, next) => {
-  if (!hasBody(request))
-    throw new Failure('invalid-request', { detail: 'The request needs a body of JSON.' });
-  if (!request.is('application/json')) throw new Failure('unsupported-media-type');
-  // RFC 9110, section 8.4.1.3; the parser knows the first name only.
-  if (request.headers['content-encoding']?.toLowerCase() === 'x-gzip')
-    request.headers['content-encoding'] = 'gzip';
-  next();
-};
-
 function handle(
   operation: Operation,
   handler: (input: Input<Operation>) => Promise<Answer<Operation>>,
@@ -156,13 +143,13 @@ function handle(
     const input = readInput(operation, request, clientAddress);
     if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
     const answer = await handler(input);
-    if (operation.accepts?.ifNoneMatch && answer.version !== undefined) {
-      if (isNotModified(request.get('if-none-match'), answer.version)) {
-        response.setHeader('ETag', entityTag(answer.version));
-        response.setHeader('Cache-Control', revalidate);
-        response.status(304).end();
-        return;
-      }
+    const { version } = answer;
+    const isRead = operation.method === 'get' && operation.accepts?.preconditions && version !== undefined;
+    if (isRead && isCurrent(preconditionHeaders(request), version)) {
+      response.setHeader('ETag', entityTag(version));
+      response.setHeader('Cache-Control', revalidate);
+      response.status(304).end();
+      return;
     }
     sendAnswer(operation, response, answer);
   };
@@ -181,9 +168,13 @@ function readInput(
     params: parse(operation.params, request.params, 'invalid-request'),
     query: parse(operation.query, request.query, 'invalid-request'),
     body,
-    ifMatch: accepts.ifMatch ? parseIfMatch(request.get('if-match')) : undefined,
+    precondition: accepts.preconditions ? parsePreconditions(preconditionHeaders(request)) : undefined,
     keyed: accepts.idempotencyKey ? keyOf(operation, request, body, clientAddress) : undefined,
   } as Input<Operation>;
+}
+
+function preconditionHeaders(request: Request): PreconditionHeaders {
+  return { ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match') };
 }
 
 function parse(schema: z.ZodObject | undefined, value: unknown, code: ProblemCode): unknown {

@@ -1,7 +1,13 @@
 import { Failure } from '../failure.ts';
 
-/** Tells whether a write may go ahead on the version it would change. */
-export type IfMatch = (version: number) => boolean;
+/** Whether the preconditions of a request allow it on a version of the resource. */
+export type Precondition = (version: number) => boolean;
+
+/** The headers of a request that name versions. */
+export interface PreconditionHeaders {
+  readonly ifMatch?: string | undefined;
+  readonly ifNoneMatch?: string | undefined;
+}
 
 /** The strong entity tag of a row's version (RFC 9110, section 8.8.3). */
 export function entityTag(version: number): string {
@@ -9,26 +15,40 @@ export function entityTag(version: number): string {
 }
 
 /**
- * Reads `If-Match` (RFC 9110, section 13.1.1): `*` takes any version, a list takes those it names by strong
- * comparison, so a weak tag names none. Undefined when the header is absent.
+ * Reads the preconditions of a request. `If-Match` (RFC 9110, section 13.1.1): `*` takes any version, a list takes those it names by
+ * strong comparison, so a weak tag names none. `If-None-Match` (section 13.1.2) takes those it does not name by weak comparison, and
+ * `*` takes none. Undefined without either.
  */
-export function parseIfMatch(header: string | undefined): IfMatch | undefined {
-  if (header === undefined) return undefined;
-  const tags = listOf(header);
-  return tags.includes('*') ? () => true : (version) => tags.includes(entityTag(version));
+export function parsePreconditions({ ifMatch, ifNoneMatch }: PreconditionHeaders): Precondition | undefined {
+  if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
+  return (version) => isMatch(ifMatch, version) && !isNotModified(ifNoneMatch, version);
 }
 
 /**
- * Lets a write go on only on a version its caller named; without `If-Match` it is unconditional.
+ * Allows a write only on a version that its caller named; without preconditions it is unconditional.
  * @throws Failure `precondition-failed` with the current version's tag
  */
-export function requireMatch(ifMatch: IfMatch | undefined, version: number): void {
-  if (ifMatch === undefined || ifMatch(version)) return;
+export function requireMatch(precondition: Precondition | undefined, version: number): void {
+  if (precondition === undefined || precondition(version)) return;
   throw new Failure('precondition-failed', { headers: { ETag: entityTag(version) } });
 }
 
-/** Whether `If-None-Match` names the current version, by weak comparison (RFC 9110, section 13.1.2). */
-export function isNotModified(header: string | undefined, version: number): boolean {
+/**
+ * Whether a read can do without the representation. `If-Match` comes first (RFC 9110, section 13.2.2).
+ * @throws Failure `precondition-failed` when `If-Match` names another version
+ */
+export function isCurrent({ ifMatch, ifNoneMatch }: PreconditionHeaders, version: number): boolean {
+  requireMatch((current) => isMatch(ifMatch, current), version);
+  return isNotModified(ifNoneMatch, version);
+}
+
+function isMatch(header: string | undefined, version: number): boolean {
+  if (header === undefined) return true;
+  const tags = listOf(header);
+  return tags.includes('*') || tags.includes(entityTag(version));
+}
+
+function isNotModified(header: string | undefined, version: number): boolean {
   if (header === undefined) return false;
   const tags = listOf(header).map((tag) => tag.replace(/^W\//, ''));
   return tags.includes('*') || tags.includes(entityTag(version));

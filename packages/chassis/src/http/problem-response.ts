@@ -92,10 +92,7 @@ function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   const { type, status } = (error ?? {}) as { type?: unknown; status?: unknown };
   if (type === 'entity.too.large') return new Failure('payload-too-large');
-  if (type === 'encoding.unsupported' || type === 'charset.unsupported')
-    return new Failure('unsupported-media-type');
-  if (type === 'entity.parse.failed')
-    return new Failure('invalid-request', { detail: 'The body is not JSON.' });
+  if (type === 'encoding.unsupported') return new Failure('unsupported-media-type');
   if (typeof status === 'number' && status >= 400 && status < 500) return new Failure('invalid-request');
   return new Failure('internal-error', { cause: error });
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { createLifecycle, type Lifecycle } from '../lifecycle/lifecycle.ts';
 import { StartupError } from '../startup-error.ts';
@@ -75,6 +76,33 @@ describe('listen', () => {
     assert.equal(response.headers.connection, 'close');
     context.mock.timers.tick(60_000);
     await ended;
+  });
+
+  it('serves IPv4, and IPv6 where the machine has it, when no address is named', async (context) => {
+    const { port } = await listen((request, response) => response.end(request.socket.remoteFamily), {
+      ...{ name: 'API', host: undefined, port: 0, lifecycle, logger },
+    });
+    const hosts = ['127.0.0.1'];
+    const addresses = Object.values(networkInterfaces()).flat();
+    if (addresses.some((entry) => entry?.address === '::1')) hosts.push('::1');
+    else context.diagnostic('this machine has no IPv6');
+    for (const host of hosts) {
+      const [response] = (await once(get({ port, host, agent: false }), 'response')) as [IncomingMessage];
+      assert.equal(response.resume().statusCode, 200, host);
+    }
+    await assert.rejects(
+      listen(() => undefined, { name: 'API', host: undefined, port, lifecycle, logger }),
+      { name: 'StartupError', message: new RegExp(`^port ${port} \\(API\\) is in use; [^\\n]+$`) },
+    );
+  });
+
+  it('says in one line, with exit code 78, that an address is not of this machine', async () => {
+    for (const host of ['203.0.113.7', '2001:db8::7', '[::1]', 'no.such.host.invalid', 'fe80::1', '1.2.3'])
+      await assert.rejects(
+        listen(() => undefined, { name: 'API', host, port: 0, lifecycle, logger }),
+        (error) => error instanceof StartupError && error.exitCode === 78 && !error.message.includes('\n'),
+        host,
+      );
   });
 
   it('says in one line that the port is in use', async () => {

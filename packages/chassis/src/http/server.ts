@@ -8,7 +8,8 @@ import { answerMalformedRequests, type MalformedRequestsOptions } from './malfor
 export interface ListenOptions {
   /** What the port is for, in logs and errors: `API`, `management`. */
   readonly name: string;
-  readonly host: string;
+  /** Address to listen on; when undefined all of the machine: IPv6 where there is any, which takes IPv4 as well, else IPv4. */
+  readonly host: string | undefined;
   /** TCP port; 0 takes a free one. */
   readonly port: number;
   readonly lifecycle: Lifecycle;
@@ -88,14 +89,17 @@ function closeServer(server: Server, graceMs: number): Promise<void> {
   });
 }
 
-function explain(error: NodeJS.ErrnoException, name: string, host: string, port: number): Error {
-  const where = `${host}:${port} (${name})`;
+function explain(error: NodeJS.ErrnoException, name: string, host: string | undefined, port: number): Error {
+  const where = `${host === undefined ? 'port ' : `${host}:`}${port} (${name})`;
   switch (error.code) {
     case 'EADDRINUSE':
       return new StartupError(`${where} is in use; stop what listens there or choose another port`);
     case 'EACCES':
       return new StartupError(`${where} is not permitted to this user; choose a port above 1023`);
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EAI_AGAIN':
+    case 'EINVAL':
     case 'ENOTFOUND':
       return new StartupError(`${where} is not an address of this machine; set HOST`, 78);
     default:

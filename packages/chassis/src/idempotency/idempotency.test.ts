@@ -374,6 +374,22 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
     assert.equal(two.pool.size, two.pool.idle);
   });
 
+  it('refuses a twin before the connection that it waits on counts as dead, however long the request may take', async () => {
+    const request = keyed();
+    const gate = createGate();
+    const work = createWork(gate.pass);
+    const first = once(one, request, work.run);
+    await work.begun;
+    const size = hasty.pool.size;
+    const twin = runInContext({ correlationId: 'test', deadline: Deadline.after(60_000) }, () =>
+      once(hasty, request, work.run),
+    );
+    await assert.rejects(twin, isInUse);
+    gate.open();
+    await first;
+    assert.deepEqual([hasty.pool.idle, hasty.pool.size], [hasty.pool.size, Math.max(1, size)]);
+  });
+
   it('limits the wait for the key alone: statements of the work have the time that they have without a key', async () => {
     async function limits(tx: Queries): Promise<[string, string]> {
       const result = await tx.execute(

@@ -17,6 +17,8 @@ export interface KeyedRequest {
   readonly path: string;
   /** The parsed body: the same key with another body is an error of the caller's. */
   readonly body: unknown;
+  /** Further bodies that count as the same, such as one with a fingerprint under the previous secret; none by default. */
+  readonly equalBodies?: readonly unknown[];
 }
 
 /** What a repeat of the request is answered with. */
@@ -54,7 +56,7 @@ export async function once<Body>(
   work: (tx: Queries) => Promise<KeptAnswer<Body>>,
 ): Promise<Answered<Body>> {
   if (request === undefined) return { ...(await database.write(work)), replayed: false };
-  const fingerprint = fingerprintOf(request.body);
+  const fingerprints = fingerprintsOf(request);
   const patience = Deadline.after(waitMs());
   const running = inHand.get(database) ?? new Map<string, Promise<unknown>>();
   inHand.set(database, running);
@@ -62,11 +64,13 @@ export async function once<Body>(
 
   for (let twin = running.get(id); twin !== undefined; twin = running.get(id)) {
     if (!(await succeeds(twin, patience))) continue;
-    const kept = await database.read((db) => findAnswer<Body>(db, request, fingerprint));
+    const kept = await database.read((db) => findAnswer<Body>(db, request, fingerprints));
     if (kept !== undefined) return kept;
   }
   // Nothing is awaited between the last look and this, so of many twins one gets here.
-  const own = database.write((tx) => runOnce(tx, request, fingerprint, patience, work));
+  const own = database.write((tx) =>
+    runOnce(tx, request, { fingerprints, patience, maxStatementMs: database.maxStatementMs }, work),
+  );
   running.set(id, own);
   try {
     return await own;
@@ -85,7 +89,7 @@ export async function findKept<Body>(
   request: KeyedRequest | undefined,
 ): Promise<Answered<Body> | undefined> {
   if (request === undefined) return undefined;
-  return database.read((db) => findAnswer<Body>(db, request, fingerprintOf(request.body)));
+  return database.read((db) => findAnswer<Body>(db, request, fingerprintsOf(request)));
 }
 
 /** @returns whether the twin got its answer. @throws Failure when it takes too long */
@@ -106,14 +110,22 @@ async function succeeds(twin: Promise<unknown>, patience: Deadline): Promise<boo
   }
 }
 
+/** How a request takes its key. */
+interface Claim {
+  readonly fingerprints: Fingerprints;
+  /** Time left to wait for a concurrent duplicate. */
+  readonly patience: Deadline;
+  /** Milliseconds that a connection may wait for a statement: the wait has to end before. */
+  readonly maxStatementMs: number;
+}
+
 async function runOnce<Body>(
   tx: Queries,
   request: KeyedRequest,
-  fingerprint: string,
-  patience: Deadline,
+  claimed: Claim,
   work: (tx: Queries) => Promise<KeptAnswer<Body>>,
 ): Promise<Answered<Body>> {
-  if (!(await claim(tx, request, fingerprint, patience))) return replay<Body>(tx, request, fingerprint);
+  if (!(await claim(tx, request, claimed))) return replay<Body>(tx, request, claimed.fingerprints);
   const answer = await work(tx);
   await tx.execute(
     sql`update idempotency_keys set answer = ${JSON.stringify(answer)}::json where ${isKeyOf(request)}`,
@@ -129,12 +141,11 @@ async function runOnce<Body>(
 async function claim(
   tx: Queries,
   request: KeyedRequest,
-  fingerprint: string,
-  patience: Deadline,
+  { fingerprints: [fingerprint], patience, maxStatementMs }: Claim,
 ): Promise<boolean> {
   const { caller, method, path, key } = request;
   // Zero would be no limit.
-  const limit = Math.max(1, patience.remainingMs());
+  const limit = Math.max(1, Math.min(patience.remainingMs(), maxStatementMs));
   const [before] = await rowsOf<Record<string, unknown>>(
     tx,
     sql`select current_setting('statement_timeout') as usual, set_config('statement_timeout', ${String(limit)}, true)`,
@@ -172,9 +183,9 @@ function waitMs(): number {
 async function replay<Body>(
   tx: Queries,
   request: KeyedRequest,
-  fingerprint: string,
+  fingerprints: Fingerprints,
 ): Promise<Answered<Body>> {
-  const answer = await findAnswer<Body>(tx, request, fingerprint);
+  const answer = await findAnswer<Body>(tx, request, fingerprints);
   if (answer === undefined) throw new Error('a key was committed without its answer');
   return answer;
 }
@@ -182,19 +193,26 @@ async function replay<Body>(
 async function findAnswer<Body>(
   db: Queries,
   request: KeyedRequest,
-  fingerprint: string,
+  fingerprints: Fingerprints,
 ): Promise<Answered<Body> | undefined> {
   const [row] = await rowsOf<Record<string, unknown>>(
     db,
     sql`select fingerprint, answer from idempotency_keys where ${isKeyOf(request)} and created_at >= ${oldest}`,
   );
   if (row === undefined) return undefined;
-  if (row.fingerprint !== fingerprint) throw new Failure('idempotency-key-reused');
+  if (!fingerprints.includes(row.fingerprint as string)) throw new Failure('idempotency-key-reused');
   return { ...(row.answer as KeptAnswer<Body>), replayed: true };
 }
 
 function isKeyOf({ caller, method, path, key }: KeyedRequest): SQL {
   return sql`caller = ${caller} and method = ${method} and path = ${path} and key = ${key}`;
+}
+
+/** The fingerprint that is stored, then those that count as the same. */
+type Fingerprints = readonly [string, ...string[]];
+
+function fingerprintsOf({ body, equalBodies = [] }: KeyedRequest): Fingerprints {
+  return [fingerprintOf(body), ...equalBodies.map(fingerprintOf)];
 }
 
 /** The same for two bodies exactly when they mean the same: the order of members does not count. */

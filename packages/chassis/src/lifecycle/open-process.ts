@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { type OpennessConfig, requireMeantOpenness } from '../config/auth-variables.ts';
 import type { commonVariables } from '../config/common-variables.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { createLogger, type Logger } from '../logging/logger.ts';
@@ -30,7 +31,7 @@ export interface ProcessBasics<Config> {
 
 /**
  * Reads the environment, and from here on ends the process in good order at a signal.
- * @throws StartupError (78) when the environment is not as the variables say
+ * @throws StartupError (78) when the environment is not as the variables say, or leaves a process in production open to all
  */
 export function openProcess<Shape extends CommonVariables>({
   service,
@@ -39,6 +40,7 @@ export function openProcess<Shape extends CommonVariables>({
   quiet = false,
 }: OpenProcessOptions<Shape>): ProcessBasics<Readonly<z.output<z.ZodObject<Shape>>>> {
   const config = loadConfig(variables, process.env);
+  requireMeantOpenness(config as OpennessConfig);
   // What a generic shape parses to is beyond the compiler.
   const common = config as unknown as z.output<z.ZodObject<CommonVariables>>;
   const logger = createLogger({

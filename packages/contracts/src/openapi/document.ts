@@ -88,20 +88,13 @@ const security: Readonly<Record<Access, readonly object[]>> = {
 };
 
 /** Errors that follow from what an operation accepts, so that no operation has to list them. */
-export function problemsOfEveryRequest({
-  params,
-  query,
-  body,
-  accepts,
-  method,
-  access,
-}: Operation): ProblemCode[] {
+export function problemsOfEveryRequest({ params, query, body, accepts, access }: Operation): ProblemCode[] {
   const codes: ProblemCode[] = ['internal-error', 'database-unavailable', 'deadline-exceeded'];
   if (access !== 'public') codes.push('unauthenticated', 'forbidden', 'identity-unavailable');
   if (params !== undefined || query !== undefined || body !== undefined) codes.push('invalid-request');
   if (body !== undefined) codes.push('payload-too-large', 'unsupported-media-type', 'validation-failed');
   if (accepts?.idempotencyKey) codes.push('idempotency-key-in-use', 'idempotency-key-reused');
-  if (accepts?.ifMatch && method !== 'get') codes.push('precondition-failed');
+  if (accepts?.preconditions) codes.push('precondition-failed');
   return codes;
 }
 
@@ -146,7 +139,7 @@ function partParameters(place: 'path' | 'query', part: z.ZodObject | undefined, 
   });
 }
 
-function headerParameters({ accepts }: Operation): Json[] {
+function headerParameters({ accepts, method }: Operation): Json[] {
   const parameters: Json[] = [];
   const add = (name: string, description: string, schema: Json) =>
     parameters.push({ name, in: 'header', required: false, description, schema });
@@ -160,11 +153,20 @@ function headerParameters({ accepts }: Operation): Json[] {
       },
     );
   }
-  if (accepts?.ifMatch) {
-    add('If-Match', 'Carry it out only on this version: an ETag of an earlier answer.', { type: 'string' });
-  }
-  if (accepts?.ifNoneMatch) {
-    add('If-None-Match', 'Answer 304 when this ETag is still the current one.', { type: 'string' });
+  if (accepts?.preconditions) {
+    const tags: Json = { type: 'string' };
+    add(
+      'If-Match',
+      'Continue only on this version: an ETag of an earlier response, or `*`; otherwise 412.',
+      tags,
+    );
+    add(
+      'If-None-Match',
+      method === 'get'
+        ? 'Respond with 304 when this ETag is still the current one.'
+        : 'Continue only on another version than this; `*` names every version, so the response is 412.',
+      tags,
+    );
   }
   return parameters;
 }
@@ -195,7 +197,7 @@ const headers = {
   },
 };
 
-function successResponses({ answer, accepts }: Operation, schemas: Json): Json {
+function successResponses({ answer, accepts, method }: Operation, schemas: Json): Json {
   const success = {
     description: answer.description,
     headers: {
@@ -210,7 +212,10 @@ function successResponses({ answer, accepts }: Operation, schemas: Json): Json {
     description: 'The caller has the current version.',
     headers: { ...headers.correlationId, ...headers.etag },
   };
-  return { [answer.status]: success, ...(accepts?.ifNoneMatch && { 304: notModified }) };
+  return {
+    [answer.status]: success,
+    ...(accepts?.preconditions && method === 'get' && { 304: notModified }),
+  };
 }
 
 /** One response a status: its description names each kind of problem that has it. */

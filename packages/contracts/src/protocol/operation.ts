@@ -8,10 +8,11 @@ export type Method = 'get' | 'post' | 'put' | 'delete';
 export interface AcceptedHeaders {
   /** `Idempotency-Key`: a repeat gets the first answer. */
   readonly idempotencyKey?: true;
-  /** `If-Match`: carried out only on that version (RFC 9110, section 13.1.1). */
-  readonly ifMatch?: true;
-  /** `If-None-Match`: 304 when the caller has the current version (RFC 9110, section 13.1.2). */
-  readonly ifNoneMatch?: true;
+  /**
+   * `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2): 412 when the current version is not one that they ask for,
+   * and 304 for a GET whose caller has it.
+   */
+  readonly preconditions?: true;
 }
 
 /**

@@ -188,6 +188,13 @@ describe('PUT /api/orders/{id}/status', () => {
       request(app).put(`${path}/status`).set('if-match', '"1"').send({ status });
     assert.equal((await put('processing').expect(200)).headers.etag, '"2"');
     assert.equal((await put('shipped').expect(412)).headers.etag, '"2"');
+    // RFC 9110, section 13.1.2.
+    for (const call of [
+      request(app).put(`${path}/status`).send({ status: 'shipped' }),
+      request(app).delete(path),
+    ])
+      assert.equal((await call.set('if-none-match', '*').expect(412)).headers.etag, '"2"');
+    await request(app).get(path).set('if-match', '"1"').expect(412);
   });
 
   it('refuses a status that there is none of', async () => {

@@ -63,18 +63,18 @@ export function createOrderHandlers({
         answer: (placed) => ({ ...one(placed), location: `/api/orders/${placed.id}` }),
       });
     },
-    async updateOrderStatus({ caller, params: { id }, body: { status }, ifMatch }) {
+    async updateOrderStatus({ caller, params: { id }, body: { status }, precondition }) {
       const only = onlyOf(caller);
       if (only !== undefined && status !== 'cancelled') {
         // Of an order that is another's, not even this is told.
         await orders.find(id, only);
         throw forbidden('Users may cancel their orders; admins move them on.');
       }
-      return one(await orders.changeStatus(id, (from) => moveStatus(from, status), ifMatch, only));
+      return one(await orders.changeStatus(id, (from) => moveStatus(from, status), precondition, only));
     },
-    async cancelOrder({ caller, params: { id }, ifMatch }) {
+    async cancelOrder({ caller, params: { id }, precondition }) {
       const cancel = (from: OrderStatus) => moveStatus(from, 'cancelled');
-      return one(await orders.changeStatus(id, cancel, ifMatch, onlyOf(caller)));
+      return one(await orders.changeStatus(id, cancel, precondition, onlyOf(caller)));
     },
   };
 }

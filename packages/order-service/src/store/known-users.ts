@@ -16,7 +16,8 @@ export async function rememberUsers(tx: Queries, userIds: readonly number[]): Pr
   if (userIds.length === 0) return;
   await tx
     .insert(knownUsers)
-    .values(userIds.map((userId) => ({ userId })))
+    // In one order for all writers, so that they do not wait for each other in a circle.
+    .values(userIds.toSorted((a, b) => a - b).map((userId) => ({ userId })))
     .onConflictDoNothing();
 }
 

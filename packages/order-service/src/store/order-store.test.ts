@@ -3,7 +3,7 @@ import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
-import { parseIfMatch } from '@zerda/chassis/http/entity-tag';
+import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
 import { orderEvents } from '@zerda/contracts/events/orders';
 import { type NewOrder, type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
 import { eq, sql } from 'drizzle-orm';
@@ -106,12 +106,12 @@ describeOnEachEngine('order store', { migrations }, (open) => {
 
   it('writes on the version that was named, and on no other', async () => {
     const { id } = await place();
-    await store.changeStatus(id, to('processing'), parseIfMatch('"1"'));
+    await store.changeStatus(id, to('processing'), parsePreconditions({ ifMatch: '"1"' }));
     await assert.rejects(
-      store.changeStatus(id, to('cancelled'), parseIfMatch('"1"')),
+      store.changeStatus(id, to('cancelled'), parsePreconditions({ ifMatch: '"1"' })),
       isFailure('precondition-failed'),
     );
-    await store.changeStatus(id, to('cancelled'), parseIfMatch('"2"'));
+    await store.changeStatus(id, to('cancelled'), parsePreconditions({ ifMatch: '"2"' }));
   });
 
   it('lets one of many writers at the same time make a change that is possible once', async () => {

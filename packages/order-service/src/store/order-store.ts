@@ -2,7 +2,7 @@ import type { Database, Queries } from '@zerda/chassis/database/database';
 import { createInTurn } from '@zerda/chassis/database/in-turn';
 import { append } from '@zerda/chassis/events/outbox';
 import { Failure } from '@zerda/chassis/failure';
-import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
+import { type Precondition, requireMatch } from '@zerda/chassis/http/entity-tag';
 import {
   type Answered,
   findKept,
@@ -71,7 +71,7 @@ export interface OrderStore {
   changeStatus(
     id: number,
     next: (status: OrderStatus) => OrderStatus,
-    ifMatch?: IfMatch,
+    precondition?: Precondition,
     only?: number,
   ): Promise<StoredOrder>;
 }
@@ -96,11 +96,11 @@ export function createOrderStore(database: Database): OrderStore {
           return answer(await insertOrder(tx, order));
         }),
       ),
-    changeStatus: (id, next, ifMatch, only) =>
+    changeStatus: (id, next, precondition, only) =>
       database.write(async (tx) => {
         const [row] = await tx.select().from(orders).where(isOrder(id, only)).for('update');
         const { status, version } = found(row);
-        requireMatch(ifMatch, version);
+        requireMatch(precondition, version);
         const [changed] = await tx
           .update(orders)
           .set({ status: next(status), version: version + 1, updatedAt: sql`now()` })

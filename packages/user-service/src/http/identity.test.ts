@@ -241,6 +241,28 @@ describe('a password', () => {
       .digest('base64');
     assert.ok(!stored.includes(fingerprint), 'nor a hash that guesses could be tried against quickly');
   });
+
+  // draft-ietf-httpapi-idempotency-key-header-07, section 2.7: a key that is used again with a different payload is an error.
+  it('is part of what an Idempotency-Key stands for: 422 with another one, or none, also while the secret is replaced', async () => {
+    serial += 1;
+    const user = { name: 'Once', email: `once${serial}@example.com`, password: 'the first of two' };
+    const create = (app: typeof service.app, members: object) =>
+      request(app)
+        .post('/api/users')
+        .set('idempotency-key', `password ${serial}`.replace(' ', '-'))
+        .send({ ...user, ...members });
+    await create(service.app, {}).expect(201);
+    for (const other of ['the second of two', undefined]) {
+      const { body } = await create(service.app, { password: other }).expect(422);
+      assert.equal(body.type, '/problems/idempotency-key-reused');
+    }
+    const [before, now] = [service.config.AUTH_KEY_SECRET ?? '', 'another secret of a test, long enough'];
+    const env = { AUTH: 'required', AUTH_SIGN_UP: 'true', AUTH_KEY_SECRET: now };
+    const { app: rotated } = createTestApp(database, { ...env, AUTH_KEY_SECRET_PREVIOUS: before });
+    const again = await create(rotated, {}).expect(201);
+    assert.equal(again.headers['idempotency-replayed'], 'true');
+    await create(rotated, { password: 'the second of two' }).expect(422);
+  });
 });
 
 describe('an e-mail address', () => {

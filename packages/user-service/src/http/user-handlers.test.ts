@@ -147,6 +147,27 @@ describe('/api/users/{id}', () => {
     await request(app).delete(path).set('if-match', '"2"').expect(200);
   });
 
+  // RFC 9110, sections 13.1.1, 13.1.2 and 13.2.1.
+  it('refuses what If-None-Match or If-Match does not allow with 412, and ignores both for what is not there', async () => {
+    const path = `/api/users/${(await create()).id}`;
+    const calls = {
+      put: (there: string) => request(app).put(there).send({ name: 'changed' }),
+      delete: (there: string) => request(app).delete(there),
+      get: (there: string) => request(app).get(there),
+    };
+    for (const tags of ['*', '"1"', 'W/"1"', '"0", "1"'])
+      for (const call of [calls.put, calls.delete]) {
+        const { body, headers } = await call(path).set('if-none-match', tags).expect(412);
+        assert.deepEqual([body.type, headers.etag], ['/problems/precondition-failed', '"1"'], tags);
+      }
+    await calls.get(path).set('if-match', '"2"').expect(412);
+    await calls.get(path).set('if-match', '"1"').expect(200);
+    await calls.put(path).set('if-none-match', '"7"').expect(200);
+    await calls.delete(path).set({ 'if-match': '"2"', 'if-none-match': '"1"' }).expect(200);
+    for (const call of Object.values(calls))
+      for (const header of ['if-match', 'if-none-match']) await call(path).set(header, '*').expect(404);
+  });
+
   it('deletes, and is not found afterwards', async () => {
     const path = `/api/users/${(await create()).id}`;
     const { body } = await request(app).delete(path).expect(200);

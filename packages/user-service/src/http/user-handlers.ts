@@ -6,7 +6,8 @@ import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { requireMatch } from '@zerda/chassis/http/entity-tag';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
-import type { User, userOperations } from '@zerda/contracts/users';
+import type { KeyedRequest } from '@zerda/chassis/idempotency/idempotency';
+import type { NewUser, User, userOperations } from '@zerda/contracts/users';
 import { setPassword } from '../identity/credentials.ts';
 import type { LimitedAction, LoginLimits } from '../identity/login-limits.ts';
 import type { PasswordTurn } from '../identity/password-queue.ts';
@@ -20,6 +21,12 @@ export interface UserHandlersDependencies {
   readonly passwords: Pick<Passwords, 'hash' | 'reauthenticate' | 'requirePlace'>;
   readonly limits: Pick<LoginLimits, 'count' | 'addressKey'>;
   readonly clientAddress: ClientAddress;
+  /**
+   * Fingerprints of a password, the first under the secret in use: a repeat of a request is the same only with the same password, and
+   * what is stored of it must not allow guesses. Undefined without AUTH_KEY_SECRET: then another issuer logs users in, or there is no
+   * authentication, and requests that differ only in the password count as the same.
+   */
+  readonly passwordFingerprints: ((password: string) => [string, ...string[]]) | undefined;
   /** Whether an anonymous client may create a user of its own. */
   readonly signUp: boolean;
   /**
@@ -35,6 +42,7 @@ export function createUserHandlers({
   passwords,
   limits,
   clientAddress,
+  passwordFingerprints,
   signUp,
   issuesTokens,
 }: UserHandlersDependencies): Handlers<typeof userOperations> {
@@ -42,6 +50,14 @@ export function createUserHandlers({
   function asAdmin(caller: Caller | undefined): Authority {
     const isUser = issuesTokens && caller?.role === 'admin' && caller !== everybody;
     return { byAdmin: isUser ? caller.userId : undefined };
+  }
+
+  /** The request with fingerprints in place of the password: what is stored of it for a day must not contain the password. */
+  function withFingerprints(keyed: KeyedRequest, user: NewUser, password: string | undefined): KeyedRequest {
+    const marks: [string | boolean, ...string[]] =
+      password === undefined ? [false] : (passwordFingerprints?.(password) ?? [true]);
+    const [body, ...equalBodies] = marks.map((mark) => ({ ...user, password: mark }));
+    return { ...keyed, body, equalBodies };
   }
 
   /** The turn of a new password: clients are users, else networks of addresses. */
@@ -114,8 +130,7 @@ export function createUserHandlers({
       if (caller === undefined) await limits.count('sign-up', { address });
       return users.create(
         user,
-        // What is stored of the request for a day must not contain the password.
-        keyed && { ...keyed, body: { ...user, password: password !== undefined } },
+        keyed && withFingerprints(keyed, user, password),
         (stored) => ({ ...one(stored), location: `/api/users/${stored.id}` }),
         {
           ...asAdmin(caller),
@@ -129,14 +144,14 @@ export function createUserHandlers({
         },
       );
     },
-    async updateUser({ caller, params: { id }, body, ifMatch, request }) {
+    async updateUser({ caller, params: { id }, body, precondition, request }) {
       const { password, current_password: current, email, ...others } = body;
       requireOwn(caller, id);
       if (others.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
       const address = clientAddress(request);
       if (password !== undefined) passwords.requirePlace(turnOf(caller, address));
       const user = await users.find(id);
-      requireMatch(ifMatch, user.version);
+      requireMatch(precondition, user.version);
       if (password !== undefined)
         requireUncommon(password, { email: email ?? user.email, name: others.name ?? user.name });
 
@@ -145,16 +160,16 @@ export function createUserHandlers({
       const movesEmail = email !== undefined && email !== user.email;
       // An address that is the same now is not written: it may change before the transaction.
       const change = movesEmail ? { ...others, email } : others;
-      const write: Write = (beside) => users.update(id, change, ifMatch, { ...authority, beside });
+      const write: Write = (beside) => users.update(id, change, precondition, { ...authority, beside });
       if (isOwn && (password !== undefined || movesEmail))
         return one(await writeOwn({ id, address, current, password, movesEmail }, write));
       if (password === undefined) return one(await write());
       const hash = await passwords.hash(password, turnOf(caller, address));
       return one(await write((tx) => setPassword(tx, id, hash)));
     },
-    async deleteUser({ caller, params: { id }, ifMatch }) {
+    async deleteUser({ caller, params: { id }, precondition }) {
       requireOwn(caller, id);
-      await users.remove(id, ifMatch, caller.userId === id ? {} : asAdmin(caller));
+      await users.remove(id, precondition, caller.userId === id ? {} : asAdmin(caller));
       return { body: success({ message: 'User deleted' }) };
     },
   };

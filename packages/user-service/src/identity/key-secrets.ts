@@ -10,6 +10,8 @@ export interface KeySecrets {
   successors(token: string): string[];
   /** Stands for something that is looked up but must not be readable in the database, such as an address. */
   fingerprint(text: string): string;
+  /** The fingerprint, then the one under the secret before, while it is replaced. */
+  fingerprints(text: string): [string, ...string[]];
 }
 
 /** AES-256-GCM (NIST SP 800-38D). */
@@ -26,7 +28,7 @@ export function createKeySecrets(secrets: readonly [string, ...string[]]): KeySe
     ];
   const sealing = derived('signing keys');
   const refreshing = derived('refresh tokens');
-  const fingerprinting = derived('fingerprints')[0];
+  const fingerprinting = derived('fingerprints');
 
   return {
     seal(text, context) {
@@ -51,7 +53,8 @@ export function createKeySecrets(secrets: readonly [string, ...string[]]): KeySe
       throw new Error('a signing key was encrypted under a secret that is not AUTH_KEY_SECRET');
     },
     successors: (token) => refreshing.map((key) => hmac(key, token)),
-    fingerprint: (text) => hmac(fingerprinting, text),
+    fingerprint: (text) => hmac(fingerprinting[0], text),
+    fingerprints: (text) => fingerprinting.map((key) => hmac(key, text)) as [string, ...string[]],
   };
 }
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { driverError } from '@zerda/chassis/database/database-errors';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { countDeadlocks, describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { sql } from 'drizzle-orm';
 import { insertUser } from '../store/user-store.ts';
@@ -196,25 +195,17 @@ describeOnEachEngine('login limits', { migrations }, (open) => {
   });
 
   it('do not deadlock when attempts begin and succeed concurrently over two replicas', async () => {
-    let deadlocks = 0;
-    // `Database.write` repeats a transaction that was a victim, at the cost of a second.
-    const write: Database['write'] = (work) =>
-      database.write((tx) =>
-        work(tx).catch((error: unknown) => {
-          if (driverError(error).code === '40P01') deadlocks += 1;
-          throw error;
-        }),
-      );
+    const counting = countDeadlocks(database);
     const secrets = createKeySecrets(['a secret of limits, long enough']);
-    const replicas = [1, 2].map(() => createLoginLimits({ database: { ...database, write }, secrets }));
+    const replicas = [1, 2].map(() => createLoginLimits({ database: counting.database, secrets }));
     await Promise.all(
       Array.from({ length: 200 }, async (_, index) => {
         const replica = replicas[index % 2] as LoginLimits;
         const attempt = { account: userId, address: `192.0.2.${index % 7}`, known: false };
         await replica.begin(attempt).catch((error) => assert.ok(isThrottled(error), String(error)));
-        await write((tx) => replica.succeed(tx, attempt));
+        await counting.database.write((tx) => replica.succeed(tx, attempt));
       }),
     );
-    assert.equal(deadlocks, 0);
+    assert.equal(counting.deadlocks, 0);
   });
 });

@@ -6,7 +6,7 @@ import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { createKeySecrets } from './key-secrets.ts';
 import { createLoginLimits } from './login-limits.ts';
 import { registerLoginMetrics } from './login-metrics.ts';
-import type { IdentityConfig, Issuer } from './open-issuer.ts';
+import { type IdentityConfig, type Issuer, openKeySecrets } from './open-issuer.ts';
 import { createPasswordQueue } from './password-queue.ts';
 import { createPasswords } from './passwords.ts';
 import { createSessions } from './sessions.ts';
@@ -28,7 +28,8 @@ export function openIdentity({ config, database, issuer, proxies, logger, metric
     concurrency: config.PASSWORD_CONCURRENCY,
     capacity: config.PASSWORD_QUEUE,
   });
-  const secrets = issuer?.secrets ?? createKeySecrets([randomBytes(32).toString('hex')]);
+  const configured = issuer?.secrets ?? openKeySecrets(config);
+  const secrets = configured ?? createKeySecrets([randomBytes(32).toString('hex')]);
   const limits = createLoginLimits({ database, secrets });
   const passwords = createPasswords({
     database,
@@ -46,6 +47,9 @@ export function openIdentity({ config, database, issuer, proxies, logger, metric
     passwords,
     limits,
     clientAddress: createClientAddress(proxies, logger),
+    // Under a key of its own each replica would take the repeat of a request for another one.
+    passwordFingerprints:
+      configured && ((password: string) => configured.fingerprints(`repeated password ${password}`)),
     signUp: config.AUTH_SIGN_UP,
     identity: issuer && { issuer, sessions },
   };

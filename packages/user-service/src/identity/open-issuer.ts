@@ -48,11 +48,19 @@ export function requireIssuer(config: IdentityConfig): void {
     throw new StartupError(`AUTH_ADMIN_PASSWORD ${weakness}: set one that is hard to guess`, 78);
 }
 
+/** What AUTH_KEY_SECRET is used for, whether or not this service is the issuer; undefined where it is not set. */
+export function openKeySecrets({
+  AUTH_KEY_SECRET: secret,
+  AUTH_KEY_SECRET_PREVIOUS: previous,
+}: Pick<IdentityConfig, 'AUTH_KEY_SECRET' | 'AUTH_KEY_SECRET_PREVIOUS'>): KeySecrets | undefined {
+  if (secret === undefined) return undefined;
+  return createKeySecrets(previous === undefined ? [secret] : [secret, previous]);
+}
+
 /** Makes this service the issuer; undefined where the configuration does not. */
 export function openIssuer(config: IdentityConfig, database: Database): Issuer | undefined {
-  const { AUTH_KEY_SECRET: secret, AUTH_KEY_SECRET_PREVIOUS: previous } = config;
-  if (secret === undefined || !isIssuer(config)) return undefined;
-  const secrets = createKeySecrets(previous === undefined ? [secret] : [secret, previous]);
+  const secrets = openKeySecrets(config);
+  if (secrets === undefined || !isIssuer(config)) return undefined;
   const keys = createSigningKeys({ database, secrets, tokenSeconds: config.AUTH_ACCESS_TOKEN_SECONDS });
   const tokens = createAccessTokens({
     keys,

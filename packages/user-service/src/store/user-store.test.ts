@@ -3,7 +3,7 @@ import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
-import { parseIfMatch } from '@zerda/chassis/http/entity-tag';
+import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
 import { eventEnvelope } from '@zerda/contracts/events/envelope';
 import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser } from '@zerda/contracts/users';
@@ -116,14 +116,17 @@ describeOnEachEngine('user store', { migrations }, (open) => {
 
   it('writes on the version that was named, and on no other', async () => {
     const { id } = await create();
-    await store.update(id, { name: 'second' }, parseIfMatch('"1"'));
+    await store.update(id, { name: 'second' }, parsePreconditions({ ifMatch: '"1"' }));
     await assert.rejects(
-      store.update(id, { name: 'third' }, parseIfMatch('"1"')),
+      store.update(id, { name: 'third' }, parsePreconditions({ ifMatch: '"1"' })),
       isFailure('precondition-failed'),
     );
-    await assert.rejects(store.remove(id, parseIfMatch('"1"')), isFailure('precondition-failed'));
+    await assert.rejects(
+      store.remove(id, parsePreconditions({ ifMatch: '"1"' })),
+      isFailure('precondition-failed'),
+    );
     assert.equal((await store.find(id)).name, 'second');
-    await store.remove(id, parseIfMatch('"2"'));
+    await store.remove(id, parsePreconditions({ ifMatch: '"2"' }));
   });
 
   it('loses no change of writers at the same time', async () => {
@@ -132,7 +135,7 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     await Promise.all(Array.from({ length: writers }, (_, n) => store.update(id, { name: `writer ${n}` })));
     assert.equal((await store.find(id)).version, 1 + writers);
 
-    const current = parseIfMatch(`"${1 + writers}"`);
+    const current = parsePreconditions({ ifMatch: `"${1 + writers}"` });
     const conditional = await Promise.allSettled(
       Array.from({ length: writers }, (_, n) => store.update(id, { name: `writer ${n}` }, current)),
     );
@@ -168,7 +171,7 @@ describeOnEachEngine('user store', { migrations }, (open) => {
   it('tells of each version of a user in one event, and of nothing that did not happen', async () => {
     const { id } = await create({ role: 'admin' });
     await store.update(id, { role: 'user' });
-    await assert.rejects(store.update(id, { name: 'x' }, parseIfMatch('"9"')));
+    await assert.rejects(store.update(id, { name: 'x' }, parsePreconditions({ ifMatch: '"9"' })));
     await store.remove(id);
     await assert.rejects(store.remove(id));
     const { rows } = (await database.read((db) =>

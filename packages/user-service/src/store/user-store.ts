@@ -4,7 +4,7 @@ import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
 import { createInTurn } from '@zerda/chassis/database/in-turn';
 import { announce, append } from '@zerda/chassis/events/outbox';
 import { Failure } from '@zerda/chassis/failure';
-import { type IfMatch, requireMatch } from '@zerda/chassis/http/entity-tag';
+import { type Precondition, requireMatch } from '@zerda/chassis/http/entity-tag';
 import {
   type Answered,
   findKept,
@@ -65,11 +65,11 @@ export interface UserStore {
   update(
     id: number,
     change: UserChange,
-    ifMatch?: IfMatch,
+    precondition?: Precondition,
     options?: Authority & { readonly beside?: Beside | undefined },
   ): Promise<StoredUser>;
   /** @throws Failure `user-not-found`, `precondition-failed`, `forbidden` */
-  remove(id: number, ifMatch?: IfMatch, authority?: Authority): Promise<void>;
+  remove(id: number, precondition?: Precondition, authority?: Authority): Promise<void>;
 }
 
 export function createUserStore(database: Database): UserStore {
@@ -102,15 +102,15 @@ export function createUserStore(database: Database): UserStore {
         return answer(inserted);
       });
     },
-    update: (id, change, ifMatch, { byAdmin, beside } = {}) =>
+    update: (id, change, precondition, { byAdmin, beside } = {}) =>
       writeUser(id, async (tx) => {
-        const user = await changeUser(tx, id, change, ifMatch, { byAdmin });
+        const user = await changeUser(tx, id, change, precondition, { byAdmin });
         await beside?.(tx, user);
         return user;
       }),
-    remove: (id, ifMatch, authority) =>
+    remove: (id, precondition, authority) =>
       writeUser(id, async (tx) => {
-        const { version } = await lockUser(tx, id, ifMatch, authority);
+        const { version } = await lockUser(tx, id, precondition, authority);
         await tx.delete(users).where(eq(users.id, id));
         await countUser(tx, id, -1);
         const data = { id, deleted_at: new Date().toISOString() };
@@ -149,10 +149,10 @@ export async function changeUser(
   tx: Queries,
   id: number,
   change: UserChange,
-  ifMatch?: IfMatch,
+  precondition?: Precondition,
   authority?: Authority,
 ): Promise<StoredUser> {
-  const { version } = await lockUser(tx, id, ifMatch, authority);
+  const { version } = await lockUser(tx, id, precondition, authority);
   const [changed] = await uniqueEmail(() =>
     tx
       .update(users)
@@ -178,7 +178,7 @@ function stateOf({ id, role, version, createdAt, updatedAt }: StoredUser) {
 async function lockUser(
   tx: Queries,
   id: number,
-  ifMatch: IfMatch | undefined,
+  precondition: Precondition | undefined,
   { byAdmin }: Authority = {},
 ): Promise<StoredUser> {
   const rows = new Map<number, StoredUser | undefined>();
@@ -186,7 +186,7 @@ async function lockUser(
     rows.set(each, await lock(tx, each, each === id ? 'update' : 'share'));
   if (byAdmin !== undefined) requireAdmin(rows.get(byAdmin));
   const user = found(rows.get(id));
-  requireMatch(ifMatch, user.version);
+  requireMatch(precondition, user.version);
   return user;
 }
 

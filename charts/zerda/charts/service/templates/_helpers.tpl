@@ -194,6 +194,9 @@ SHUTDOWN_DEADLINE_MS: {{ mul .Values.shutdown.deadlineSeconds 1000 | quote }}
 {{- end }}
 {{- with .Values.global.auth }}
 AUTH: {{ .mode | quote }}
+{{- if eq .mode "off" }}
+ALLOW_UNAUTHENTICATED: "true"
+{{- end }}
 AUTH_ISSUER: {{ .issuer | default (printf "http://%s" (include "service.fullnameOf" (list $ "gateway"))) | quote }}
 AUTH_AUDIENCE: {{ .audience | quote }}
 {{- if .external.jwksUrl }}

@@ -1,0 +1,22 @@
+import {
+  type ConstraintFailures,
+  commonConstraints,
+  fault,
+  invalidValue,
+} from '@zerda/chassis/database/constraints';
+
+/** What the violation of each constraint of this service's schema is to the caller. */
+export const constraints: ConstraintFailures = {
+  ...commonConstraints,
+  orders_quantity_check: invalidValue,
+  orders_total_cents_check: invalidValue,
+  orders_status_check: invalidValue,
+  orders_pkey: fault,
+  order_counters_pkey: fault,
+  user_order_counters_pkey: fault,
+  known_users_pkey: fault,
+  inbox_pkey: fault,
+  inbox_event_id_source_key: fault,
+  inbox_subjects_pkey: fault,
+  inbox_failures_pkey: fault,
+};

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { before, it } from 'node:test';
+import { type CountingDatabase, countDeadlocks, describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { Failure } from '@zerda/chassis/failure';
+import { cleanKeys } from '@zerda/chassis/idempotency/clean-keys';
+import { StartupError } from '@zerda/chassis/startup-error';
+import { silentLogger } from '@zerda/chassis/testing';
+import { sql } from 'drizzle-orm';
+import { cleanIdentity } from '../identity/clean-identity.ts';
+import { lockAccount, setPassword } from '../identity/credentials.ts';
+import { createKeySecrets } from '../identity/key-secrets.ts';
+import { createLoginLimits } from '../identity/login-limits.ts';
+import { createSessions } from '../identity/sessions.ts';
+import { createSigningKeys } from '../identity/signing-keys.ts';
+import { migrations } from '../testing.ts';
+import { createUserStore, type UserStore } from './user-store.ts';
+
+describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] }, (open) => {
+  let counting: CountingDatabase;
+  let store: UserStore;
+  const secrets = createKeySecrets(['a secret of deadlocks, long enough']);
+
+  before(async () => {
+    counting = countDeadlocks(await open());
+    store = createUserStore(counting.database);
+  });
+
+  const expected = (error: unknown) =>
+    assert.ok(error instanceof Failure || error instanceof StartupError, String(error));
+
+  async function create(name: string, key?: string): Promise<number> {
+    const user = { name, email: `${name}@example.com`, role: 'admin' as const };
+    const keyed = key === undefined ? undefined : { key, caller: 'x', method: 'POST', path: '/', body: user };
+    return (await store.create(user, keyed, ({ id }) => ({ body: id }))).body as number;
+  }
+
+  it('do not deadlock while admins change and delete each other', async () => {
+    for (let round = 0; round < 3; round += 1) {
+      const ids = await Promise.all([1, 2, 3, 4, 5, 6].map((n) => create(`admin-${round}-${n}`)));
+      await Promise.all(
+        ids.flatMap((id, at) =>
+          ids.flatMap((byAdmin) => [
+            store.update(id, { name: `by ${byAdmin}` }, undefined, { byAdmin }).catch(expected),
+            ...(at > 3 ? [store.remove(id, undefined, { byAdmin }).catch(expected)] : []),
+            create(`made-${round}-${id}`, `${round} ${at}`).catch(expected),
+          ]),
+        ),
+      );
+    }
+    assert.equal(counting.deadlocks, 0);
+  });
+
+  it('do not deadlock while they take the e-mail addresses of each other', async () => {
+    for (let round = 0; round < 15; round += 1) {
+      const pairs = await Promise.all(
+        [1, 2, 3].map(async (n) => {
+          const names = [`swap-${round}-${n}-a`, `swap-${round}-${n}-b`] as const;
+          return [await create(names[0]), names[1], await create(names[1]), names[0]] as const;
+        }),
+      );
+      await Promise.all(
+        pairs.flatMap(([one, itsNext, other, otherNext]) => [
+          store.update(one, { email: `${itsNext}@example.com` }).catch(expected),
+          store.update(other, { email: `${otherNext}@example.com` }).catch(expected),
+        ]),
+      );
+    }
+    assert.equal(counting.deadlocks, 0);
+  });
+
+  it('do not deadlock while they log in, refresh, log out, get new passwords and are deleted', async () => {
+    const sessions = createSessions({
+      ...{ database: counting.database, secrets, seconds: 3600, logger: silentLogger() },
+    });
+    const limits = createLoginLimits({ database: counting.database, secrets });
+    const { write } = counting.database;
+    for (let round = 0; round < 2; round += 1) {
+      const ids = await Promise.all([1, 2, 3].map((n) => create(`login-${round}-${n}`)));
+      const logIn = (id: number, n: number) =>
+        write(async (tx) => {
+          const account = await lockAccount(tx, id);
+          if (account === undefined) return undefined;
+          await limits.succeed(tx, { account: id, address: `192.0.2.${n % 3}`, known: n % 2 === 0 });
+          return sessions.begin(tx, account.user);
+        });
+      const begun = await Promise.all(
+        ids.flatMap((id) => Array.from({ length: 20 }, (_, n) => logIn(id, n))),
+      );
+      await Promise.all([
+        ...begun.flatMap((session, n) => [
+          sessions.refresh(session?.refreshToken ?? '').catch(expected),
+          ...(n % 4 === 0 ? [sessions.end(session?.refreshToken ?? '')] : []),
+        ]),
+        ...ids.flatMap((id) => Array.from({ length: 20 }, (_, n) => logIn(id, n))),
+        ...ids.map((id) =>
+          write(async (tx) => {
+            if ((await lockAccount(tx, id)) !== undefined) await setPassword(tx, id, 'a hash');
+          }),
+        ),
+        write((tx) => tx.execute(sql`update sessions set expires_at = now() where created_at < now()`)),
+        cleanIdentity(counting.database),
+        cleanIdentity(counting.database),
+        cleanKeys(counting.database),
+        ...ids.slice(1).map((id) => store.remove(id).catch(expected)),
+      ]);
+    }
+    assert.equal(counting.deadlocks, 0);
+  });
+
+  it('do not deadlock while replicas make, read and replace signing keys', async () => {
+    const replicas = [1, 2, 3, 4].map(() =>
+      createSigningKeys({ database: counting.database, secrets, tokenSeconds: 60 }),
+    );
+    for (let round = 0; round < 5; round += 1)
+      await Promise.all(
+        replicas.flatMap((keys, at) => [
+          keys.current(),
+          keys.rotate({ atOnce: at % 2 === 0 }).catch(expected),
+          keys.published(),
+        ]),
+      );
+    assert.equal(counting.deadlocks, 0);
+  });
+});
