@@ -53,9 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "service.commonLabels" . }}
 {{- end -}}
 
-{{/* Reference of an image: (dict "root" $ "image" … "repository" "default" "tag" "default"). */}}
+{{/* Reference of an image: (dict "image" … "registry" "default" "repository" "default" "tag" "default"). */}}
 {{- define "service.imageReference" -}}
-{{- $registry := .image.registry | default .root.Values.global.imageRegistry -}}
+{{- $registry := .image.registry | default .registry -}}
 {{- $repository := .image.repository | default .repository -}}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{ $repository }}
@@ -64,7 +64,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "service.image" -}}
 {{- $tag := .Values.global.imageTag | default .Chart.AppVersion -}}
-{{- include "service.imageReference" (dict "root" . "image" .Values.image "repository" (printf "zerda/%s" (include "service.name" .)) "tag" $tag) -}}
+{{- include "service.imageReference" (dict "image" .Values.image "registry" .Values.global.imageRegistry "repository" (printf "zerda/%s" (include "service.name" .)) "tag" $tag) -}}
 {{- end -}}
 
 {{- define "service.databaseName" -}}
@@ -81,6 +81,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "service.eventsSecret" -}}
 {{- .Values.global.eventsSecret | default (printf "%s-events" .Release.Name) -}}
+{{- end -}}
+
+{{/*
+Fails where a secret would be generated and the render cannot look up the one that is installed: it would differ in each render, and
+Argo CD and Flux's kustomize-controller would replace it at each synchronization. (list $ "what it is for" "the value to set").
+Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace that `--create-namespace` is about to create has not.
+*/}}
+{{- define "service.requireLookup" -}}
+{{- $root := index . 0 -}}
+{{- if not (lookup "v1" "ConfigMap" $root.Release.Namespace "kube-root-ca.crt") -}}
+{{- if not (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- fail (printf "The secret %s cannot be generated: this render has no access to the cluster (helm template, Argo CD, --dry-run=client), so the secret would differ each time. Create a Secret and set %s to its name, or use --values charts/zerda/values-gitops.yaml, which names all of them. docs/kubernetes.md, \"Secrets without helm install\", has the commands. With access to the cluster, use --dry-run=server." (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Names of what the umbrella installs once for all services. */}}
