@@ -17,6 +17,7 @@ import { userSubscriptions } from './events/user-subscriptions.ts';
 import { createHttpUserDirectory } from './http-user-directory.ts';
 import { createSignedUserList } from './signed-user-list.ts';
 import { createOrderStore } from './store/order-store.ts';
+import { createVerificationKeys } from './store/verification-keys.ts';
 
 const service = 'order-service';
 
@@ -76,10 +77,15 @@ await runService(service, async () => {
     ...{ database, sink },
     subscriptions: userSubscriptions,
   });
+  const { authentication, keySet } = openVerifier({
+    ...{ config, logger, userServiceUrl: config.USER_SERVICE_URL },
+    store: createVerificationKeys(database),
+  });
   const app = createApp({
     orders: createOrderStore(events),
     users: createHttpUserDirectory(openUserService(config.USER_SERVICE_URL)),
-    authentication: openVerifier({ config, logger, userServiceUrl: config.USER_SERVICE_URL }),
+    authentication,
+    keySet,
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
