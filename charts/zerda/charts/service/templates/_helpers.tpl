@@ -35,22 +35,40 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: database
 {{- end -}}
 
-{{/* Labels of everything but pods: those that change with each version would replace pods that have not changed. */}}
+{{/* Version that an image says it is, as a label: its tag, else the beginning of its digest: (list <image> "default"). */}}
+{{- define "service.versionOf" -}}
+{{- $image := index . 0 -}}
+{{- $digest := $image.digest | trunc 19 | replace ":" "-" -}}
+{{- $version := $image.tag | default (ternary $digest (index . 1) (not (empty $digest))) -}}
+{{- $version | toString | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
+{{/* Tag of the image of a service that has neither tag nor digest of its own. */}}
+{{- define "service.defaultTag" -}}
+{{- .Values.global.imageTag | default .Chart.AppVersion -}}
+{{- end -}}
+
+{{/*
+Labels of everything but pods: those that change with each version would replace pods that have not changed. (list $ "version").
+*/}}
 {{- define "service.commonLabels" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- $version := index . 1 -}}
+{{- with index . 0 -}}
+app.kubernetes.io/version: {{ $version | quote }}
 app.kubernetes.io/part-of: zerda
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+{{- end -}}
 
 {{- define "service.labels" -}}
 {{ include "service.selectorLabels" . }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.image (include "service.defaultTag" .)))) }}
 {{- end -}}
 
 {{- define "service.databaseLabels" -}}
 {{ include "service.databaseSelectorLabels" . }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.database.bundled.image ""))) }}
 {{- end -}}
 
 {{/* Reference of an image: (dict "image" … "registry" "default" "repository" "default" "tag" "default"). */}}
@@ -63,12 +81,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "service.image" -}}
-{{- $tag := .Values.global.imageTag | default .Chart.AppVersion -}}
+{{- $tag := include "service.defaultTag" . -}}
 {{- include "service.imageReference" (dict "image" .Values.image "registry" .Values.global.imageRegistry "repository" (printf "zerda/%s" (include "service.name" .)) "tag" $tag) -}}
 {{- end -}}
 
+{{/*
+Name of a StatefulSet: (list "<name>" "-<suffix>"). Its pods have the label controller-revision-hash, the name with eleven characters
+more, and a label has 63 at most. A longer name is cut, with a hash of the whole.
+*/}}
+{{- define "service.statefulSetName" -}}
+{{- $name := index . 0 -}}
+{{- $suffix := index . 1 -}}
+{{- if gt (len (printf "%s%s" $name $suffix)) 52 -}}
+{{- $name = printf "%s-%s" ($name | trunc (int (sub 43 (len $suffix))) | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- printf "%s%s" $name $suffix -}}
+{{- end -}}
+
 {{- define "service.databaseName" -}}
-{{- printf "%s-postgresql" (include "service.fullname" .) -}}
+{{- include "service.statefulSetName" (list (include "service.fullname" .) "-postgresql") -}}
 {{- end -}}
 
 {{- define "service.databaseSecret" -}}
@@ -99,11 +130,31 @@ Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace that `--crea
 
 {{/* Names of what the umbrella installs once for all services. */}}
 {{- define "service.natsName" -}}
-{{- printf "%s-nats" .Release.Name -}}
+{{- include "service.statefulSetName" (list .Release.Name "-nats") -}}
 {{- end -}}
 
 {{- define "service.valkeyName" -}}
 {{- printf "%s-valkey" .Release.Name -}}
+{{- end -}}
+
+{{/* Security of a pod or container: (list $ <value>). OpenShift assigns users and groups itself and refuses others. */}}
+{{- define "service.securityContext" -}}
+{{- $root := index . 0 -}}
+{{- $context := index . 1 -}}
+{{- if $root.Values.global.openshift -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* Families of addresses of each Service. */}}
+{{- define "service.ipFamilies" -}}
+{{- with .Values.global.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.global.ipFamilies }}
+ipFamilies: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* Secret of those who log in: what keys are encrypted with, and the first admin's password. */}}
@@ -300,6 +351,11 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- range $name, $value := .Values.env }}
 {{- if kindIs "string" $value }}
 {{ $name }}: {{ tpl $value $ | quote }}
+{{- else if kindIs "float64" $value }}
+{{- /* A number of a values file: without this, a large one would be written with an exponent. */}}
+{{ $name }}: {{ ternary (int64 $value) $value (eq (floor $value) $value) | toString | quote }}
+{{- else if not (kindIs "map" $value) }}
+{{ $name }}: {{ $value | toString | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -364,7 +420,7 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- range $name, $value := .Values.env }}
-{{- if not (kindIs "string" $value) }}
+{{- if kindIs "map" $value }}
 - name: {{ $name }}
   {{- toYaml $value | nindent 2 }}
 {{- end }}
