@@ -153,7 +153,7 @@ await describeWithHelm('retries in front of the gateway', ({ render }) => {
     const ingress = { enabled: true, traefikRetry: { enabled: true, attempts: 3 } };
     const { get } = await render({ 'gateway.ingress': ingress });
     assert.deepEqual(get('Middleware', 'zerda-gateway-retry').spec, {
-      retry: { attempts: 3, initialInterval: '50ms' },
+      retry: { attempts: 3, initialInterval: '20ms' },
     });
     assert.deepEqual(get('Ingress', 'zerda-gateway').metadata.annotations, {
       [key]: 'zerda-zerda-gateway-retry@kubernetescrd',
