@@ -175,3 +175,20 @@ await describeWithHelm('retries in front of the gateway', ({ render }) => {
     assert.deepEqual(get('HTTPRoute', 'zerda-gateway').spec.rules[0].retry, retry);
   });
 });
+
+await describeWithHelm('parts of the release', ({ render }) => {
+  it('render without a service that is disabled', async () => {
+    for (const { name } of services) {
+      const { names } = await render({ [`${name}.enabled`]: false, ...servers });
+      assert.equal(names('Deployment').includes(`zerda-${name}`), false);
+      assert.equal(names('Pod').length, name === 'gateway' ? 0 : 1);
+    }
+  });
+
+  it('take a tag that is a number', async () => {
+    const { get } = await render({ 'global.imageTag': 20261129, 'user-service.image.tag': 1234567890 });
+    const image = (name: string) => get('Deployment', name).spec.template.spec.containers[0].image;
+    assert.equal(image('zerda-gateway'), 'zerda/gateway:20261129');
+    assert.equal(image('zerda-user-service'), 'zerda/user-service:1234567890');
+  });
+});

@@ -26,7 +26,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $root := index . 0 -}}
 {{- $value := index . 1 -}}
 {{- range list "gateway" "user-service" "order-service" }}
-{{- if index $root.Values . $value "enabled" }}
+{{- if dig $value "enabled" false (index $root.Values .) }}
 - podSelector:
     matchLabels:
       app.kubernetes.io/name: {{ index $root.Values . "nameOverride" | default . }}

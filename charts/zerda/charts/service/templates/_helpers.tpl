@@ -35,17 +35,26 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: database
 {{- end -}}
 
+{{/* A value as text. A number of a values file is a float: without this, a large one would be written with an exponent. */}}
+{{- define "service.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Version that an image says it is, as a label: its tag, else the beginning of its digest: (list <image> "default"). */}}
 {{- define "service.versionOf" -}}
 {{- $image := index . 0 -}}
 {{- $digest := $image.digest | trunc 19 | replace ":" "-" -}}
 {{- $version := $image.tag | default (ternary $digest (index . 1) (not (empty $digest))) -}}
-{{- $version | toString | trunc 63 | trimAll "-_." -}}
+{{- include "service.text" $version | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
 {{/* Tag of the image of a service that has neither tag nor digest of its own. */}}
 {{- define "service.defaultTag" -}}
-{{- .Values.global.imageTag | default .Chart.AppVersion -}}
+{{- include "service.text" (.Values.global.imageTag | default .Chart.AppVersion) -}}
 {{- end -}}
 
 {{/*
@@ -77,7 +86,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $repository := .image.repository | default .repository -}}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{ $repository }}
-{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .tag }}{{ end -}}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ include "service.text" (.image.tag | default .tag) }}{{ end -}}
 {{- end -}}
 
 {{- define "service.image" -}}
@@ -351,11 +360,8 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- range $name, $value := .Values.env }}
 {{- if kindIs "string" $value }}
 {{ $name }}: {{ tpl $value $ | quote }}
-{{- else if kindIs "float64" $value }}
-{{- /* A number of a values file: without this, a large one would be written with an exponent. */}}
-{{ $name }}: {{ ternary (int64 $value) $value (eq (floor $value) $value) | toString | quote }}
 {{- else if not (kindIs "map" $value) }}
-{{ $name }}: {{ $value | toString | quote }}
+{{ $name }}: {{ include "service.text" $value | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
