@@ -1,11 +1,35 @@
-import { buildImages } from './lib/cluster.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { buildImages, runLoudly } from './lib/cluster.ts';
 import { runCommand } from './lib/command.ts';
+import { planPush } from './lib/images.ts';
+import { root } from './lib/services.ts';
 
 /**
- * `npm run images`: builds `zerda/<service>:local` for each service, which compose.yaml runs. BUILDER, NODE_IMAGE and RUNTIME_IMAGE
- * as for `npm run cluster:up`.
+ * `npm run images`: builds `zerda/<service>:local` for each service, which compose.yaml runs. With REGISTRY it also pushes
+ * `<REGISTRY>/zerda/<service>:<tag>`; IMAGE_TAG is the tag, by default the one that the chart asks for. BUILDER, NODE_IMAGE and
+ * RUNTIME_IMAGE as for `npm run cluster:up`.
  */
 await runCommand(async () => {
-  await buildImages(process.env);
+  const { REGISTRY: registry } = process.env;
+  if (!registry) {
+    await buildImages(process.env);
+    return 0;
+  }
+  const tag = process.env.IMAGE_TAG || (await chartTag());
+  await buildImages(process.env, async (name, { builder }) => {
+    const { image, commands } = planPush(name, tag, { builder, registry });
+    for (const command of commands) await runLoudly(command);
+    console.log(`pushed ${image}`);
+  });
   return 0;
 });
+
+/** Tag of the services' images that the chart asks for by default. */
+async function chartTag(): Promise<string> {
+  const { appVersion } = parse(await readFile(join(root, 'charts/zerda/Chart.yaml'), 'utf8')) as {
+    appVersion: string;
+  };
+  return appVersion;
+}

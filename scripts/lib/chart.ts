@@ -116,7 +116,7 @@ const profiles: Readonly<Record<string, readonly string[]>> = {
   full: ['--values', 'tests/chart/golden/full.values.yaml'],
 };
 
-/** A secret made up would be another one each time. */
+/** Without a cluster the chart generates no secrets. */
 function fixedSecrets(): string[] {
   const passwords = ['user-service', 'order-service'].flatMap((service) => [
     '--set',
@@ -131,7 +131,7 @@ export async function renderedFiles(helm: string): Promise<[path: string, conten
     const text = await render(helm, { args });
     return [`tests/chart/golden/${name}.yaml`, plain(objectsOf(text))];
   });
-  const values = ['--values', 'k8s/values.yaml'];
+  const values = ['--values', `${umbrella}/values-gitops.yaml`];
   const manifests = render(helm, { args: ['--no-hooks', ...values] }).then((text): [string, string] => [
     'k8s/zerda.yaml',
     plain(objectsOf(text)),

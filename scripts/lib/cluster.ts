@@ -27,6 +27,20 @@ export async function runLoudly([file, ...args]: Command): Promise<void> {
   if (code !== 0) throw new StartupError(`${file} ${args[0] ?? ''} failed with exit code ${code}.`);
 }
 
+/** Runs a command whose output matters only when it fails, and prints it then. @throws StartupError when it fails */
+async function runBuild([file, ...args]: Command): Promise<void> {
+  const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: buildEnvironment() });
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (piece: Buffer) => output.push(piece));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  if (code === 0) return;
+  process.stderr.write(Buffer.concat(output));
+  throw new StartupError(`${file} ${args[0] ?? ''} failed with exit code ${code}.`);
+}
+
 /** Runs a command and returns what it printed. @throws StartupError with its last words when it fails */
 export async function runQuietly([file, ...args]: Command): Promise<string> {
   const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -93,7 +107,7 @@ export async function buildImages(
       const idFile = join(folder, `${name}.id`);
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };
-      await runLoudly(buildCommand(builder, name, { idFile, baseImages, secrets }));
+      await runBuild(buildCommand(builder, name, { idFile, baseImages, secrets }));
       await next(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
     }
   } finally {

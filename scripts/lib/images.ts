@@ -83,8 +83,8 @@ export function planDelivery(service: ServiceName, tag: string, options: Deliver
   const local = `${imageName(service)}:local`;
   const image = `${imageName(service)}:${tag}`;
   if (registry !== undefined) {
-    const repository = `${registry.replace(/\/$/, '')}/${imageName(service)}`;
-    return { repository, commands: pushCommands(builder, local, `${repository}:${tag}`) };
+    const { repository, commands } = planPush(service, tag, { builder, registry });
+    return { repository, commands };
   }
   const [, cluster] = /^kind-(.+)$/.exec(context) ?? [];
   const minikube = context === 'minikube';
@@ -111,6 +111,23 @@ export function planDelivery(service: ServiceName, tag: string, options: Deliver
     repository,
     commands: [['buildah', 'push', '--quiet', local, `docker-archive:${archive}:docker.io/${image}`], load],
   };
+}
+
+/** An image as it is pushed to a registry. */
+export interface Push extends Delivery {
+  /** Whole name, with the tag. */
+  readonly image: string;
+}
+
+/** How an image gets from this machine into a registry, with the repository that `global.imageRegistry` of the chart leads to. */
+export function planPush(
+  service: ServiceName,
+  tag: string,
+  { builder, registry }: { readonly builder: Builder; readonly registry: string },
+): Push {
+  const repository = `${registry.replace(/\/+$/, '')}/${imageName(service)}`;
+  const image = `${repository}:${tag}`;
+  return { repository, image, commands: pushCommands(builder, `${imageName(service)}:local`, image) };
 }
 
 /** Contexts whose nodes run what the Docker of this machine has. */

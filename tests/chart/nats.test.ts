@@ -12,8 +12,11 @@ const senders = ['user-service', 'order-service'];
 const keys = ['order-service-password', 'password', 'user-service-password'];
 
 await describeWithHelm('NATS', ({ render }) => {
-  const bundled = (values: Record<string, unknown> = {}, args: readonly string[] = []) =>
-    render({ 'global.nats.type': 'bundled', ...under('bundled', values) }, { args });
+  const bundled = (values: Record<string, unknown> = {}, cluster?: readonly string[]) =>
+    render(
+      { 'global.nats.type': 'bundled', ...under('bundled', values) },
+      cluster === undefined ? {} : { cluster },
+    );
   const external = (values: Record<string, unknown> = {}) =>
     render({
       'global.nats.type': 'external',
@@ -85,23 +88,23 @@ await describeWithHelm('NATS', ({ render }) => {
     ]);
   });
 
-  it('keeps its passwords at an upgrade, and gets those that an older chart did not have', async (context) => {
-    const cluster = await serveCluster(context, { 'zerda-nats': { password: 'the old one' } });
+  it('keeps its passwords at an upgrade, and gets those that an older chart did not have', async () => {
+    const cluster = await serveCluster({ secrets: { 'zerda-nats': { password: 'the old one' } } });
     const { data } = (await bundled({}, cluster)).get('Secret', 'zerda-nats');
     assert.deepEqual(Object.keys(data), keys);
     assert.equal(Buffer.from(data.password, 'base64').toString(), 'the old one');
     const whole = Object.fromEntries(keys.map((key) => [key, `the ${key}`]));
-    const next = await serveCluster(context, { 'zerda-nats': whole });
+    const next = await serveCluster({ secrets: { 'zerda-nats': whole } });
     const kept = (await bundled({}, next)).get('Secret', 'zerda-nats').data;
     for (const key of keys) assert.equal(Buffer.from(kept[key], 'base64').toString(), whole[key]);
   });
 
-  it('refuses an upgrade whose own Secret lacks a password, before anything is changed', async (context) => {
-    const cluster = await serveCluster(context, { mine: { password: 'the old one' } });
+  it('refuses an upgrade whose own Secret lacks a password, before anything is changed', async () => {
+    const cluster = await serveCluster({ secrets: { mine: { password: 'the old one' } } });
     const values = { existingSecret: 'mine' };
     await assert.rejects(bundled(values, cluster), /Secret mine has no key order-service-password/);
-    const empty = await serveCluster(context, {
-      mine: { password: 'a', 'order-service-password': '', 'user-service-password': 'b' },
+    const empty = await serveCluster({
+      secrets: { mine: { password: 'a', 'order-service-password': '', 'user-service-password': 'b' } },
     });
     await assert.rejects(bundled(values, empty), /Secret mine has no key order-service-password/);
     const shared = Object.fromEntries(

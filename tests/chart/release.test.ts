@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { serviceVariables } from '../../scripts/checks/generated.ts';
+import { planPush } from '../../scripts/lib/images.ts';
 import { services } from '../../scripts/lib/services.ts';
 import { describeWithHelm, type Manifest, podSpecOf, type Rendered } from './testing-helm.ts';
 
@@ -186,6 +187,32 @@ await describeWithHelm('the chart of the release', ({ render }) => {
       render({ 'global.eventsSecret': '' }, { args: profiles.prod }),
       /global\.production needs global\.eventsSecret/,
     );
+  });
+
+  it('takes images of third parties from a registry of their own, not from that of the services', async () => {
+    const servers = { 'global.nats.type': 'bundled', 'global.valkey.type': 'bundled' };
+    const images = async (values: Record<string, unknown>) => {
+      const { all } = await render({ ...servers, ...values });
+      const pods = all.flatMap((object) => podSpecOf(object) ?? []);
+      const containers = pods.flatMap((pod) => [...(pod.initContainers ?? []), ...pod.containers]);
+      return [...new Set(containers.map(({ image }: Manifest) => image as string))].sort();
+    };
+    // What `npm run images` pushes.
+    const push = { builder: 'docker', registry: 'r.example/you/' } as const;
+    const own = services.map(({ name }) => planPush(name, '0.1.0', push).image).sort();
+    const theirs = ['nats:2', 'postgres:17-bookworm', 'valkey/valkey:8'];
+    assert.deepEqual(await images({ 'global.imageRegistry': 'r.example/you' }), [...own, ...theirs].sort());
+    assert.deepEqual(
+      (await images({ 'global.thirdPartyRegistry': 'mirror.example' })).filter((image) =>
+        image.startsWith('mirror.example/'),
+      ),
+      theirs.map((image) => `mirror.example/${image}`),
+    );
+  });
+
+  it('takes the globals of a chart around it', async () => {
+    const rendered = await render({ 'global.storageClass': 'fast', 'global.postgresql': { auth: {} } });
+    assert.ok(rendered.names('Deployment').includes('zerda-gateway'));
   });
 
   it('tests itself in the image of the gateway, as a pod that goes when it has passed', async () => {

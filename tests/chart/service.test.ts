@@ -184,7 +184,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.notEqual(await checksum({ env }), await checksum({}));
     assert.equal(await checksum({ env }), await checksum({ env }));
     await assert.rejects(gateway({ env: { PORT: '1' } }), /env\.PORT is set by the chart/);
-    await assert.rejects(gateway({ env: { NUMBER: 1 } }), /NUMBER|env/);
+    await assert.rejects(gateway({ env: { LIST: ['1'] } }), /LIST|env/);
     await assert.rejects(gateway({ env: { 'no-name': 'x' } }), /no-name|env/);
   });
 

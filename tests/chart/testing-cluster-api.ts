@@ -1,27 +1,38 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TestContext } from 'node:test';
 
 /** What the chart makes, by the API that serves it. */
 const kinds: Readonly<Record<string, readonly string[]>> = {
-  v1: ['Secret', 'ConfigMap', 'Service', 'ServiceAccount', 'Pod'],
+  v1: ['Namespace', 'Secret', 'ConfigMap', 'Service', 'ServiceAccount', 'Pod'],
   'apps/v1': ['Deployment', 'StatefulSet'],
   'networking.k8s.io/v1': ['NetworkPolicy', 'Ingress'],
   'policy/v1': ['PodDisruptionBudget'],
+  'autoscaling/v2': ['HorizontalPodAutoscaler'],
+  'gateway.networking.k8s.io/v1': ['HTTPRoute'],
+  'monitoring.coreos.com/v1': ['ServiceMonitor'],
+  'traefik.io/v1alpha1': ['Middleware'],
 };
 
 /** A Secret that a release has: its data, not encoded, by key. */
-type SecretData = Readonly<Record<string, string>>;
+export type SecretData = Readonly<Record<string, string>>;
+
+/** What there is in a cluster for a render. */
+export interface ClusterContent {
+  /** Secrets of the release `zerda`, in the namespace of the same name. */
+  readonly secrets?: Readonly<Record<string, SecretData>>;
+  /** Whether that namespace exists; by default it does. */
+  readonly namespace?: boolean;
+}
 
 /**
- * Serves as much of the API of Kubernetes as `helm template --dry-run=server` needs for `lookup`, with the Secrets of the release
- * `zerda` in the namespace of the same name. Returns the arguments that make Helm use it.
+ * Serves as much of the API of Kubernetes as `helm template --dry-run=server` needs for `lookup`. Returns the arguments that make
+ * Helm use it. It does not keep the process running.
  */
-export async function serveCluster(
-  context: TestContext,
-  secrets: Readonly<Record<string, SecretData>>,
-): Promise<string[]> {
+export async function serveCluster({
+  secrets = {},
+  namespace = true,
+}: ClusterContent = {}): Promise<string[]> {
   const bodies = new Map<string, object>([
     ['/version', { major: '1', minor: '30', gitVersion: 'v1.30.0' }],
     ['/api', { kind: 'APIVersions', versions: ['v1'] }],
@@ -30,8 +41,12 @@ export async function serveCluster(
       version.includes('/') ? `/apis/${version}` : `/api/${version}`,
       { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: version, resources: resources(version) },
     ]),
+    ['/api/v1/namespaces/kube-system', object('Namespace', 'kube-system')],
+    ...(namespace
+      ? [[`${own}/configmaps/kube-root-ca.crt`, object('ConfigMap', 'kube-root-ca.crt')] as [string, object]]
+      : []),
     ...Object.entries(secrets).map(([name, data]): [string, object] => [
-      `/api/v1/namespaces/zerda/secrets/${name}`,
+      `${own}/secrets/${name}`,
       secret(name, data),
     ]),
   ]);
@@ -42,16 +57,20 @@ export async function serveCluster(
     response.end(JSON.stringify(body ?? missing));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  context.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
+  server.unref();
   const { port } = server.address() as AddressInfo;
   return [
     ...['--dry-run=server', '--disable-openapi-validation'],
     // No configuration of this machine's user: it may name another cluster.
     ...['--kubeconfig', '/dev/null', '--kube-apiserver', `http://127.0.0.1:${port}`],
   ];
+}
+
+/** Path of what the release's namespace has. */
+const own = '/api/v1/namespaces/zerda';
+
+function object(kind: string, name: string): object {
+  return { kind, apiVersion: 'v1', metadata: { name } };
 }
 
 function groups(): object[] {
@@ -68,7 +87,7 @@ function resources(version: string): object[] {
     name: kind.toLowerCase().replace(/y$/, 'ie').replace(/ss$/, 'sse').concat('s'),
     ...{
       singularName: kind.toLowerCase(),
-      namespaced: true,
+      namespaced: kind !== 'Namespace',
       kind,
       verbs: ['get', 'list', 'create', 'patch'],
     },

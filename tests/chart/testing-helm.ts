@@ -1,6 +1,7 @@
 import { describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { findHelm, type RenderOptions, render } from '../../scripts/lib/chart.ts';
+import { serveCluster } from './testing-cluster-api.ts';
 
 /** An object of Kubernetes, as rendered. */
 // The tests look into objects whose shape is what they check.
@@ -16,9 +17,17 @@ export interface Rendered {
   names(kind: string): string[];
 }
 
+export interface HelmRenderOptions extends RenderOptions {
+  /** Arguments that connect Helm with another cluster (`serveCluster`), or with none (an empty list). */
+  readonly cluster?: readonly string[];
+}
+
 export interface Helm {
-  /** Renders the chart with `--set-json` for each of `values`. @throws Error with what Helm said */
-  render(values?: Readonly<Record<string, unknown>>, options?: RenderOptions): Promise<Rendered>;
+  /**
+   * Renders the chart with `--set-json` for each of `values`, as `helm install` does in an empty namespace of a cluster.
+   * @throws Error with Helm's message
+   */
+  render(values?: Readonly<Record<string, unknown>>, options?: HelmRenderOptions): Promise<Rendered>;
   /** Path of the command. */
   readonly command: string;
 }
@@ -42,20 +51,23 @@ export async function describeWithHelm(title: string, suite: (helm: Helm) => voi
   }
 }
 
+let emptyCluster: Promise<string[]> | undefined;
+
 async function renderWith(
   command: string,
   values: Readonly<Record<string, unknown>> = {},
-  options: RenderOptions = {},
+  { cluster, ...options }: HelmRenderOptions = {},
 ): Promise<Rendered> {
   const set = Object.entries(values).flatMap(([path, value]) => [
     '--set-json',
     `${path}=${JSON.stringify(value)}`,
   ]);
-  const text = await render(command, { ...options, args: [...(options.args ?? []), ...set] }).catch(
-    (error: { stderr?: string }) => {
-      throw new Error(error.stderr ?? String(error));
-    },
-  );
+  emptyCluster ??= serveCluster();
+  const connection = cluster ?? (await emptyCluster);
+  const args = [...connection, ...(options.args ?? []), ...set];
+  const text = await render(command, { ...options, args }).catch((error: { stderr?: string }) => {
+    throw new Error(error.stderr ?? String(error));
+  });
   const all: Manifest[] = parseAllDocuments(text)
     .map((document) => document.toJSON() as Manifest)
     .filter((object) => object !== null);

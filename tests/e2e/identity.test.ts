@@ -44,7 +44,7 @@ describe('an installation that asks who is there', () => {
   it('tells its first admin how to log in, and passes helm test', async () => {
     const { stdout: notes } = await run('helm', ['get', 'notes', own.release, '--namespace', own.namespace]);
     const command = notes.split('\n').find((line) => line.includes('get secret')) ?? '';
-    const { stdout } = await run('sh', ['-c', command]);
+    const { stdout } = await run('sh', ['-c', `${command}; printf %s "$PASSWORD"`]);
     assert.equal(stdout, password);
     const test = await run('helm', ['test', own.release, '--namespace', own.namespace, '--logs']);
     assert.match(test.stdout, /POST \/api\/auth\/login: 200/);

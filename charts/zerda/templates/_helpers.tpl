@@ -1,17 +1,17 @@
 {{- define "zerda.labels" -}}
 app.kubernetes.io/name: zerda
 app.kubernetes.io/instance: {{ .Release.Name }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . .Chart.AppVersion) }}
 {{- end -}}
 
 {{- define "zerda.natsLabels" -}}
 {{ include "service.natsSelectorLabels" . }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.global.nats.bundled.image ""))) }}
 {{- end -}}
 
 {{- define "zerda.valkeyLabels" -}}
 {{ include "service.valkeySelectorLabels" . }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.global.valkey.bundled.image ""))) }}
 {{- end -}}
 
 {{/* Told for what it is: the first value that is missing would else be a nil pointer in some template. */}}
@@ -26,7 +26,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $root := index . 0 -}}
 {{- $value := index . 1 -}}
 {{- range list "gateway" "user-service" "order-service" }}
-{{- if index $root.Values . $value "enabled" }}
+{{- if dig $value "enabled" false (index $root.Values .) }}
 - podSelector:
     matchLabels:
       app.kubernetes.io/name: {{ index $root.Values . "nameOverride" | default . }}

@@ -7,7 +7,13 @@ import { openProcess } from '@zerda/chassis/lifecycle/open-process';
 import { runService } from '@zerda/chassis/lifecycle/run-service';
 import packageJson from '../package.json' with { type: 'json' };
 import { createApp } from './app.ts';
-import { gatewayVariables, identityUrl, standardRoutesFile, upstreamUrlVariables } from './config.ts';
+import {
+  gatewayVariables,
+  identityUrl,
+  standardRoutesFile,
+  upstreamUrlVariables,
+  upstreamVariable,
+} from './config.ts';
 import { openLimiters } from './limits/open-limiters.ts';
 import { createLoadMonitor } from './load-monitor.ts';
 import { readTable } from './routes/read-table.ts';
@@ -29,7 +35,11 @@ await runService(service, async () => {
   await listen(management, { name: 'management', host, port: managementPort, lifecycle, logger });
 
   const upstreams = createUpstreams(table, urls, config, { metrics, logger, lifecycle });
-  const authentication = openVerifier({ config, logger, userServiceUrl: identityUrl(config, urls) });
+  const { authentication } = openVerifier({
+    ...{ config, logger, userServiceUrl: identityUrl(config, urls) },
+    // order-service keeps a copy of the keys in its own database.
+    copyUrl: urls[upstreamVariable('order-service')],
+  });
   const load = createLoadMonitor({
     maxInFlight: config.MAX_REQUESTS_IN_FLIGHT,
     maxDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,

@@ -1,4 +1,6 @@
-import type { Authentication } from '@zerda/chassis/auth/open-verifier';
+import type { KeySet } from '@zerda/chassis/auth/key-set';
+import { type Authentication, keysPath } from '@zerda/chassis/auth/open-verifier';
+import { serveKeys } from '@zerda/chassis/auth/serve-keys';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
@@ -17,6 +19,8 @@ export interface AppDependencies {
   readonly orders: OrderStore;
   readonly users: UserDirectory;
   readonly authentication: Authentication;
+  /** Keys of access tokens to serve to a starting gateway; none by default. */
+  readonly keySet?: KeySet | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds a request may take. */
@@ -28,6 +32,7 @@ export function createApp({
   orders,
   users,
   authentication,
+  keySet,
   logger,
   metrics,
   requestTimeoutMs,
@@ -38,6 +43,7 @@ export function createApp({
   app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
   app.use(createAnswerHeaders().set);
   app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder }), authentication));
+  if (keySet !== undefined) app.get(keysPath, serveKeys(keySet));
   app.use(serveOpenApi(documents['order-service']));
   app.use(notFound);
   app.use(problemHandler({ logger }));

@@ -23,7 +23,7 @@ async function directoryBefore(
     baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     timeoutMs,
     maxConnections: 4,
-    circuit: { errorPercent: 50, volume: 3, windowMs: 10_000, resetMs: 10_000 },
+    circuit: { errorPercent: 50, volume: 3, windowMs: 10_000, resetMs: 100_000 },
     metrics: testMetrics(),
     logger: silentLogger(),
     lifecycle: { onShutdown: (_name, close) => void closes.push(close) },

@@ -18,6 +18,7 @@ import { createHttpUserDirectory } from './http-user-directory.ts';
 import { createSignedUserList } from './signed-user-list.ts';
 import { constraints } from './store/constraints.ts';
 import { createOrderStore } from './store/order-store.ts';
+import { createVerificationKeys } from './store/verification-keys.ts';
 
 const service = 'order-service';
 
@@ -78,10 +79,15 @@ await runService(service, async () => {
     ...{ database, sink },
     subscriptions: userSubscriptions,
   });
+  const { authentication, keySet } = openVerifier({
+    ...{ config, logger, userServiceUrl: config.USER_SERVICE_URL },
+    store: createVerificationKeys(database),
+  });
   const app = createApp({
     orders: createOrderStore(events),
     users: createHttpUserDirectory(openUserService(config.USER_SERVICE_URL)),
-    authentication: openVerifier({ config, logger, userServiceUrl: config.USER_SERVICE_URL }),
+    authentication,
+    keySet,
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,

@@ -85,10 +85,11 @@ await runService(service, async () => {
   const identity = openIdentity({ config, database: events, issuer, proxies, logger, metrics });
   startFirstAdmin({ config, database: events, issuer, lifecycle, logger });
   users = createUserStore(events);
+  const { authentication } = openVerifier({ config, logger, keys: issuer && ownKeys(issuer) });
   const app = createApp({
     users,
     ...identity,
-    authentication: openVerifier({ config, logger, keys: issuer && ownKeys(issuer) }),
+    authentication,
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,

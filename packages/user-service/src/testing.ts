@@ -41,10 +41,11 @@ export function createTestApp(plain: Database, env: Record<string, string>, logg
   const issuer = openIssuer(config, database);
   const proxies = trustedProxies(config, logger);
   const identity = openIdentity({ config, database, issuer, proxies, logger, metrics });
+  const { authentication } = openVerifier({ config, logger, keys: issuer && ownKeys(issuer) });
   const app: Express = createApp({
     users: createUserStore(database),
     ...identity,
-    authentication: openVerifier({ config, logger, keys: issuer && ownKeys(issuer) }),
+    authentication,
     logger,
     metrics,
     requestTimeoutMs: 10_000,

@@ -86,17 +86,18 @@ async function startIssuer() {
 
 describe('tokens of an issuer that is not ours', () => {
   let issuer: Awaited<ReturnType<typeof startIssuer>>;
+  let metadata: Awaited<ReturnType<typeof issuer.metadata>>;
   let verifier: TokenVerifier;
   const { logger, lines } = recordingLogger();
 
   before(async () => {
     issuer = await startIssuer();
+    metadata = await issuer.metadata();
     verifier = await verifierWith();
   });
   after(() => issuer.stop());
 
   async function verifierWith(env: Record<string, string> = {}): Promise<TokenVerifier> {
-    const metadata = await issuer.metadata();
     const config = loadConfig(z.object(authVariables()), {
       AUTH_ISSUER: metadata.issuer,
       AUTH_JWKS_URL: metadata.jwks_uri,
@@ -107,9 +108,9 @@ describe('tokens of an issuer that is not ours', () => {
       AUTH_USER_ID_CLAIM: 'shop_user',
       ...env,
     });
-    const opened = openVerifier({ config, logger });
-    assert.ok(opened !== 'off');
-    return opened;
+    const { authentication } = openVerifier({ config, logger });
+    assert.ok(authentication !== 'off');
+    return authentication;
   }
 
   it('say who asks, by the claims that the configuration names', async () => {
@@ -158,8 +159,8 @@ describe('tokens of an issuer that is not ours', () => {
 
   it('are taken on while the issuer is away, and cannot be judged by who has never seen its keys', async () => {
     const [token, other] = [await issuer.token('shop-user'), await issuer.token('shop-user')];
-    const late = await verifierWith();
     await issuer.stop();
+    const late = await verifierWith();
     assert.equal((await verifier.verify(token)).userId, 42);
     assert.equal((await verifier.verify(other)).userId, 42);
     await assert.rejects(late.verify(token), { code: 'identity-unavailable' });
@@ -170,7 +171,7 @@ describe('tokens of an issuer that is not ours', () => {
 it('authentication that is off is said so, and nobody is asked who they are', () => {
   const { logger, lines } = recordingLogger();
   const config = loadConfig(z.object(authVariables()), { AUTH: 'off' });
-  assert.equal(openVerifier({ config, logger }), 'off');
+  assert.equal(openVerifier({ config, logger }).authentication, 'off');
   assert.deepEqual(
     lines.map(({ level }) => level),
     ['warn'],

@@ -297,3 +297,83 @@ describe('keys at a URL', () => {
     await assert.rejects(async () => find(named('a'), noToken), unavailable);
   });
 });
+
+describe('keys of an issuer with fallbacks', () => {
+  /** An issuer that is unavailable, and a copy of its keys elsewhere. */
+  function withCopy(options: Partial<KeySetOptions> = {}) {
+    const state = { copy: [] as JWK[], ageMs: 0, copies: 0, now: 10_000_000 };
+    const created = issuer({
+      fallbacks: [
+        async () => {
+          throw new Error('no copy here');
+        },
+        async () => {
+          state.copies += 1;
+          return { keys: state.copy, ageMs: state.ageMs };
+        },
+      ],
+      maxAgeMs: 1000,
+      maxStaleMs: 2000,
+      retryMs: 0,
+      cooldownMs: 100,
+      now: () => state.now,
+      ...options,
+    });
+    created.state.away = true;
+    return { ...created, copy: state };
+  }
+
+  it('come from the first fallback that has them while the issuer is unavailable', async () => {
+    const { has, copy } = withCopy();
+    copy.copy = [await key('a')];
+    assert.ok(await has('a'));
+  });
+
+  it('come from a fallback when the issuer does not respond in time', async () => {
+    const { has, copy } = withCopy({
+      load: () => new Promise(() => undefined),
+      fallbackAfterMs: 5,
+    });
+    copy.copy = [await key('a')];
+    assert.ok(await has('a'));
+  });
+
+  it('are not asked of a fallback while the issuer responds', async () => {
+    const { has, state, copy } = withCopy();
+    state.away = false;
+    state.keys = [await key('a')];
+    assert.ok(await has('a'));
+    assert.equal(copy.copies, 0);
+  });
+
+  it('end with the age of the copy: a withdrawn key lives no longer by way of copies', async () => {
+    const { has, copy } = withCopy();
+    copy.copy = [await key('a')];
+    copy.ageMs = 2500;
+    assert.ok(await has('a'));
+    copy.now += 600;
+    copy.ageMs += 600;
+    await assert.rejects(has('a'), unavailable);
+  });
+
+  it('are used without waiting for each request when the copy is old', async () => {
+    const { has, state, copy } = withCopy({ retryMs: 60_000 });
+    copy.copy = [await key('a')];
+    copy.ageMs = 1500;
+    for (let call = 0; call < 20; call += 1) assert.ok(await has('a'));
+    assert.equal(state.loads, 1);
+  });
+
+  it('are never replaced by an older copy', async () => {
+    const { has, state, copy } = withCopy();
+    state.away = false;
+    state.keys = [await key('new')];
+    assert.ok(await has('new'));
+    state.away = true;
+    copy.copy = [await key('withdrawn')];
+    copy.ageMs = 2500;
+    copy.now += 1500;
+    await assert.rejects(has('withdrawn'), unavailable);
+    assert.ok(await has('new'));
+  });
+});

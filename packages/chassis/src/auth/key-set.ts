@@ -1,11 +1,37 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { Failure } from '../failure.ts';
 
+/** Keys of an issuer, as loaded. */
+export interface KeyCopy extends JSONWebKeySet {
+  /** Milliseconds since the issuer had exactly these keys; 0 by default, for keys that come from the issuer itself. */
+  readonly ageMs?: number;
+}
+
 /** Loads the keys of an issuer. The load must end by itself: no other one starts before. */
-export type LoadKeys = () => Promise<JSONWebKeySet>;
+export type LoadKeys = () => Promise<KeyCopy>;
+
+/** Finds the key of a token. */
+export interface KeySet extends JWTVerifyGetKey {
+  /** Starts the first load, so that a process has the keys before the first token arrives. */
+  prime(): void;
+  /**
+   * The keys as this process has them, with their age.
+   * @throws Failure `identity-unavailable` when it has none that may be used
+   */
+  copy(): Promise<Required<KeyCopy>>;
+}
 
 export interface KeySetOptions {
   readonly load: LoadKeys;
+  /**
+   * Other sources of the same keys, in order, for the time in which the issuer is unavailable or takes longer than `fallbackAfterMs`.
+   * Each returns the age of its copy, which counts against `maxAgeMs` and `maxStaleMs`; none by default.
+   */
+  readonly fallbacks?: readonly LoadKeys[];
+  /** Milliseconds that the issuer has before the fallbacks are asked; a second by default. */
+  readonly fallbackAfterMs?: number;
+  /** Called with keys that the issuer itself has returned. */
+  readonly onLoad?: (keys: KeyCopy) => void;
   /**
    * Milliseconds that keys are used without asking their issuer again. The default is 570,000: with the 30 s that a verified token is
    * remembered, a withdrawn key is accepted for ten minutes at most while its issuer answers.
@@ -31,8 +57,9 @@ export interface KeySetOptions {
 }
 
 interface Loaded {
+  readonly keys: JSONWebKeySet['keys'];
   readonly find: JWTVerifyGetKey;
-  /** When the load began: a key withdrawn after that may be among these. */
+  /** When the issuer had these keys: a key withdrawn after that may be among them. */
   readonly at: number;
 }
 
@@ -48,12 +75,15 @@ const backgroundShare = 0.8;
  * The keys of an issuer. They are loaded at first use, in the background before they are too old, and when a token names a key that is
  * not among them, by one load at a time. Keys older than `maxAgeMs` are used only after a load was tried and waited for. While the
  * issuer is unavailable they are used for `maxStaleMs` more, and then no longer: else an attacker with a withdrawn key could
- * prolong its use by keeping the issuer unavailable. A key is unknown only if a load did not have it: while no load may start for it,
- * whether its token is valid cannot be known.
+ * prolong its use by keeping the issuer unavailable. The same holds for copies of the fallbacks, whose age travels with them. A key is
+ * unknown only if a load did not have it: while no load may start for it, whether its token is valid cannot be known.
  * @returns finds the key of a token, @throws Failure `identity-unavailable` when it cannot be known
  */
 export function createKeySet({
   load,
+  fallbacks = [],
+  fallbackAfterMs = 1000,
+  onLoad,
   maxAgeMs = 570_000,
   maxStaleMs = 3_600_000,
   waitMs = 3000,
@@ -62,7 +92,7 @@ export function createKeySet({
   retryMs = 1000,
   onFailure,
   now = () => performance.now(),
-}: KeySetOptions): JWTVerifyGetKey {
+}: KeySetOptions): KeySet {
   let loaded: Loaded | undefined;
   let failedAt = Number.NEGATIVE_INFINITY;
   /** When a request last stopped waiting for a load that took too long. */
@@ -73,10 +103,38 @@ export function createKeySet({
   /** When unknown keys caused loads, the oldest first. */
   let unknownLoads: readonly number[] = [];
 
-  async function reload(at: number): Promise<void> {
+  async function loadFromIssuer(): Promise<KeyCopy> {
+    const copy = await load();
+    onLoad?.(copy);
+    return copy;
+  }
+
+  async function loadFromAny(): Promise<KeyCopy> {
+    const issuer = loadFromIssuer();
+    if (fallbacks.length === 0) return issuer;
     try {
-      loaded = { find: createLocalJWKSet(await load()), at };
-      failedAt = Number.NEGATIVE_INFINITY;
+      return await within(issuer, fallbackAfterMs);
+    } catch (error) {
+      onFailure?.(error);
+    }
+    for (const fallback of fallbacks) {
+      try {
+        return await fallback();
+      } catch (error) {
+        onFailure?.(error);
+      }
+    }
+    return issuer;
+  }
+
+  async function reload(startedAt: number): Promise<void> {
+    try {
+      const { keys, ageMs = 0 } = await loadFromAny();
+      const at = startedAt - ageMs;
+      if (ageMs > maxAgeMs + maxStaleMs) throw new Error('the copy of the keys is too old to be used');
+      if (loaded === undefined || at >= loaded.at) loaded = { keys, find: createLocalJWKSet({ keys }), at };
+      // A copy shows that the issuer is unavailable: as after a failure, requests use it without waiting for another.
+      failedAt = ageMs > 0 ? now() : Number.NEGATIVE_INFINITY;
       slowAt = Number.NEGATIVE_INFINITY;
     } catch (error) {
       failedAt = now();
@@ -143,7 +201,7 @@ export function createKeySet({
     unknown.set(name, now());
   }
 
-  return async (header, token) => {
+  const find: JWTVerifyGetKey = async (header, token) => {
     const startedAt = now();
     const keys = await current();
     try {
@@ -162,6 +220,30 @@ export function createKeySet({
       }
     }
   };
+  return Object.assign(find, {
+    prime(): void {
+      void startLoad();
+    },
+    async copy() {
+      const { keys, at } = await current();
+      return { keys, ageMs: Math.max(0, now() - at) };
+    },
+  });
+}
+
+/** @throws Error when the promise has not settled after `ms` milliseconds; otherwise as the promise does */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the keys did not arrive within ${ms} ms`)), ms);
+  });
+  // Its end may come after the time, when nothing waits for it.
+  promise.catch(() => undefined);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** @param ms milliseconds until it can be known; a second by default */

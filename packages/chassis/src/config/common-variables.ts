@@ -119,7 +119,9 @@ export function upstreamVariables({ timeoutMs = 5000 }: { readonly timeoutMs?: n
       .describe('Milliseconds of calls that a circuit judges by; not above CIRCUIT_RESET_MS.'),
     CIRCUIT_RESET_MS: milliseconds(100)
       .default(5000)
-      .describe('Milliseconds an open circuit waits before it lets one call through as a probe.'),
+      .describe(
+        'Milliseconds an open circuit waits at most before it lets a call through as a probe: a tenth of them at first, and a quarter of the time since it opened later.',
+      ),
   };
 }
 

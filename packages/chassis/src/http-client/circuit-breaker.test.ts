@@ -121,7 +121,7 @@ describe('circuit breaker', () => {
   });
 
   it('says in whole seconds when to come back', async (context) => {
-    const long = setUp(context, { resetMs: 2500 });
+    const long = setUp(context, { resetMs: 25_000 });
     await long.fails();
     await assert.rejects(
       long.breaker.run(async () => 'success' as const, byItself),
@@ -140,7 +140,7 @@ describe('circuit breaker', () => {
   });
 
   it('lets one call through after a while, and closes when it succeeds', async (context) => {
-    const { breaker, fails } = setUp(context, { resetMs: 20 });
+    const { breaker, fails } = setUp(context, { resetMs: 500 });
     await fails();
     await until(() => breaker.state === 'half-open');
     const { held, answer } = heldCall();
@@ -163,8 +163,76 @@ describe('circuit breaker', () => {
     assert.equal(breaker.state, 'open');
   });
 
+  it('is probed soon after it opens, and more seldom the longer the outage lasts', async (context) => {
+    const { breaker, fails, lines } = setUp(context, { resetMs: 500 });
+    const giveUpAt = performance.now() + 1500;
+    while (performance.now() < giveUpAt) {
+      if (breaker.state === 'open') await wait(2);
+      else await fails();
+    }
+    const rests = lines
+      .filter(({ msg }) => msg === 'circuit opened')
+      .map(({ retry_ms }) => retry_ms as number);
+    assert.deepEqual(rests.slice(0, 2), [50, 50]);
+    assert.ok((rests.at(-1) ?? 0) >= 200, rests.join());
+    assert.ok(
+      rests.every((rest, index) => rest >= (rests[index - 1] ?? 0) && rest <= 500),
+      rests.join(),
+    );
+  });
+
+  it('closes by a second probe when the first one hangs', async (context) => {
+    const { breaker, fails } = setUp(context, { resetMs: 500 });
+    await fails();
+    await until(() => breaker.state === 'half-open');
+    const { held, answer } = heldCall();
+    const hanging = breaker.run(() => held, byItself);
+    assert.ok(await isRejected(breaker));
+    await wait(60);
+    assert.ok(!(await isRejected(breaker)));
+    await until(() => breaker.state === 'closed');
+    answer('failure');
+    await hanging;
+    await wait(1);
+    assert.equal(breaker.state, 'closed', 'the late end of the first probe is of the outage');
+  });
+
+  it('lets no more than three probes hang at the same time', async (context) => {
+    const { breaker, fails } = setUp(context, { resetMs: 500 });
+    await fails();
+    await until(() => breaker.state === 'half-open');
+    const { held, answer } = heldCall();
+    const hanging: Promise<unknown>[] = [];
+    const giveUpAt = performance.now() + 400;
+    while (performance.now() < giveUpAt) {
+      const call = breaker.run(() => held, byItself);
+      hanging.push(call.catch(() => undefined));
+      await wait(5);
+    }
+    assert.equal(breaker.history.successes, 0);
+    answer('success');
+    const outcomes = await Promise.all(hanging);
+    assert.equal(outcomes.filter((outcome) => outcome === 'success').length, 3);
+  });
+
+  it('is not opened again by calls that hung through the outage and fail after it has closed', async (context) => {
+    const { breaker, fails } = setUp(context, { volume: 2, resetMs: 500 });
+    const { held, answer } = heldCall();
+    const hanging = Array.from({ length: 20 }, () => breaker.run(() => held, byItself));
+    while (breaker.state === 'closed') await fails();
+    await until(() => breaker.state === 'half-open');
+    await breaker.run(async () => 'success' as const, byItself);
+    await until(() => breaker.state === 'closed');
+    answer('failure');
+    await Promise.all(hanging);
+    await wait(1);
+    assert.equal(breaker.state, 'closed');
+    for (let call = 0; call < 2; call += 1) await fails();
+    assert.equal(breaker.state, 'open', 'new failures count');
+  });
+
   it('opens again when the probe fails', async (context) => {
-    const { breaker, fails, events } = setUp(context, { resetMs: 20 });
+    const { breaker, fails, events } = setUp(context, { resetMs: 500 });
     await fails();
     await until(() => breaker.state === 'half-open');
     await fails();
@@ -175,7 +243,7 @@ describe('circuit breaker', () => {
 
   it('judges a half-open circuit by the next call when the probe tells nothing', async (context) => {
     for (const outcome of ['success', 'failure'] as const) {
-      const { breaker, fails, ends, events } = setUp(context, { resetMs: 20 });
+      const { breaker, fails, ends, events } = setUp(context, { resetMs: 500 });
       await fails();
       await until(() => breaker.state === 'half-open');
       await ends('ignored');
@@ -188,7 +256,7 @@ describe('circuit breaker', () => {
   });
 
   it('lets only one call at a time take the place of a probe that told nothing', async (context) => {
-    const { breaker, fails, ends } = setUp(context, { resetMs: 20 });
+    const { breaker, fails, ends } = setUp(context, { resetMs: 500 });
     await fails();
     await until(() => breaker.state === 'half-open');
     await ends('ignored');
@@ -242,7 +310,7 @@ describe('circuit breaker', () => {
   });
 
   it('shows every event and state to metrics', async (context) => {
-    const { breaker, fails, ends, events, states } = setUp(context, { resetMs: 20 });
+    const { breaker, fails, ends, events, states } = setUp(context, { resetMs: 500 });
     assert.deepEqual(states, [0]);
     await fails();
     await isRejected(breaker);
@@ -260,7 +328,7 @@ describe('circuit breaker', () => {
   });
 
   it('logs its changes without the correlation id of the request that met them', async (context) => {
-    const { breaker, fails, ends, lines } = setUp(context, { resetMs: 20 });
+    const { breaker, fails, ends, lines } = setUp(context, { resetMs: 500 });
     await runInContext({ correlationId: 'unrelated', deadline: Deadline.after(1000) }, async () => {
       await fails();
       await until(() => breaker.state === 'half-open');

@@ -36,7 +36,10 @@ export interface CircuitBreakerSettings {
   readonly volume: number;
   /** Milliseconds of calls the circuit judges by; never more than `resetMs`, which bounds it. */
   readonly windowMs: number;
-  /** Milliseconds an open circuit waits before it lets one call through as a probe. */
+  /**
+   * Milliseconds an open circuit waits at most before it lets one call through as a probe. It waits a tenth of them (50 at least) at
+   * first, and a quarter of the time since it opened later: a short outage ends soon, a long one is probed seldom.
+   */
   readonly resetMs: number;
 }
 
@@ -83,33 +86,50 @@ interface Verdict {
   fail(error: unknown): void;
 }
 
+/** Probes of a half-open circuit that may be in flight at the same time: one that hangs must not hide a recovery. */
+const maxProbes = 3;
+
 const events = ['success', 'failure', 'reject', 'open', 'halfOpen', 'close'] as const;
 
 const stateNumbers = { closed: 0, 'half-open': 1, open: 2 } as const;
 
 /**
  * A circuit breaker on opossum. opossum knows successes and failures only; a call that tells neither is taken out of
- * its window again, and when it was the probe of a half-open circuit, the next call takes its place. Its `timeout`,
+ * its window again, and when it was the probe of a half-open circuit, the next call takes its place. A failure of a call that began
+ * before the circuit last opened or closed counts as neither: it says nothing about the upstream as it is now. Its `timeout`,
  * `abortController` and `capacity` stay off: the first two are one for all calls in flight, and a full bulkhead
  * would open the circuit of a healthy upstream.
  */
 export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBreaker {
   const { name, metrics, logger, resetMs } = options;
-  const circuit = new Opossum((start: () => Promise<void>) => start(), {
+  const firstRestMs = Math.min(resetMs, Math.max(resetMs / 10, 50));
+  // opossum reads the time of rest from here each time it opens.
+  const settings: Opossum.Options = {
     name,
     timeout: false,
     errorThresholdPercentage: options.errorPercent,
     volumeThreshold: options.volume,
-    resetTimeout: resetMs,
+    resetTimeout: firstRestMs,
     rollingCountTimeout: Math.min(options.windowMs, resetMs),
     rollingPercentilesEnabled: false,
     enableSnapshots: false,
-  });
+  };
+  const circuit = new Opossum((start: () => Promise<void>) => start(), settings);
+  /** Milliseconds that the circuit rests each time it opens, while it is the same outage. */
+  let restMs = firstRestMs;
   let openedAt = 0;
+  /** When it first opened in this outage, which ends once the circuit has been closed for `resetMs`. */
+  let outageAt: number | undefined;
+  let closedAt = 0;
+  /** Rises when the circuit opens or closes. */
+  let generation = 0;
   /** The verdict that closes or opens the half-open circuit. */
   let probe: Verdict | undefined;
   /** The probe told nothing; the next call is made in its place. */
   let probeVacant = false;
+  /** Probes in flight that share the verdict. */
+  let probes = 0;
+  let probedAt = 0;
 
   const counts = { success: 0, failure: 0, reject: 0, open: 0, halfOpen: 0, close: 0 };
   let since = new Date();
@@ -127,26 +147,53 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   metrics.circuitState(name, stateNumbers.closed);
   circuit.on('open', () => {
     openedAt = performance.now();
+    outageAt ??= openedAt;
+    restMs = settings.resetTimeout ?? resetMs;
     endProbe();
     // The line is about the upstream, not about the request that happened to be in hand.
-    runInContext(undefined, () => logger.warn({ circuit: name, retry_ms: resetMs }, 'circuit opened'));
+    runInContext(undefined, () =>
+      logger.warn({ circuit: name, retry_ms: Math.round(restMs) }, 'circuit opened'),
+    );
   });
   circuit.on('halfOpen', () => {
+    const outageMs = performance.now() - (outageAt ?? openedAt);
+    settings.resetTimeout = Math.min(resetMs, Math.max(firstRestMs, outageMs / 4));
     runInContext(undefined, () => logger.info({ circuit: name }, 'circuit half-open'));
   });
   circuit.on('close', () => {
     endProbe();
+    closedAt = performance.now();
     forget(circuit.status.window);
     runInContext(undefined, () => logger.info({ circuit: name }, 'circuit closed'));
   });
 
   function endProbe(): void {
+    generation += 1;
     probe = undefined;
     probeVacant = false;
+    probes = 0;
+  }
+
+  /** Whether another call may pass while the circuit is half-open. */
+  function mayProbe(): boolean {
+    if (probeVacant) return true;
+    return probes < maxProbes && performance.now() - probedAt >= restMs;
+  }
+
+  function endOutage(): void {
+    if (outageAt === undefined || !circuit.closed || performance.now() - closedAt < resetMs) return;
+    outageAt = undefined;
+    settings.resetTimeout = firstRestMs;
+  }
+
+  function sendProbe(): void {
+    probeVacant = false;
+    probes += 1;
+    probedAt = performance.now();
   }
 
   function openError(): CircuitOpenError {
-    const leftMs = circuit.opened ? openedAt + resetMs - performance.now() : 0;
+    const leftMs = circuit.opened ? openedAt + restMs - performance.now() : 0;
     return new CircuitOpenError(name, Math.max(1, Math.ceil(leftMs / 1000)));
   }
 
@@ -156,13 +203,17 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     verdict: Verdict,
     uncountCall: () => void,
   ): Promise<Result> {
+    const born = generation;
     function settle(outcome: Outcome, error?: unknown): void {
+      const stale = born !== generation;
+      if (!stale && probe === verdict) probes -= 1;
       if (outcome === 'success') verdict.succeed();
+      else if (stale) metrics.circuitEvent(name, 'ignored');
       else if (outcome === 'failure') verdict.fail(error);
       else {
         metrics.circuitEvent(name, 'ignored');
         uncountCall();
-        if (probe === verdict) probeVacant = true;
+        if (probe === verdict && probes === 0) probeVacant = true;
       }
     }
     return call.then(
@@ -192,10 +243,11 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
       };
     },
     run<Result>(call: (probe: boolean) => Promise<Result>, judge: Judge<Result>) {
-      if (probe !== undefined && probeVacant) {
-        probeVacant = false;
+      if (probe !== undefined && mayProbe()) {
+        sendProbe();
         return observe(call(true), judge, probe, () => undefined);
       }
+      endOutage();
       const isProbe = circuit.halfOpen;
       const bucket = circuit.status.window[0];
       const attempt: { made?: Promise<Result> } = {};
@@ -203,7 +255,10 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
         () =>
           new Promise<void>((succeed, fail) => {
             const verdict = { succeed, fail };
-            if (isProbe) probe = verdict;
+            if (isProbe) {
+              probe = verdict;
+              sendProbe();
+            }
             attempt.made = observe(call(isProbe), judge, verdict, () => uncount(bucket));
           }),
       );

@@ -46,6 +46,8 @@ export interface Answer<Op extends Operation> {
   readonly location?: string | undefined;
   /** `Cache-Control` of the answer; by default nobody keeps it without asking whether it is current. */
   readonly cacheControl?: string | undefined;
+  /** Milliseconds since the body was current; becomes `Age` (RFC 9111, section 5.1), which is left out by default. */
+  readonly ageMs?: number | undefined;
   /** Whether this repeats the answer of an earlier request with the same key. */
   readonly replayed?: boolean | undefined;
 }
@@ -235,6 +237,7 @@ function sendAnswer(operation: Operation, response: Response, answer: Answer<Ope
     answer.cacheControl ?? (answer.version === undefined ? 'no-store' : revalidate),
   );
   if (answer.version !== undefined) response.setHeader('ETag', entityTag(answer.version));
+  if (answer.ageMs !== undefined) response.setHeader('Age', Math.ceil(answer.ageMs / 1000));
   if (answer.location !== undefined) response.setHeader('Location', answer.location);
   if (answer.replayed) response.setHeader(headerNames.idempotencyReplayed, 'true');
   (response as ServerResponse).end(text);

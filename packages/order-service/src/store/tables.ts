@@ -1,8 +1,10 @@
+import type { KeyCopy } from '@zerda/chassis/auth/key-set';
 import { orderStatuses } from '@zerda/contracts/orders';
 import {
   bigint,
   boolean,
   integer,
+  jsonb,
   pgTable,
   primaryKey,
   smallint,
@@ -53,4 +55,13 @@ export const knownUsers = pgTable('known_users', {
   userId: integer('user_id').primaryKey(),
   /** Their row stays, so that nothing makes them known again. */
   deleted: boolean().notNull().default(false),
+});
+
+/** As `migrations/` makes it. */
+export const verificationKeys = pgTable('verification_keys', {
+  /** URL that the keys come from. */
+  source: text().primaryKey(),
+  keys: jsonb().$type<KeyCopy['keys']>().notNull(),
+  /** When the issuer had these keys. */
+  loadedAt: timestamp('loaded_at', { withTimezone: true }).notNull(),
 });

@@ -49,7 +49,8 @@ export function createIdentityHandlers({
       return { body: success({ message: 'Logged out' }) };
     },
     async publicKeys() {
-      return { body: { keys: await issuer.keys.published() }, cacheControl: keysKept };
+      const { keys, ageMs } = await issuer.published();
+      return { body: { keys }, ageMs, cacheControl: keysKept };
     },
     async issuerMetadata() {
       return {

@@ -7,6 +7,7 @@ import { type AccessTokens, createAccessTokens } from './access-tokens.ts';
 import { adminName, type identityVariables } from './identity-variables.ts';
 import { createKeySecrets, type KeySecrets } from './key-secrets.ts';
 import { weaknessOf } from './password-rules.ts';
+import { createPublishedKeys, type PublishedCopy } from './published-keys.ts';
 import { createSigningKeys, type SigningKeys } from './signing-keys.ts';
 
 /** The variables of identity, read. */
@@ -17,6 +18,8 @@ export interface Issuer {
   readonly name: string;
   readonly secrets: KeySecrets;
   readonly keys: SigningKeys;
+  /** The published keys; from memory while the database is unavailable. */
+  readonly published: () => Promise<PublishedCopy>;
   readonly tokens: AccessTokens;
 }
 
@@ -70,13 +73,14 @@ export function openIssuer(config: IdentityConfig, database: Database): Issuer |
     claims: { role: config.AUTH_ROLE_CLAIM, userId: config.AUTH_USER_ID_CLAIM },
     adminRole: config.AUTH_ADMIN_ROLE,
   });
-  return { name: config.AUTH_ISSUER, secrets, keys, tokens };
+  const published = createPublishedKeys({ read: () => keys.published() });
+  return { name: config.AUTH_ISSUER, secrets, keys, published, tokens };
 }
 
 /** Milliseconds that this service keeps its own keys: another replica may make one. */
 const keptMs = 10_000;
 
 /** The keys of this service for its own verifier, which needs no detour to get them. */
-export function ownKeys({ keys }: Issuer): Omit<KeySetOptions, 'onFailure'> {
-  return { load: async () => ({ keys: await keys.published() }), maxAgeMs: keptMs, cooldownMs: 1000 };
+export function ownKeys({ published }: Issuer): Omit<KeySetOptions, 'onFailure'> {
+  return { load: published, maxAgeMs: keptMs, cooldownMs: 1000 };
 }

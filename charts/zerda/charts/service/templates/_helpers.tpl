@@ -35,40 +35,80 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: database
 {{- end -}}
 
-{{/* Labels of everything but pods: those that change with each version would replace pods that have not changed. */}}
+{{/* A value as text. A number of a values file is a float: without this, a large one would be written with an exponent. */}}
+{{- define "service.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Version that an image says it is, as a label: its tag, else the beginning of its digest: (list <image> "default"). */}}
+{{- define "service.versionOf" -}}
+{{- $image := index . 0 -}}
+{{- $digest := $image.digest | trunc 19 | replace ":" "-" -}}
+{{- $version := $image.tag | default (ternary $digest (index . 1) (not (empty $digest))) -}}
+{{- include "service.text" $version | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
+{{/* Tag of the image of a service that has neither tag nor digest of its own. */}}
+{{- define "service.defaultTag" -}}
+{{- include "service.text" (.Values.global.imageTag | default .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/*
+Labels of everything but pods: those that change with each version would replace pods that have not changed. (list $ "version").
+*/}}
 {{- define "service.commonLabels" -}}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- $version := index . 1 -}}
+{{- with index . 0 -}}
+app.kubernetes.io/version: {{ $version | quote }}
 app.kubernetes.io/part-of: zerda
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+{{- end -}}
 
 {{- define "service.labels" -}}
 {{ include "service.selectorLabels" . }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.image (include "service.defaultTag" .)))) }}
 {{- end -}}
 
 {{- define "service.databaseLabels" -}}
 {{ include "service.databaseSelectorLabels" . }}
-{{ include "service.commonLabels" . }}
+{{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.database.bundled.image ""))) }}
 {{- end -}}
 
-{{/* Reference of an image: (dict "root" $ "image" … "repository" "default" "tag" "default"). */}}
+{{/* Reference of an image: (dict "image" … "registry" "default" "repository" "default" "tag" "default"). */}}
 {{- define "service.imageReference" -}}
-{{- $registry := .image.registry | default .root.Values.global.imageRegistry -}}
+{{- $registry := .image.registry | default .registry -}}
 {{- $repository := .image.repository | default .repository -}}
 {{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{ $repository }}
-{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .tag }}{{ end -}}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ include "service.text" (.image.tag | default .tag) }}{{ end -}}
 {{- end -}}
 
 {{- define "service.image" -}}
-{{- $tag := .Values.global.imageTag | default .Chart.AppVersion -}}
-{{- include "service.imageReference" (dict "root" . "image" .Values.image "repository" (printf "zerda/%s" (include "service.name" .)) "tag" $tag) -}}
+{{- $tag := include "service.defaultTag" . -}}
+{{- include "service.imageReference" (dict "image" .Values.image "registry" .Values.global.imageRegistry "repository" (printf "zerda/%s" (include "service.name" .)) "tag" $tag) -}}
+{{- end -}}
+
+{{/*
+Name of a StatefulSet: (list "<name>" "-<suffix>"). Its pods have the label controller-revision-hash, the name with eleven characters
+more, and a label has 63 at most. A longer name is cut, with a hash of the whole.
+*/}}
+{{- define "service.statefulSetName" -}}
+{{- $name := index . 0 -}}
+{{- $suffix := index . 1 -}}
+{{- if gt (len (printf "%s%s" $name $suffix)) 52 -}}
+{{- $name = printf "%s-%s" ($name | trunc (int (sub 43 (len $suffix))) | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- printf "%s%s" $name $suffix -}}
 {{- end -}}
 
 {{- define "service.databaseName" -}}
-{{- printf "%s-postgresql" (include "service.fullname" .) -}}
+{{- include "service.statefulSetName" (list (include "service.fullname" .) "-postgresql") -}}
 {{- end -}}
 
 {{- define "service.databaseSecret" -}}
@@ -83,13 +123,47 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.global.eventsSecret | default (printf "%s-events" .Release.Name) -}}
 {{- end -}}
 
+{{/*
+Fails where a secret would be generated and the render cannot look up the one that is installed: it would differ in each render, and
+Argo CD and Flux's kustomize-controller would replace it at each synchronization. (list $ "what it is for" "the value to set").
+Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace that `--create-namespace` is about to create has not.
+*/}}
+{{- define "service.requireLookup" -}}
+{{- $root := index . 0 -}}
+{{- if not (lookup "v1" "ConfigMap" $root.Release.Namespace "kube-root-ca.crt") -}}
+{{- if not (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- fail (printf "The secret %s cannot be generated: this render has no access to the cluster (helm template, Argo CD, --dry-run=client), so the secret would differ each time. Create a Secret and set %s to its name, or use --values charts/zerda/values-gitops.yaml, which names all of them. docs/kubernetes.md, \"Secrets without helm install\", has the commands. With access to the cluster, use --dry-run=server." (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Names of what the umbrella installs once for all services. */}}
 {{- define "service.natsName" -}}
-{{- printf "%s-nats" .Release.Name -}}
+{{- include "service.statefulSetName" (list .Release.Name "-nats") -}}
 {{- end -}}
 
 {{- define "service.valkeyName" -}}
 {{- printf "%s-valkey" .Release.Name -}}
+{{- end -}}
+
+{{/* Security of a pod or container: (list $ <value>). OpenShift assigns users and groups itself and refuses others. */}}
+{{- define "service.securityContext" -}}
+{{- $root := index . 0 -}}
+{{- $context := index . 1 -}}
+{{- if $root.Values.global.openshift -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* Families of addresses of each Service. */}}
+{{- define "service.ipFamilies" -}}
+{{- with .Values.global.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.global.ipFamilies }}
+ipFamilies: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* Secret of those who log in: what keys are encrypted with, and the first admin's password. */}}
@@ -289,6 +363,8 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- range $name, $value := .Values.env }}
 {{- if kindIs "string" $value }}
 {{ $name }}: {{ tpl $value $ | quote }}
+{{- else if not (kindIs "map" $value) }}
+{{ $name }}: {{ include "service.text" $value | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -353,7 +429,7 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- range $name, $value := .Values.env }}
-{{- if not (kindIs "string" $value) }}
+{{- if kindIs "map" $value }}
 - name: {{ $name }}
   {{- toYaml $value | nindent 2 }}
 {{- end }}

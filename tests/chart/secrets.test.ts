@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { render as renderText } from '../../scripts/lib/chart.ts';
+import { serveCluster } from './testing-cluster-api.ts';
+import { describeWithHelm } from './testing-helm.ts';
+
+const gitops = ['--values', 'charts/zerda/values-gitops.yaml'];
+const servers = { 'global.nats.type': 'bundled', 'global.valkey.type': 'bundled' };
+
+/** Values that name a Secret, each with what else the render needs to ask for it. */
+const existing = {
+  'global.eventsSecret': {},
+  'global.auth.existingSecret': {},
+  'global.nats.bundled.existingSecret': { 'global.nats.type': 'bundled' },
+  'global.valkey.bundled.existingSecret': { 'global.valkey.type': 'bundled' },
+  'user-service.database.bundled.existingSecret': {},
+  'order-service.database.bundled.existingSecret': {},
+} as const;
+
+await describeWithHelm('secrets in a render without access to a cluster', ({ render, command }) => {
+  for (const profile of [[], ['--values', 'charts/zerda/values-dev.yaml']]) {
+    it(`are the same in each render with values-gitops.yaml (${profile.join(' ') || 'defaults'})`, async () => {
+      const set = Object.entries(servers).flatMap(([path, value]) => ['--set', `${path}=${value}`]);
+      const args = [...profile, ...gitops, ...set];
+      const [first, second] = [await renderText(command, { args }), await renderText(command, { args })];
+      assert.equal(first, second);
+      assert.equal(/^kind: Secret$/m.test(first), false);
+    });
+  }
+
+  for (const [value, needed] of Object.entries(existing)) {
+    it(`are refused with the value to set when ${value} is missing`, async () => {
+      const values = { ...needed, [value]: '' };
+      const refused = new RegExp(`set ${value.replaceAll('.', '\\.')} to its name`);
+      await assert.rejects(render(values, { args: gitops, cluster: [] }), refused);
+      await render(values, { args: gitops });
+    });
+  }
+
+  it('are refused for a service that is installed alone', async () => {
+    const chart = 'charts/zerda/charts/service';
+    await assert.rejects(
+      render({ 'database.type': 'bundled' }, { chart, cluster: [] }),
+      /set database\.bundled\.existingSecret to its name/,
+    );
+    await render(
+      { 'database.type': 'bundled', 'database.bundled.password': 'chosen' },
+      { chart, cluster: [] },
+    );
+  });
+
+  it('are generated in a namespace that the installation creates', async () => {
+    const rendered = await render({}, { cluster: await serveCluster({ namespace: false }) });
+    assert.ok(rendered.names('Secret').includes('zerda-auth'));
+  });
+
+  it('are kept at an upgrade, all of them', async () => {
+    const first = await render(servers);
+    const secrets = Object.fromEntries(
+      first.names('Secret').map((name) => {
+        const data = Object.entries<string>(first.get('Secret', name).data);
+        return [name, Object.fromEntries(data.map(([key, text]) => [key, atob(text)]))];
+      }),
+    );
+    const next = await render(servers, { cluster: await serveCluster({ secrets }) });
+    assert.equal(first.names('Secret').length, 6);
+    for (const name of first.names('Secret'))
+      assert.deepEqual(next.get('Secret', name).data, first.get('Secret', name).data, name);
+  });
+});
