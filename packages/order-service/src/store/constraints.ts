@@ -15,6 +15,7 @@ export const constraints: ConstraintFailures = {
   order_counters_pkey: fault,
   user_order_counters_pkey: fault,
   known_users_pkey: fault,
+  verification_keys_pkey: fault,
   inbox_pkey: fault,
   inbox_event_id_source_key: fault,
   inbox_subjects_pkey: fault,
