@@ -199,7 +199,7 @@ function compact(text: string): string {
   return text.length <= longestText ? text : hash('sha256', text, 'base64');
 }
 
-/** Headers of negotiation whose values mean the same in either case (RFC 9110, sections 8.4.1 and 12.5.4). */
+/** Headers of negotiation whose values mean the same in either case (RFC 9110, sections 8.4.1 and 8.5.1). */
 const caseless: ReadonlySet<string> = new Set(['accept-encoding', 'accept-language']);
 
 /**

@@ -4,7 +4,7 @@ import { valuesOf } from '../header-pairs.ts';
 export type Directives = ReadonlyMap<string, string>;
 
 /**
- * Directives of `Cache-Control`; one that is given twice holds as the first (RFC 9111, section 4.2). Commas in quoted values separate
+ * Directives of `Cache-Control`; one that is given twice holds as the first (RFC 9111, section 4.2.1). Commas in quoted values separate
  * nothing.
  */
 export function directivesOf(header: string): Directives {
@@ -38,7 +38,7 @@ const inSeconds = new Set(['max-age', 's-maxage', 'stale-while-revalidate', 'sta
 
 /**
  * Directives of `CDN-Cache-Control`, which are for caches in front of a service and hold instead of `Cache-Control` and `Expires` (RFC
- * 9213, section 3.1). Undefined when there are none, or when it is not the dictionary of RFC 9651 that it has to be: it is ignored then
+ * 9213, section 3). Undefined when there are none, or when it is not the dictionary of RFC 9651 that it has to be: it is ignored then
  * (RFC 9213, section 2.1). Inner lists, which no directive has, are taken for errors.
  */
 export function targetedDirectivesOf(headers: readonly string[]): Directives | undefined {

@@ -152,7 +152,7 @@ function explicitLifetime(
   }
   const expires = valuesOf(headers, 'expires');
   if (!expiresHolds || expires.length === 0) return undefined;
-  // So is one that is given twice (RFC 9111, section 4.2).
+  // So is one that is given twice (RFC 9111, section 4.2.1).
   const until = expires.length > 1 ? undefined : parseHttpDate(expires[0] ?? '');
   if (until === undefined) return 0;
   return until - (parseHttpDate(valuesOf(headers, 'date')[0] ?? '') ?? Date.now());
