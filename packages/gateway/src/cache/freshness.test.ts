@@ -101,7 +101,7 @@ describe('how long an answer may be kept', () => {
       assert.equal(lifetime(changed, { status }), undefined, `${status}`);
       assert.deepEqual(lifetime({ 'Cache-Control': 'max-age=3' }, { status }), [3, 3, 300], `${status}`);
     }
-    for (const status of [206, 304, 412, 416])
+    for (const status of [206, 304, 412, 416, 428, 429, 431, 511])
       assert.equal(lifetime({ 'Cache-Control': 'max-age=3' }, { status }), undefined, `${status}`);
     const unknown = { 'Cache-Control': 'max-age=3, no-store, must-understand' };
     assert.equal(lifetime(unknown, { status: 599 }), undefined, 'RFC 9111, section 5.2.2.3');

@@ -49,8 +49,11 @@ const understood: ReadonlySet<number> = new Set([
   ...[500, 501, 502, 503, 504, 505],
 ]);
 
-/** Statuses of parts and of conditions, which no later request is answered with. */
-const ofOneAnswer: ReadonlySet<number> = new Set([206, 304, 412, 416]);
+/**
+ * Statuses that are about one request: its part or condition, and those that no cache may store (RFC 6585, sections 3 to 6), of which 429
+ * would stop every client for what one of them did.
+ */
+const ofOneAnswer: ReadonlySet<number> = new Set([206, 304, 412, 416, 428, 429, 431, 511]);
 
 /** Statuses that may be stored although the service says nothing of time (RFC 9110, section 15.1). */
 const heuristic: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);

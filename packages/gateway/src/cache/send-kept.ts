@@ -62,6 +62,7 @@ export function sendKept(
 function isKnown(request: IncomingHttpHeaders, { headers }: WholeAnswer): boolean {
   const tags = request['if-none-match'];
   if (tags !== undefined) {
+    if (tags.trim() === '*') return true;
     const [tag] = valuesOf(headers, 'etag');
     return tag !== undefined && names(tags, tag);
   }
@@ -98,7 +99,6 @@ export function rangeOf({ method, headers }: IncomingMessage, length: number): B
 
 /** Whether `If-None-Match` names the tag, by weak comparison (RFC 9110, section 13.1.2). */
 function names(header: string, tag: string): boolean {
-  if (header.trim() === '*') return true;
   const opaque = tag.replace(/^W\//, '');
   return header.match(/"[^"]*"/g)?.some((known) => known === opaque) ?? false;
 }

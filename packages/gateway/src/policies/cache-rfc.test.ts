@@ -322,6 +322,15 @@ it('a client that has the response is told so by its date (RFC 9110, section 13.
   assert.equal(gateway.users.requests.length, 1);
 });
 
+it('If-None-Match: * holds for no response that there is, with a tag or without (RFC 9110, section 13.1.2)', async (context) => {
+  const gateway = await start(context, (_incoming, response) =>
+    answer(response, 200, { 'cache-control': 'max-age=60' }, 'a'),
+  );
+  await read(gateway);
+  assert.equal((await read(gateway, { 'if-none-match': '*' })).status, 304);
+  assert.equal((await read(gateway, { 'if-none-match': '"1"' })).status, 200);
+});
+
 it('one range of a fresh response is cut from it, any other goes to the service (RFC 9110, section 14.2)', async (context) => {
   const gateway = await start(context, (_incoming, response) =>
     answer(response, 200, { etag: '"1"', 'cache-control': 'max-age=60', 'x-own': 'a' }, '0123456789'),
