@@ -14,8 +14,10 @@ import type { RequestContext } from '@zerda/chassis/request-context';
 import { problemTypes } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
+import { isBodiless } from './bodiless.ts';
 import type { ForwardedHeaders, SecureLookup } from './forwarded-headers.ts';
 import { without } from './header-pairs.ts';
+import { passInterim } from './interim.ts';
 import { endWhileReceiving } from './linger.ts';
 import { missingSecurityHeaders, passedAnswerHeaders, passedRequestHeaders } from './passed-headers.ts';
 import type { Visit } from './policies/visit.ts';
@@ -219,7 +221,8 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onHeaders(status: number, raw: readonly Buffer[], resume: () => void): boolean {
     if (status < 200) {
-      this.#passInterim(status, raw);
+      const { request, response, route } = this.#forwarding;
+      if (passInterim(request, response, status, raw, route.passesAnswer)) this.interim = true;
       return true;
     }
     clearTimeout(this.#headTimer);
@@ -235,7 +238,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#answered = true;
     this.#resume = resume;
-    this.#bodiless = status === 204 || status === 304;
+    this.#bodiless = isBodiless(status);
     this.#release = this.#attempt.hold();
     // The rest of a body that nobody waits for would be taken for the next request.
     if (!request.complete) response.shouldKeepAlive = false;
@@ -303,18 +306,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#cut(error);
   }
 
-  /** RFC 9110, section 15.2: passed on, but to a client of HTTP/1.0, which does not know of them. */
-  #passInterim(status: number, raw: readonly Buffer[]): void {
-    const { request, response, route } = this.#forwarding;
-    if (request.httpVersionMinor === 0 || response.headersSent || response.destroyed) return;
-    // They cannot be held back as bodies are, and must not pile up for a client that does not read.
-    if (response.writableLength > response.writableHighWaterMark) return;
-    if (status === 102) response.writeProcessing();
-    else if (status !== 103 || !writeEarlyHints(response, passedAnswerHeaders(raw, route.passesAnswer)))
-      return;
-    this.interim = true;
-  }
-
   /** A reset, since to a client of HTTP/1.0 a plain close would be the end of a whole answer. */
   #cut(reason: Error): void {
     const { response } = this.#forwarding;
@@ -329,25 +320,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#headTimer);
     clearTimeout(this.#totalTimer);
     clearTimeout(this.#clientTimer);
-  }
-}
-
-/** Node takes hints only with links, and only links of a form it knows; others are hints that nobody gets. */
-function writeEarlyHints(response: ServerResponse, headers: readonly string[]): boolean {
-  const hints: Record<string, string> = {};
-  const link: string[] = [];
-  for (let index = 0; index < headers.length; index += 2) {
-    const [name = '', value = ''] = headers.slice(index, index + 2);
-    const key = name.toLowerCase();
-    if (key === 'link') link.push(...value.split(/,\s*(?=<)/));
-    else if (key !== 'content-length') hints[name] = value;
-  }
-  if (link.length === 0) return false;
-  try {
-    response.writeEarlyHints({ ...hints, link });
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -188,7 +188,7 @@ describe('GET /api/users/{id}/profile', () => {
     await failsWith('upstream-timeout', 504);
     await gateway.users.stop();
     await failsWith('upstream-failed', 502);
-    await failsWith('upstream-unavailable', 503, '10');
+    await failsWith('upstream-unavailable', 503, '1');
   });
 
   it('does not wait for the orders once there is no user', async (context) => {

@@ -56,10 +56,10 @@ export async function readKept(
   if (authorization !== undefined && caller === undefined) return ask();
   const question: Question = {
     ...{ upstream: upstream.name, target: path, owner: ownerOf(caller, authorization), sent, settings },
-    ask: (etag) =>
+    ask: (conditions) =>
       askWhole({
         ...{ upstream, target: path, context, passesAnswer },
-        headers: (ms) => fetchHeaders(sent, { context, ms, authorization, etag }),
+        headers: (ms) => fetchHeaders(sent, { context, ms, authorization, conditions }),
         timeoutMs: timeoutMs ?? upstreamTimeoutMs,
         retries: 1,
         maxBytes: settings.maxBytes,

@@ -3,8 +3,8 @@ import type { CacheOutcome, PolicyMetrics } from '@zerda/chassis/metrics/policy-
 import { LRUCache } from 'lru-cache';
 import { namesOf, valuesOf, without } from '../header-pairs.ts';
 import type { SentHeaders } from './cached-request.ts';
-import { type CacheSettings, lifetimeOf, varyOf } from './freshness.ts';
-import { ageOf, type KeptAnswer, sizeOf, type WholeAnswer } from './kept-answer.ts';
+import { type CacheSettings, initialAgeOf, lifetimeOf, validatorsOf, varyOf } from './freshness.ts';
+import { heldFor, type KeptAnswer, sizeOf, type WholeAnswer } from './kept-answer.ts';
 
 /** A question that the cache may have the answer to. */
 export interface Question {
@@ -19,17 +19,17 @@ export interface Question {
   readonly settings: CacheSettings;
   /**
    * Asks the upstream, for all who wait for this answer, whoever of them goes away.
-   * @param etag of the answer that is kept and may still hold
+   * @param conditions that hold when the answer that is kept no longer does: name, value, name, value
    * @throws TooLargeError, and what calls to upstreams throw
    */
-  ask(etag: string | undefined): Promise<WholeAnswer>;
+  ask(conditions: readonly string[]): Promise<WholeAnswer>;
 }
 
 /** What the cache says. */
 export interface Found {
   readonly outcome: Exclude<CacheOutcome, 'bypass'>;
   readonly answer: WholeAnswer;
-  /** Milliseconds since the answer was asked for. */
+  /** Milliseconds since the answer was made, as far as that is known (RFC 9111, section 4.2.3). */
   readonly ageMs: number;
   /** Why there is none that is newer, when an old one had to do. */
   readonly failure?: unknown;
@@ -87,11 +87,12 @@ export function createAnswerCache(maxBytes: number, metrics: Pick<PolicyMetrics,
     ignoreFetchAbort: true,
     fetchMethod: async (key, old, { context: question, options }) => {
       const askedAt = performance.now();
-      const answer = await ask(question, old).catch((error) => {
+      const earlier = old !== undefined && fits(old, question) ? old : undefined;
+      const answer = await ask(question, earlier).catch((error) => {
         if (error instanceof TooLargeError) passed.set(nameOf(question), true);
         throw error;
       });
-      const kept = keep(question, answer, askedAt);
+      const kept = isWorse(answer, earlier) ? undefined : keep(question, answer, askedAt);
       if (kept === undefined) {
         if (answer.status === 200) passed.set(nameOf(question), true);
         // What the upstream says now is not what it said then, unless it has failed.
@@ -122,8 +123,10 @@ export function createAnswerCache(maxBytes: number, metrics: Pick<PolicyMetrics,
   function find(question: Question): Found | undefined {
     const kept = answers.get(keyOf(question, generationOf(question)), { allowStale: true });
     if (kept === undefined || !fits(kept, question)) return undefined;
-    const ageMs = ageOf(kept);
-    return ageMs < kept.freshMs ? { outcome: 'hit', answer: kept, ageMs } : undefined;
+    const heldMs = heldFor(kept);
+    return heldMs < kept.freshMs
+      ? { outcome: 'hit', answer: kept, ageMs: kept.initialAgeMs + heldMs }
+      : undefined;
   }
 
   async function fetch(question: Question): Promise<Found | undefined> {
@@ -137,16 +140,21 @@ export function createAnswerCache(maxBytes: number, metrics: Pick<PolicyMetrics,
       const answer = await answers.fetch(key, {
         context: question,
         status,
-        allowStale: kept !== undefined && ageOf(kept) < kept.revalidateMs,
+        allowStale: kept !== undefined && heldFor(kept) < kept.revalidateMs,
+        // Its own time has no fraction of a millisecond.
+        forceRefresh: old !== undefined && heldFor(old) >= old.freshMs,
       });
       if (answer === undefined) return undefined;
+      const outcome = outcomeOf(status);
+      // It was asked for before this question came (RFC 9111, section 4).
+      if (outcome === 'coalesced' && answer.perUse) return undefined;
       const better = keyOf(question, generation);
       if (better !== key) {
         // What it varies by is known only now.
         if (!fits(answer, question)) return await fetch(question);
         answers.set(better, answer, { ttl: freshFor(answer) });
       }
-      return { outcome: outcomeOf(status), answer, ageMs: ageOf(answer) };
+      return { outcome, answer, ageMs: ageOf(answer) };
     } catch (error) {
       if (error instanceof TooLargeError) return undefined;
       return instead(question, kept, error);
@@ -165,12 +173,17 @@ export function createAnswerCache(maxBytes: number, metrics: Pick<PolicyMetrics,
 function instead(question: Question, kept: KeptAnswer | undefined, error: unknown): Found | undefined {
   const answered = error instanceof NotKeptError ? error : undefined;
   if (answered === undefined || answered.answer.status >= 500) {
-    if (kept !== undefined && ageOf(kept) < kept.errorMs)
+    if (kept !== undefined && heldFor(kept) < kept.errorMs)
       return { outcome: 'stale', answer: kept, ageMs: ageOf(kept), failure: error };
     if (answered === undefined) throw error;
   } else if (answered.question !== question) return undefined;
   const outcome = answered.question === question ? 'miss' : 'coalesced';
-  return { outcome, answer: answered.answer, ageMs: 0 };
+  return { outcome, answer: answered.answer, ageMs: initialAgeOf(answered.answer.headers) };
+}
+
+/** Whether an answer says that the upstream has failed while an earlier one may stand for it. */
+function isWorse({ status }: WholeAnswer, earlier: KeptAnswer | undefined): boolean {
+  return status >= 500 && earlier !== undefined && heldFor(earlier) < earlier.errorMs;
 }
 
 /** The part of the key that is known before the response is: the target, the caller and the keyed headers. */
@@ -186,19 +199,33 @@ function compact(text: string): string {
   return text.length <= longestText ? text : hash('sha256', text, 'base64');
 }
 
-/** What the upstream gets in a header; null when it gets none, whatever the client sent. */
+/** Headers of negotiation whose values mean the same in either case (RFC 9110, sections 8.4.1 and 8.5.1). */
+const caseless: ReadonlySet<string> = new Set(['accept-encoding', 'accept-language']);
+
+/**
+ * What the upstream gets in a header, spelled as all values of that meaning are (RFC 9111, section 4.1); null when it gets none, whatever
+ * the client sent. Order is kept: services read it as preference.
+ */
 function sentValue({ sent }: Question, name: string): string | null {
   const values = valuesOf(sent.pairs, name);
-  return values.length === 0 ? null : values.join(', ');
+  if (values.length === 0) return null;
+  const joined = values.join(',');
+  if (joined.includes('"')) return joined;
+  const spaced = joined.replace(/[ \t]*,[ \t]*/g, ',').trim();
+  return caseless.has(name) ? spaced.toLowerCase() : spaced;
 }
 
 /** The answer as it is kept; undefined when it is not one to be kept. */
 function keep(question: Question, answer: WholeAnswer, askedAt: number): KeptAnswer | undefined {
-  const { headers, status } = answer;
-  const lifetime = lifetimeOf(headers, question.settings, question.owner !== undefined);
-  if (status !== 200 || lifetime === undefined) return undefined;
-  const vary = varyOf(headers).map((name) => [name, sentValue(question, name)] as const);
-  return { ...answer, ...lifetime, vary, etag: valuesOf(headers, 'etag')[0], askedAt };
+  const lifetime = lifetimeOf(answer, question.settings, question.owner !== undefined);
+  if (lifetime === undefined) return undefined;
+  const vary = varyOf(answer.headers).map((name) => [name, sentValue(question, name)] as const);
+  return { ...answer, headers: dated(answer.headers), ...lifetime, vary, askedAt };
+}
+
+/** Headers with the time at which they came as their date, unless they have one (RFC 9110, section 6.6.1). */
+function dated(headers: readonly string[]): readonly string[] {
+  return valuesOf(headers, 'date').length > 0 ? headers : [...headers, 'Date', new Date().toUTCString()];
 }
 
 /** Whether an answer is for requests such as this one too. */
@@ -206,9 +233,14 @@ function fits({ vary }: KeptAnswer, question: Question): boolean {
   return vary.every(([name, value]) => sentValue(question, name) === value);
 }
 
+/** Milliseconds since it was made. */
+function ageOf(kept: KeptAnswer): number {
+  return kept.initialAgeMs + heldFor(kept);
+}
+
 /** Milliseconds that it stays fresh; above zero, which would be for ever. */
 function freshFor(kept: KeptAnswer): number {
-  return Math.max(1, kept.freshMs - ageOf(kept));
+  return Math.max(1, kept.freshMs - heldFor(kept));
 }
 
 function outcomeOf({
@@ -220,10 +252,19 @@ function outcomeOf({
   return fetch === 'inflight' ? 'coalesced' : 'miss';
 }
 
+/**
+ * Headers that describe the body or name it. Those of a 304 are about a body that it does not have: the stored ones stay (RFC 9111, section
+ * 3.2).
+ */
+const ofBody: ReadonlySet<string> = new Set([
+  ...['content-encoding', 'content-length', 'content-md5', 'content-range', 'etag'],
+]);
+
 /** Asks for an answer, or whether the one that is kept still holds (RFC 9111, section 4.3.4). */
 async function ask(question: Question, old: KeptAnswer | undefined): Promise<WholeAnswer> {
-  const answer = await question.ask(old?.etag);
+  const answer = await question.ask(old === undefined ? [] : validatorsOf(old.headers));
   if (answer.status !== 304 || old === undefined) return answer;
-  const remaining = without(old.headers, namesOf(answer.headers));
-  return { status: old.status, headers: [...remaining, ...answer.headers], body: old.body };
+  const updated = without(answer.headers, ofBody);
+  const remaining = without(old.headers, namesOf(updated));
+  return { status: old.status, headers: [...remaining, ...updated], body: old.body };
 }

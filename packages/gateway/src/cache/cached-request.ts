@@ -121,20 +121,20 @@ export interface FetchHeadersOptions {
   readonly ms: number;
   /** `Authorization` of a caller that the key names; undefined for an anonymous caller. */
   readonly authorization: string | undefined;
-  /** Tag of the cached response, to ask whether it still holds; none by default. */
-  readonly etag?: string | undefined;
+  /** Conditions that ask whether the cached response still holds: name, value, name, value; none by default. */
+  readonly conditions?: readonly string[];
 }
 
 /** Headers of a request to the upstream on a cached read: name, value, name, value. */
 export function fetchHeaders(
   { pairs }: SentHeaders,
-  { context, ms, authorization, etag }: FetchHeadersOptions,
+  { context, ms, authorization, conditions = [] }: FetchHeadersOptions,
 ): string[] {
   const headers = [...pairs, 'via', `1.1 ${pseudonym}`];
   if (authorization !== undefined) headers.push('authorization', authorization);
   for (const [name, value] of Object.entries(contextHeaders(ms, context))) headers.push(name, value);
   if (context.traceparent !== undefined) headers.push('traceparent', context.traceparent);
-  if (etag !== undefined) headers.push('if-none-match', etag);
+  headers.push(...conditions);
   return headers;
 }
 

@@ -10,7 +10,6 @@ export interface WholeAnswer {
 
 /** An answer that is kept. */
 export interface KeptAnswer extends WholeAnswer, Lifetime {
-  readonly etag: string | undefined;
   /** Headers that the answer depends on, with the values the upstream got; null for none. */
   readonly vary: readonly (readonly [name: string, value: string | null])[];
   /** When it was asked for, on the clock of `performance.now()`: what it shows is not older. */
@@ -29,6 +28,6 @@ export function sizeOf({ headers, body, vary }: KeptAnswer, key: string): number
 }
 
 /** Milliseconds since it was asked for. */
-export function ageOf({ askedAt }: KeptAnswer): number {
+export function heldFor({ askedAt }: KeptAnswer): number {
   return performance.now() - askedAt;
 }

@@ -4,6 +4,7 @@ import type { Attempt, Upstream } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Dispatcher } from 'undici';
+import { isBodiless } from '../bodiless.ts';
 import { valuesOf, without } from '../header-pairs.ts';
 import { type HeaderFilter, passedAnswerHeaders } from '../passed-headers.ts';
 import { TooLargeError } from './answer-cache.ts';
@@ -26,6 +27,8 @@ export interface AskWholeOptions {
   readonly maxBytes: number;
   /** Which headers of the answer are kept. */
   readonly passesAnswer: HeaderFilter;
+  /** Told of interim responses; true when one has gone on, after which the call is not made again. Nothing by default. */
+  readonly onInterim?: (status: number, raw: readonly Buffer[]) => boolean;
 }
 
 /**
@@ -35,15 +38,20 @@ export interface AskWholeOptions {
 export async function askWhole(options: AskWholeOptions): Promise<WholeAnswer> {
   const { upstream, timeoutMs, slowMs, retries } = options;
   const context = { ...options.context, deadline: Deadline.after(timeoutMs) };
-  const { whole } = await upstream.call((attempt) => new Reading(options, attempt).answer, {
-    context,
-    timeoutMs,
-    slowMs,
-    retries,
-  });
+  let reading: Reading | undefined;
+  const { whole } = await upstream.call(
+    (attempt) => {
+      reading = new Reading(options, attempt);
+      return reading.answer;
+    },
+    { context, timeoutMs, slowMs, retries, repeatable: () => reading?.interim !== true },
+  );
   if (whole === undefined) throw new TooLargeError();
   return whole;
 }
+
+/** What a response without a body says of one. */
+const lengthOfBody: ReadonlySet<string> = new Set(['content-length']);
 
 /** Headers of a response that belong to the request it was fetched for. */
 const perRequest: ReadonlySet<string> = new Set(perRequestHeaders);
@@ -53,9 +61,24 @@ interface Read extends UpstreamAnswer {
   readonly whole: WholeAnswer | undefined;
 }
 
+/**
+ * Whether a response is in another transfer coding than `chunked`, which is the only one that a service may use (RFC 9112, section 6.1). Its
+ * end could not be told, nor its content.
+ */
+function hasUnknownCoding(raw: readonly Buffer[]): boolean {
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index]?.length !== 17 || raw[index]?.toString('latin1').toLowerCase() !== 'transfer-encoding')
+      continue;
+    if (raw[index + 1]?.toString('latin1').trim().toLowerCase() !== 'chunked') return true;
+  }
+  return false;
+}
+
 /** One attempt. */
 class Reading implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Read>;
+  /** An interim response has gone on. */
+  interim = false;
   readonly #options: AskWholeOptions;
   readonly #attempt: Attempt;
   #resolve!: (read: Read) => void;
@@ -110,10 +133,21 @@ class Reading implements Dispatcher.DispatchHandler {
   }
 
   onHeaders(status: number, raw: readonly Buffer[]): boolean {
-    if (status < 200) return true;
+    if (status < 200) {
+      if (this.#options.onInterim?.(status, raw) === true) this.interim = true;
+      return true;
+    }
+    if (hasUnknownCoding(raw)) {
+      this.#giveUp(
+        new Error(`${this.#options.upstream.name} answered in a transfer coding that is not known`),
+      );
+      return true;
+    }
     this.#status = status;
     this.#headers = without(passedAnswerHeaders(raw, this.#options.passesAnswer), perRequest);
-    if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes) this.#refuse();
+    if (isBodiless(status)) this.#headers = without(this.#headers, lengthOfBody);
+    else if (Number(valuesOf(this.#headers, 'content-length')[0] ?? 0) > this.#options.maxBytes)
+      this.#refuse();
     return true;
   }
 
@@ -137,6 +171,7 @@ class Reading implements Dispatcher.DispatchHandler {
 
   onError(error: Error): void {
     clearTimeout(this.#timer);
-    this.#reject(error);
+    if (isBodiless(this.#status) && this.#givenUp === undefined) this.onComplete();
+    else this.#reject(error);
   }
 }

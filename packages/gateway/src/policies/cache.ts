@@ -1,6 +1,7 @@
 import { hasBody } from '@zerda/chassis/http/has-body';
 import { z } from 'zod';
 import type { Found, Question } from '../cache/answer-cache.ts';
+import { directivesOf } from '../cache/cache-control.ts';
 import {
   conditionsOf,
   createSentHeaders,
@@ -8,10 +9,11 @@ import {
   type RequestHeaders,
   requestHeadersKey,
 } from '../cache/cached-request.ts';
-import { type CacheSettings, directivesOf, oldestMs } from '../cache/freshness.ts';
+import { type CacheSettings, oldestMs } from '../cache/freshness.ts';
 import { ownerOf } from '../cache/owner.ts';
-import { sendKept } from '../cache/send-kept.ts';
+import { rangeOf, sendKept } from '../cache/send-kept.ts';
 import { askWhole } from '../cache/whole-answer.ts';
+import { passInterim } from '../interim.ts';
 import { missingSecurityHeaders } from '../passed-headers.ts';
 import type { ForwardedRoute } from '../routes/forwarded-route.ts';
 import { withinDeadline } from '../within-deadline.ts';
@@ -26,14 +28,14 @@ const lifetimes = {
     'Milliseconds that an answer is fresh at most; less where the service says so. What other replicas wrote is seen after that at the latest.',
   ),
   stale_while_revalidate_ms: milliseconds
-    .default(0)
+    .optional()
     .describe(
-      'Milliseconds after that in which the old answer is given while a new one is fetched; 0 by default. They add to the time after which what other replicas wrote is seen.',
+      'Milliseconds after that in which the old answer is given while a new one is fetched, at most. Where the service says for how long an answer is fresh, only as far as it allows (max-age, or stale-while-revalidate of RFC 5861), and by default just then. Never after must-revalidate, no-cache, s-maxage or max-age=0. They add to the time after which what other replicas wrote is seen.',
     ),
   stale_if_error_ms: milliseconds
-    .default(oldestMs)
+    .optional()
     .describe(
-      'Milliseconds after that in which the old answer is given when the service fails or its circuit is open; up to five minutes after it was asked for, by default.',
+      'Milliseconds after that in which the old answer is given when the service fails or its circuit is open, at most, and where the service does not say; by default what the service says (stale-if-error of RFC 5861). Never after must-revalidate, no-cache, s-maxage or max-age=0. No answer is shown more than five minutes after it was asked for.',
     ),
   max_bytes: z
     .int()
@@ -152,7 +154,7 @@ function createRead(
   const { requestHeaders } = settings;
   const sentHeadersOf = createSentHeaders({ requestHeaders, keepHost, forwardedHeaders });
 
-  function questionOf({ request, context, caller }: Visit): Question {
+  function questionOf({ request, response, context, caller }: Visit): Question {
     const target = request.url ?? '';
     const sent = sentHeadersOf(request);
     const { authorization } = request.headers;
@@ -162,11 +164,12 @@ function createRead(
       owner: ownerOf(caller, authorization),
       sent,
       settings,
-      ask: (etag) =>
+      ask: (conditions) =>
         askWhole({
           ...{ upstream, target, context, passesAnswer, timeoutMs, slowMs, retries },
           maxBytes: settings.maxBytes,
-          headers: (ms) => fetchHeaders(sent, { context, ms, authorization, etag }),
+          headers: (ms) => fetchHeaders(sent, { context, ms, authorization, conditions }),
+          onInterim: (status, raw) => passInterim(request, response, status, raw, passesAnswer),
         }),
     };
   }
@@ -198,12 +201,24 @@ function createRead(
     }
     const question = questionOf(visit);
     const found = answers.find(question);
+    if (visit.request.headers.range !== undefined) {
+      if (found !== undefined && holdsRange(visit.request, found)) return answer(visit, found);
+      metrics.cacheAsked(path, 'bypass');
+      return false;
+    }
     return found === undefined ? fetch(visit, question) : answer(visit, found);
   };
 }
 
-/** Conditions that are about this answer and not about the one that is kept, and ranges of it. */
-const particular = ['range', 'if-range', 'if-match', 'if-unmodified-since'];
+/** Whether a stored answer has the range that is asked for. Other ranges are the service's to answer: it may know better. */
+function holdsRange(request: Visit['request'], { answer }: Found): boolean {
+  return (
+    answer.status === 200 && (request.method !== 'GET' || rangeOf(request, answer.body.length) !== undefined)
+  );
+}
+
+/** Conditions that are about this answer and not about the one that is kept. */
+const particular = ['if-range', 'if-match', 'if-unmodified-since'];
 
 /** Whether the caller wants the answer from the service, or the answer may depend on what no key has. */
 function mustAsk({ request, caller }: Visit): boolean {
