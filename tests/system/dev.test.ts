@@ -31,10 +31,10 @@ describe('npm run dev', { skip: process.platform === 'win32' }, () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'zerda-dev-'));
-    const startupError = join('packages', 'chassis', 'src', 'startup-error.ts');
+    const chassis = join('packages', 'chassis', 'src');
     await cp(join(root, 'scripts'), join(folder, 'scripts'), { recursive: true });
     await cp(join(root, 'package.json'), join(folder, 'package.json'));
-    await cp(join(root, startupError), join(folder, startupError));
+    await cp(join(root, chassis), join(folder, chassis), { recursive: true });
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
     const ports = await freePorts(services.length * 2);
     const env: NodeJS.ProcessEnv = {};

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters } from 'jose';
+import { until } from '../events/testing-transport.ts';
 import { Failure } from '../failure.ts';
 import { fetchKeys } from './fetch-keys.ts';
 import { createKeySet, type KeySetOptions } from './key-set.ts';
@@ -27,7 +28,11 @@ function issuer(options: Partial<KeySetOptions> = {}) {
     },
     ...options,
   });
-  return { state, has: async (kid: string) => Boolean(await find(named(kid), noToken)) };
+  return {
+    state,
+    prime: find.prime,
+    has: async (kid: string) => Boolean(await find(named(kid), noToken)),
+  };
 }
 
 const unavailable = (error: unknown) =>
@@ -56,6 +61,18 @@ describe('keys of an issuer', () => {
     state.away = true;
     for (let call = 0; call < 20; call += 1) await assert.rejects(has('a'), unavailable);
     assert.equal(state.loads, 1);
+  });
+
+  it('are loaded by the first request when they could not be loaded at the start', async () => {
+    const { state, prime, has } = issuer({ retryMs: 60_000 });
+    state.away = true;
+    prime();
+    await until(() => state.loads === 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    state.away = false;
+    state.keys = [await key('a')];
+    assert.ok(await has('a'));
+    assert.equal(state.loads, 2);
   });
 
   it('are loaded anew for one that is unknown, so that a rotation refuses nobody', async () => {

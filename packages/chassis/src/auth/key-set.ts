@@ -222,7 +222,10 @@ export function createKeySet({
   };
   return Object.assign(find, {
     prime(): void {
-      void startLoad();
+      // At a start of the whole system the issuer may not listen yet: that must not keep the first request from asking it.
+      void startLoad()?.then(() => {
+        if (loaded === undefined) failedAt = Number.NEGATIVE_INFINITY;
+      });
     },
     async copy() {
       const { keys, at } = await current();
