@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Deadline } from './deadline.ts';
+import type { CallClient } from './http-client/bulkhead.ts';
 
 /** What belongs to the request in hand, wherever the code is. */
 export interface RequestContext {
@@ -15,8 +16,8 @@ export interface RequestContext {
   readonly baggage?: string | undefined;
   /** `Authorization` of the request, for calls to other services that are made in its caller's name. */
   readonly authorization?: string | undefined;
-  /** Identifies the client among all clients once that is known, for what is shared fairly between them. */
-  client?: string | undefined;
+  /** The client once it is known, for what is shared fairly between clients. */
+  client?: CallClient | undefined;
 }
 
 const storage = new AsyncLocalStorage<RequestContext | undefined>();

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { Bulkhead } from './bulkhead.ts';
+import { Bulkhead, type CallClient } from './bulkhead.ts';
+
+const user = (id: string): CallClient => ({ id, anonymous: false });
 
 /** Takes slots until there are none for the client; returns how many. */
-function fill(bulkhead: Bulkhead, capacity: number, client: string | undefined): number {
+function fill(bulkhead: Bulkhead, capacity: number, client: CallClient | undefined): number {
   let taken = 0;
   while (bulkhead.enter(capacity, client)) taken += 1;
   return taken;
@@ -27,17 +29,17 @@ describe('bulkhead', () => {
       [3, 3],
       [1, 1],
     ] as const)
-      assert.equal(fill(new Bulkhead(), capacity, 'greedy'), share, String(capacity));
+      assert.equal(fill(new Bulkhead(), capacity, user('greedy')), share, String(capacity));
   });
 
   it('reduces a greedy client to its share once there are others', () => {
     const bulkhead = new Bulkhead();
-    fill(bulkhead, 128, 'greedy');
-    assert.ok(bulkhead.enter(128, 'other'));
+    fill(bulkhead, 128, user('greedy'));
+    assert.ok(bulkhead.enter(128, user('other')));
     // As calls end, the greedy client gets none of the slots until half are free.
     let own = 112;
-    while (!bulkhead.enter(128, 'greedy')) {
-      bulkhead.leave('greedy');
+    while (!bulkhead.enter(128, user('greedy'))) {
+      bulkhead.leave(user('greedy'));
       own -= 1;
     }
     assert.equal(own, 63);
@@ -54,9 +56,9 @@ describe('bulkhead', () => {
           for (const [index, enters] of steps) {
             const client = `client ${index}`;
             const own = held.get(client) ?? 0;
-            if (enters && bulkhead.enter(capacity, client)) held.set(client, own + 1);
+            if (enters && bulkhead.enter(capacity, user(client))) held.set(client, own + 1);
             else if (!enters && own > 0) {
-              bulkhead.leave(client);
+              bulkhead.leave(user(client));
               held.set(client, own - 1);
             }
             assert.equal(
@@ -64,17 +66,29 @@ describe('bulkhead', () => {
               [...held.values()].reduce((sum, count) => sum + count, 0),
             );
           }
-          assert.ok(bulkhead.enter(capacity, 'newcomer'), `${capacity}: ${[...held.values()]}`);
+          assert.ok(bulkhead.enter(capacity, user('newcomer')), `${capacity}: ${[...held.values()]}`);
         },
       ),
     );
   });
 
+  it('leaves a quarter to callers with a token, however many addresses anonymous clients have', () => {
+    const bulkhead = new Bulkhead();
+    let taken = 0;
+    for (let index = 0; index < 200; index += 1)
+      if (bulkhead.enter(128, { id: `address ${index}`, anonymous: true })) taken += 1;
+    assert.equal(taken, 96);
+    assert.ok(bulkhead.enter(128, user('alice')));
+    for (let index = 0; index < taken; index += 1)
+      bulkhead.leave({ id: `address ${index}`, anonymous: true });
+    assert.ok(bulkhead.enter(128, { id: 'address 1', anonymous: true }));
+  });
+
   it('forgets clients that have no call in flight', () => {
     const bulkhead = new Bulkhead();
     for (let round = 0; round < 3; round += 1) {
-      assert.equal(fill(bulkhead, 16, 'greedy'), 14);
-      for (let call = 0; call < 14; call += 1) bulkhead.leave('greedy');
+      assert.equal(fill(bulkhead, 16, user('greedy')), 14);
+      for (let call = 0; call < 14; call += 1) bulkhead.leave(user('greedy'));
       assert.equal(bulkhead.inFlight, 0);
     }
   });

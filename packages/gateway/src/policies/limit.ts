@@ -63,7 +63,7 @@ type QuotaKey = z.output<typeof quota>;
 function perCaller(
   set: QuotaKey,
   name: string,
-  { limiters, limitFactor, clientAddress }: PolicyResources,
+  { limiters, limitFactor, clientAddress, authentication }: PolicyResources,
 ): RequestCounter | undefined {
   const scaled = scale(set, limitFactor);
   if (scaled === undefined) return undefined;
@@ -77,7 +77,8 @@ function perCaller(
           ? `address:${networkOf(clientAddress(visit.request))}`
           : `subject:${visit.caller.subject}`;
       // The bulkheads of the upstreams share their slots between clients, too.
-      visit.context.client = client;
+      const anonymous = visit.caller === undefined && authentication !== 'off';
+      visit.context.client = { id: client, anonymous };
       return limiter.count(client).then((counted) => tell(visit, counted));
     },
   };
