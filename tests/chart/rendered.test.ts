@@ -13,6 +13,7 @@ import {
   render as renderText,
 } from '../../scripts/lib/chart.ts';
 import { root } from '../../scripts/lib/services.ts';
+import { serveCluster } from './testing-cluster-api.ts';
 import { describeWithHelm, type Manifest } from './testing-helm.ts';
 
 const run = promisify(execFile);
@@ -79,7 +80,8 @@ function testSchemas(helm: string, kubeconform: string | undefined): void {
         const folder = await mkdtemp(join(tmpdir(), 'zerda-chart-'));
         t.after(() => rm(folder, { recursive: true, force: true }));
         const file = join(folder, 'rendered.yaml');
-        await writeFile(file, await renderText(helm, { args, kubernetes: version }));
+        const cluster = await serveCluster();
+        await writeFile(file, await renderText(helm, { args: [...cluster, ...args], kubernetes: version }));
         const checked = run(kubeconform, [
           ...['-strict', '-summary', '-kubernetes-version', version, '-schema-location', location],
           // Kinds that Kubernetes itself does not bring.

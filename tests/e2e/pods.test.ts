@@ -52,6 +52,7 @@ describe('the pods', () => {
       assert.ok(found.heap < Number(mebibytes) * 2 ** 20 * heapShare, `${found.heap} of ${mebibytes} Mi`);
       assert.deepEqual(found.files, [
         'bin',
+        ...(name === 'user-service' ? ['common-passwords.bloom'] : []),
         ...(hasDatabase ? ['migrations'] : ['routes.yaml']),
         // The native code that hashes passwords.
         ...(name === 'user-service' ? ['node_modules'] : []),
