@@ -13,7 +13,7 @@ const { namespace, images } = readInstallation();
 const firstChart = 'tests/e2e/fixtures/zerda-0.1.0.tgz';
 const withoutTokens = {
   ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'without-tokens' } },
-  data: { AUTH: 'off' },
+  data: { AUTH: 'off', ALLOW_UNAUTHENTICATED: 'true' },
 };
 
 describe('an upgrade from the first version of the chart', () => {

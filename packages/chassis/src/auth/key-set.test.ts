@@ -75,6 +75,18 @@ describe('keys of an issuer', () => {
     assert.equal(state.loads, 2);
   });
 
+  it('are loaded again for a request that joined the load at the start, which failed', async () => {
+    const { state, prime, has } = issuer({ retryMs: 60_000 });
+    state.away = true;
+    prime();
+    const first = has('a');
+    await until(() => state.loads === 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    state.away = false;
+    state.keys = [await key('a')];
+    assert.ok(await first);
+  });
+
   it('are loaded anew for one that is unknown, so that a rotation refuses nobody', async () => {
     const { state, has } = issuer({ cooldownMs: 0 });
     state.keys = [await key('a')];

@@ -98,6 +98,8 @@ export function createKeySet({
   /** When a request last stopped waiting for a load that took too long. */
   let slowAt = Number.NEGATIVE_INFINITY;
   let loading: Promise<void> | undefined;
+  /** The load in flight is that of the start. */
+  let priming = false;
   /** When a load did not have a key, by the key's name. */
   const unknown = new Map<string, number>();
   /** When unknown keys caused loads, the oldest first. */
@@ -174,8 +176,12 @@ export function createKeySet({
     const found = usable();
     const ageMs = found === undefined ? Number.POSITIVE_INFINITY : now() - found.at;
     const triedLately = now() - Math.max(failedAt, slowAt) < graceMs;
-    if (found === undefined || (ageMs > maxAgeMs && !triedLately)) await waitForLoad();
-    else if (ageMs > maxAgeMs * backgroundShare) void startLoad();
+    if (found === undefined || (ageMs > maxAgeMs && !triedLately)) {
+      const joinsFirst = priming;
+      await waitForLoad();
+      // The load at the start may have begun before the issuer listened.
+      if (joinsFirst && usable() === undefined) await waitForLoad();
+    } else if (ageMs > maxAgeMs * backgroundShare) void startLoad();
     const keys = usable();
     if (keys === undefined) throw unavailable();
     return keys;
@@ -222,8 +228,10 @@ export function createKeySet({
   };
   return Object.assign(find, {
     prime(): void {
-      // At a start of the whole system the issuer may not listen yet: that must not keep the first request from asking it.
+      priming = true;
       void startLoad()?.then(() => {
+        priming = false;
+        // At a start of the whole system the issuer may not listen yet: that must not keep the first request from asking it.
         if (loaded === undefined) failedAt = Number.NEGATIVE_INFINITY;
       });
     },
