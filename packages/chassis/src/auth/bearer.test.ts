@@ -29,7 +29,7 @@ it('a token over the size limit is refused as that', () => {
   assert.equal(bearerTokenOf(`Bearer ${'a'.repeat(8192)}`)?.length, 8192);
 });
 
-it('another scheme is told what is required, without an error code (RFC 6750, section 3.1)', () => {
+it('refuses another scheme with a challenge without an error code (RFC 6750, section 3.1)', () => {
   for (const header of [
     'Basic YTpi',
     'Digest username="a"',

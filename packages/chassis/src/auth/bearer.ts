@@ -18,7 +18,7 @@ const otherScheme = /^(?!Bearer(?: |$))/i;
  */
 export function bearerTokenOf(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
-  // RFC 6750, section 3.1: a client that uses another scheme is told of no error, only what is required.
+  // RFC 6750, section 3.1: the challenge for a request without a bearer token has no error code.
   if (otherScheme.test(header))
     throw unauthenticated('The Authorization header has another scheme than Bearer.');
   if (header.length > longestToken + 16)

@@ -1,8 +1,8 @@
 import type { JWTPayload } from 'jose';
 
 /**
- * Types of access tokens that can be allowed: `at+jwt`, the type that RFC 9068, section 2.1 defines, and `JWT` for issuers that write
- * no type of their own, which is all that tells their access tokens from their other tokens.
+ * Types of access tokens that can be allowed: `at+jwt`, which RFC 9068, section 2.1 defines, and `JWT` for issuers that do not set it.
+ * `at+jwt` identifies an access token; with `JWT`, only the claims distinguish it from an ID, refresh or logout token.
  */
 export const tokenTypes = ['at+jwt', 'JWT'] as const;
 
@@ -30,7 +30,7 @@ const foreignClaims = ['at_hash', 'c_hash', 's_hash', 'events'] as const;
 /**
  * Whether the claims show that an untyped JWT is no access token. `azp`, `sid`, `auth_time`, `acr` and `amr` show nothing: access tokens
  * have them, too. Some issuers state the kind in a claim: `typ` of Keycloak, `token_use` of Amazon Cognito. `nonce` belongs to ID tokens;
- * older releases of Keycloak copy it into access tokens, which their claim `typ` tells apart.
+ * older releases of Keycloak copy it into access tokens as well, and set their claim `typ` to `Bearer`.
  */
 function isOfAnotherKind(claims: JWTPayload): boolean {
   const { typ: kind, token_use: use, nonce } = claims;

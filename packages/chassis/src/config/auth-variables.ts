@@ -11,7 +11,7 @@ export function authVariables() {
       .enum(['required', 'off'], { error: 'must be required or off' })
       .default('required')
       .describe(
-        '`required` answers those with an access token, and each what is theirs; `off` lets everybody do everything, and is for trying out: with NODE_ENV=production only together with ALLOW_UNAUTHENTICATED.',
+        '`required`: a request needs an access token, and users reach only their own data. `off`: every request is allowed, for development; with NODE_ENV=production it needs ALLOW_UNAUTHENTICATED.',
       ),
     ALLOW_UNAUTHENTICATED: flag()
       .default(false)
