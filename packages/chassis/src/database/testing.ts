@@ -55,6 +55,33 @@ export async function openTestPglite(migrations?: URL): Promise<Database> {
   return database;
 }
 
+/** A database whose concurrent writes a test counts. */
+export interface WriteCountingDatabase {
+  readonly database: Database;
+  /** Writes in progress at once, at most, so far. */
+  readonly mostWrites: number;
+}
+
+/** Counts how many writes are in progress at once: each of them uses a connection. */
+export function countWrites(database: Database): WriteCountingDatabase {
+  let [inUse, mostWrites] = [0, 0];
+  return {
+    database: {
+      ...database,
+      async write(work) {
+        inUse += 1;
+        mostWrites = Math.max(mostWrites, inUse);
+        return database.write(work).finally(() => {
+          inUse -= 1;
+        });
+      },
+    },
+    get mostWrites() {
+      return mostWrites;
+    },
+  };
+}
+
 /** A database whose deadlocks a test counts. */
 export interface CountingDatabase {
   readonly database: Database;

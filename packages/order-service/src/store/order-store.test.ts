@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { countWrites, describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
 import { orderEvents } from '@zerda/contracts/events/orders';
@@ -65,22 +65,13 @@ describeOnEachEngine('order store', { migrations }, (open) => {
   }
 
   it('uses one connection for concurrent orders of one user', async () => {
-    let [inUse, most] = [0, 0];
-    const counted = createOrderStore({
-      ...database,
-      async write(work) {
-        inUse += 1;
-        most = Math.max(most, inUse);
-        return database.write(work).finally(() => {
-          inUse -= 1;
-        });
-      },
-    });
+    const counting = countWrites(database);
+    const counted = createOrderStore(counting.database);
     const order = { user_id: 77, product: 'Desk', quantity: 1, total: 10 };
     await Promise.all(
       Array.from({ length: 10 }, () => counted.place(order, undefined, ({ id }) => ({ body: id }))),
     );
-    assert.deepEqual([most, await store.countOf(77)], [1, 10]);
+    assert.deepEqual([counting.mostWrites, await store.countOf(77)], [1, 10]);
   });
 
   it('finds what was placed: pending, in version 1, every cent of it', async () => {

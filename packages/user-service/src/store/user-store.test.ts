@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { countWrites, describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
 import { eventEnvelope } from '@zerda/contracts/events/envelope';
@@ -57,25 +57,16 @@ describeOnEachEngine('user store', { migrations }, (open) => {
   });
 
   it('uses one connection for concurrent changes of one user', async () => {
-    let [inUse, most] = [0, 0];
-    const counted = createUserStore({
-      ...database,
-      async write(work) {
-        inUse += 1;
-        most = Math.max(most, inUse);
-        return database.write(work).finally(() => {
-          inUse -= 1;
-        });
-      },
-    });
+    const counting = countWrites(database);
+    const counted = createUserStore(counting.database);
     const { id } = await create();
     await Promise.all(
       Array.from({ length: 10 }, (_, index) => counted.update(id, { name: `Change ${index}` })),
     );
-    assert.equal(most, 1);
+    assert.equal(counting.mostWrites, 1);
     assert.equal((await store.find(id)).version, 11);
     await Promise.all([counted.remove(id), assert.rejects(counted.remove(id), isFailure('user-not-found'))]);
-    assert.equal(most, 1);
+    assert.equal(counting.mostWrites, 1);
   });
 
   it('prepares a write only when neither its key nor its e-mail address is known', async () => {
