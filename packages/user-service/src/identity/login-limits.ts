@@ -1,9 +1,10 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
 import { networkOf } from '@zerda/chassis/http/addresses';
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { LRUCache } from 'lru-cache';
 import type { KeySecrets } from './key-secrets.ts';
+import { keepNewest } from './newest-rows.ts';
 import { knownAddresses, loginAttempts } from './tables.ts';
 
 /** An attempt to use a password. */
@@ -134,7 +135,7 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
           target: [knownAddresses.userId, knownAddresses.address],
           set: { lastAt: sql`now()` },
         });
-      if (!attempt.known) await forgetOldest(tx, attempt.account);
+      if (!attempt.known) await keepNewest(tx, knownAddressesOfUser, attempt.account, maxKnownAddresses);
     },
     requireFree: (action, by) => requireAllFree([actionKey(action, by)]),
     async count(action, by) {
@@ -148,17 +149,10 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
 /** Addresses that a user is known at, at most. */
 const maxKnownAddresses = 50;
 
-async function forgetOldest(tx: Queries, userId: number): Promise<void> {
-  const old = tx
-    .select({ address: knownAddresses.address })
-    .from(knownAddresses)
-    .where(eq(knownAddresses.userId, userId))
-    .orderBy(desc(knownAddresses.lastAt))
-    .offset(maxKnownAddresses);
-  await tx
-    .delete(knownAddresses)
-    .where(and(eq(knownAddresses.userId, userId), inArray(knownAddresses.address, old)));
-}
+const knownAddressesOfUser = {
+  ...{ table: knownAddresses, userId: knownAddresses.userId },
+  ...{ key: knownAddresses.address, at: knownAddresses.lastAt },
+};
 
 /** The level as it is now, after it has fallen since the last attempt. */
 function levelNow({ seconds }: LoginLimit) {

@@ -4,9 +4,10 @@ import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { UserRole } from '@zerda/contracts/users';
-import { desc, eq, inArray, sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { users } from '../store/tables.ts';
 import type { KeySecrets } from './key-secrets.ts';
+import { keepNewest } from './newest-rows.ts';
 import { sessions } from './tables.ts';
 
 /** A session that goes on. */
@@ -45,6 +46,11 @@ export interface SessionsOptions {
 /** Sessions that a user has at most; the oldest ends when there are more. */
 const mostSessions = 50;
 
+const sessionsOfUser = {
+  ...{ table: sessions, userId: sessions.userId },
+  ...{ key: sessions.familyHash, at: sessions.createdAt },
+};
+
 /** A refresh token: what stays through the session, and what each refresh replaces; 256 bits each. */
 const format = /^([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})$/;
 
@@ -65,7 +71,7 @@ export function createSessions({
     async begin(tx, { id, role }) {
       const family = randomBytes(32).toString('base64url');
       const token = randomBytes(32).toString('base64url');
-      await endOldest(tx, id);
+      await keepNewest(tx, sessionsOfUser, id, mostSessions - 1);
       await tx.insert(sessions).values({
         familyHash: hashOf(family),
         userId: id,
@@ -132,16 +138,6 @@ async function lockSession(tx: Queries, familyHash: string) {
     .where(eq(sessions.familyHash, familyHash))
     .for('update', { of: sessions });
   return found === undefined || found.endsInSeconds < 1 ? undefined : found;
-}
-
-async function endOldest(tx: Queries, userId: number): Promise<void> {
-  const old = tx
-    .select({ familyHash: sessions.familyHash })
-    .from(sessions)
-    .where(eq(sessions.userId, userId))
-    .orderBy(desc(sessions.createdAt))
-    .offset(mostSessions - 1);
-  await tx.delete(sessions).where(inArray(sessions.familyHash, old));
 }
 
 /** Of something with 256 random bits a plain hash tells nothing. */
