@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installLocked } from '../../scripts/lib/locked-packages.ts';
 import { freePorts } from '../../scripts/lib/ports.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { bodies } from './bodies.ts';
@@ -119,7 +119,7 @@ function nodeCompetitor(name: string, script: string, framework: string): Compet
   return {
     name,
     async start({ upstreamPort }) {
-      await installCompetitors();
+      await installLocked(competitorsFolder, 'the proxies in Node');
       const [port = 0] = await freePorts(1);
       const manifest = await readFile(join(competitorsFolder, 'package.json'), 'utf8');
       const { dependencies } = JSON.parse(manifest) as { dependencies: Readonly<Record<string, string>> };
@@ -149,27 +149,4 @@ function nodeCompetitor(name: string, script: string, framework: string): Compet
 
 function readyUrl(port: number): string {
   return `http://127.0.0.1:${port}${bodies[0].path}`;
-}
-
-/** Installs what the competitors need, unless it was after their lock file last changed. */
-async function installCompetitors(): Promise<void> {
-  const changedAt = async (file: string): Promise<number> =>
-    (await stat(join(competitorsFolder, file)).catch(() => undefined))?.mtimeMs ?? 0;
-  const [locked, installed] = await Promise.all([
-    changedAt('package-lock.json'),
-    changedAt('node_modules/.package-lock.json'),
-  ]);
-  if (installed > locked) return;
-  console.log('installing the proxies in Node');
-  const child = spawn('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-    cwd: competitorsFolder,
-    stdio: ['ignore', 'ignore', 'inherit'],
-    // On Windows npm is a batch file.
-    shell: process.platform === 'win32',
-  });
-  const code = await new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (exitCode) => resolve(exitCode ?? 1));
-  });
-  if (code !== 0) throw new Error(`npm ci in tests/bench/competitors ended with exit code ${code}`);
 }

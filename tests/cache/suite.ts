@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { installLocked } from '../../scripts/lib/locked-packages.ts';
 
 /** One test of the suite, as far as the command reads it. */
 interface SuiteTest {
@@ -40,7 +39,7 @@ const ownFolder = fileURLToPath(new URL('suite/', import.meta.url));
  * @param checkout folder of a checkout of github.com/http-tests/cache-tests with its dependencies installed; the edition of npm by default
  */
 export async function loadSuite(baseUrl: string, checkout: string | undefined): Promise<Suite> {
-  if (checkout === undefined) await install();
+  if (checkout === undefined) await installLocked(ownFolder, 'the suite');
   const folder = checkout ?? join(ownFolder, 'node_modules/http-cache-tests');
   const engine = existsSync(join(folder, 'test-engine')) ? join(folder, 'test-engine') : folder;
   const load = (file: string) => import(pathToFileURL(file).href);
@@ -65,27 +64,4 @@ export async function loadSuite(baseUrl: string, checkout: string | undefined): 
         .map(({ name, file }) => [name, JSON.parse(readFileSync(join(folder, 'results', file), 'utf8'))]),
     ),
   };
-}
-
-/** Installs the suite, unless it was after its lock file last changed. */
-async function install(): Promise<void> {
-  const changedAt = async (file: string): Promise<number> =>
-    (await stat(join(ownFolder, file)).catch(() => undefined))?.mtimeMs ?? 0;
-  const [locked, installed] = await Promise.all([
-    changedAt('package-lock.json'),
-    changedAt('node_modules/.package-lock.json'),
-  ]);
-  if (installed > locked) return;
-  console.log('installing the suite');
-  const child = spawn('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
-    cwd: ownFolder,
-    stdio: ['ignore', 'ignore', 'inherit'],
-    // On Windows npm is a batch file.
-    shell: process.platform === 'win32',
-  });
-  const code = await new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (exitCode) => resolve(exitCode ?? 1));
-  });
-  if (code !== 0) throw new Error(`npm ci in ${ownFolder} ended with exit code ${code}`);
 }
