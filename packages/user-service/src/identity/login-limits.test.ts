@@ -3,7 +3,7 @@ import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { countDeadlocks, describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { insertUser } from '../store/user-store.ts';
 import { migrations } from '../testing.ts';
 import { createKeySecrets } from './key-secrets.ts';
@@ -170,6 +170,18 @@ describeOnEachEngine('login limits', { migrations }, (open) => {
     assert.equal(stored.length, 50);
     const keys = new Set(stored.map(({ address }) => address));
     assert.ok(keys.has(limits.addressKey('198.51.100.54')) && !keys.has(limits.addressKey('198.51.100.4')));
+  });
+
+  it('keep an address where another user was, although the first one has 50 newer ones', async () => {
+    const other = { name: 'Other', email: 'other@example.com', role: 'user' as const };
+    const { id } = await database.write((tx) => insertUser(tx, other));
+    const address = '198.51.100.0';
+    await database.write((tx) => limits.succeed(tx, { account: id, address, known: false }));
+    for (let index = 0; index <= 50; index += 1) await succeed(`198.51.100.${index}`);
+    const kept = await database.read((db) =>
+      db.select({ userId: knownAddresses.userId }).from(knownAddresses).where(eq(knownAddresses.userId, id)),
+    );
+    assert.deepEqual(kept, [{ userId: id }]);
   });
 
   it('allow three new e-mail addresses a day', async () => {
