@@ -1,5 +1,6 @@
 import { Failure } from '@zerda/chassis/failure';
 import type { RequestContext } from '@zerda/chassis/request-context';
+import { within } from '@zerda/chassis/within';
 
 /**
  * Waits for a result that other requests may wait for too, as long as its caller does; what makes the result goes on.
@@ -9,9 +10,7 @@ export function withinDeadline<T>(
   result: Promise<T>,
   { deadline }: Pick<RequestContext, 'deadline'>,
 ): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = (): void => reject(new Failure('deadline-exceeded'));
-    const timer = setTimeout(late, deadline.remainingMs());
-    result.then(resolve, reject).finally(() => clearTimeout(timer));
+  return within(result, deadline.remainingMs(), () => {
+    throw new Failure('deadline-exceeded');
   });
 }

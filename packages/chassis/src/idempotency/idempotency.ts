@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { setTimeout as wait } from 'node:timers/promises';
 import { type SQL, sql } from 'drizzle-orm';
 import type { Database, Queries } from '../database/database.ts';
 import { driverError } from '../database/database-errors.ts';
@@ -7,6 +6,7 @@ import { rowsOf } from '../database/rows-of.ts';
 import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import { currentContext } from '../request-context.ts';
+import { within } from '../within.ts';
 
 /** A request that carries an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). */
 export interface KeyedRequest {
@@ -93,21 +93,14 @@ export async function findKept<Body>(
 }
 
 /** @returns whether the twin got its answer. @throws Failure when it takes too long */
-async function succeeds(twin: Promise<unknown>, patience: Deadline): Promise<boolean> {
-  const timer = new AbortController();
-  const tooLong = wait(patience.remainingMs(), 'too long' as const, { signal: timer.signal });
+function succeeds(twin: Promise<unknown>, patience: Deadline): Promise<boolean> {
   const ended = twin.then(
     () => true,
     () => false,
   );
-  try {
-    const outcome = await Promise.race([ended, tooLong]);
-    if (outcome === 'too long') throw inUse();
-    return outcome;
-  } finally {
-    tooLong.catch(() => undefined);
-    timer.abort();
-  }
+  return within(ended, patience.remainingMs(), () => {
+    throw inUse();
+  });
 }
 
 /** How a request takes its key. */

@@ -1,4 +1,5 @@
 import type { KeyCopy } from '@zerda/chassis/auth/key-set';
+import { within } from '@zerda/chassis/within';
 import type { PublicKey } from '@zerda/contracts/identity';
 
 /** The published keys, and how old this knowledge of them is. */
@@ -46,20 +47,12 @@ export function createPublishedKeys({
   return async () => {
     const current = readCurrent();
     if (fromMemory() === undefined) return current;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), waitMs);
-    });
     try {
-      return (await Promise.race([current, late])) ?? fromMemory() ?? (await current);
+      return (await within(current, waitMs, fromMemory)) ?? (await current);
     } catch (error) {
       const remembered = fromMemory();
       if (remembered === undefined) throw error;
       return remembered;
-    } finally {
-      clearTimeout(timer);
-      // Its end may come after the time, when nothing waits for it.
-      current.catch(() => undefined);
     }
   };
 }
