@@ -89,6 +89,15 @@ describe('keys of an issuer', () => {
     assert.equal(state.loads, 2);
   });
 
+  it('are waited for once by a request while the load is slow', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const { prime, has } = issuer({ load: () => new Promise(() => undefined), waitMs: 3000 });
+    prime();
+    const refused = assert.rejects(has('a'), unavailable);
+    t.mock.timers.tick(3000);
+    await refused;
+  });
+
   it('are loaded anew for one that is unknown, so that a rotation refuses nobody', async () => {
     const { state, has } = issuer({ cooldownMs: 0 });
     state.keys = [await key('a')];

@@ -1,5 +1,6 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { Failure } from '../failure.ts';
+import { within } from '../within.ts';
 
 /** Keys of an issuer, as loaded. */
 export interface KeyCopy extends JSONWebKeySet {
@@ -98,8 +99,6 @@ export function createKeySet({
   /** When a request last stopped waiting for a load that took too long. */
   let slowAt = Number.NEGATIVE_INFINITY;
   let loading: Promise<void> | undefined;
-  /** The load in flight is that of the start. */
-  let priming = false;
   /** When a load did not have a key, by the key's name. */
   const unknown = new Map<string, number>();
   /** When unknown keys caused loads, the oldest first. */
@@ -115,7 +114,9 @@ export function createKeySet({
     const issuer = loadFromIssuer();
     if (fallbacks.length === 0) return issuer;
     try {
-      return await within(issuer, fallbackAfterMs);
+      return await within(issuer, fallbackAfterMs, () => {
+        throw new Error(`the keys did not arrive within ${fallbackAfterMs} ms`);
+      });
     } catch (error) {
       onFailure?.(error);
     }
@@ -129,7 +130,7 @@ export function createKeySet({
     return issuer;
   }
 
-  async function reload(startedAt: number): Promise<void> {
+  async function reload(startedAt: number, atStart: boolean): Promise<void> {
     try {
       const { keys, ageMs = 0 } = await loadFromAny();
       const at = startedAt - ageMs;
@@ -139,15 +140,16 @@ export function createKeySet({
       failedAt = ageMs > 0 ? now() : Number.NEGATIVE_INFINITY;
       slowAt = Number.NEGATIVE_INFINITY;
     } catch (error) {
-      failedAt = now();
+      // At a start of the whole system the issuer may not listen yet: that must not keep the first request from asking it.
+      if (!atStart) failedAt = now();
       onFailure?.(error);
     }
   }
 
   /** The load in flight, or a new one; undefined soon after a load that failed: a recovering issuer gets no burst. */
-  function startLoad(): Promise<void> | undefined {
+  function startLoad(atStart = false): Promise<void> | undefined {
     if (loading === undefined && now() - failedAt < retryMs) return undefined;
-    loading ??= reload(now()).finally(() => {
+    loading ??= reload(now(), atStart).finally(() => {
       loading = undefined;
     });
     return loading;
@@ -156,15 +158,9 @@ export function createKeySet({
   async function waitForLoad(): Promise<void> {
     const started = startLoad();
     if (started === undefined) return;
-    let timer: NodeJS.Timeout | undefined;
-    const tooLong = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        slowAt = now();
-        resolve();
-      }, waitMs);
+    await within(started, waitMs, () => {
+      slowAt = now();
     });
-    await Promise.race([started, tooLong]);
-    clearTimeout(timer);
   }
 
   /** The keys, unless they are too old to be used whatever the issuer does. */
@@ -177,10 +173,9 @@ export function createKeySet({
     const ageMs = found === undefined ? Number.POSITIVE_INFINITY : now() - found.at;
     const triedLately = now() - Math.max(failedAt, slowAt) < graceMs;
     if (found === undefined || (ageMs > maxAgeMs && !triedLately)) {
-      const joinsFirst = priming;
       await waitForLoad();
-      // The load at the start may have begun before the issuer listened.
-      if (joinsFirst && usable() === undefined) await waitForLoad();
+      // It may have joined the load at the start, after whose failure another one may begin at once.
+      if (usable() === undefined && loading === undefined) await waitForLoad();
     } else if (ageMs > maxAgeMs * backgroundShare) void startLoad();
     const keys = usable();
     if (keys === undefined) throw unavailable();
@@ -228,33 +223,13 @@ export function createKeySet({
   };
   return Object.assign(find, {
     prime(): void {
-      priming = true;
-      void startLoad()?.then(() => {
-        priming = false;
-        // At a start of the whole system the issuer may not listen yet: that must not keep the first request from asking it.
-        if (loaded === undefined) failedAt = Number.NEGATIVE_INFINITY;
-      });
+      void startLoad(true);
     },
     async copy() {
       const { keys, at } = await current();
       return { keys, ageMs: Math.max(0, now() - at) };
     },
   });
-}
-
-/** @throws Error when the promise has not settled after `ms` milliseconds; otherwise as the promise does */
-async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the keys did not arrive within ${ms} ms`)), ms);
-  });
-  // Its end may come after the time, when nothing waits for it.
-  promise.catch(() => undefined);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** @param ms milliseconds until it can be known; a second by default */
