@@ -638,6 +638,8 @@ describe('forwarding', () => {
     for (const [answer, status] of [
       ['HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nevil!', 502],
       ['HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 502],
+      ['HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n', 502],
+      ['HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\nabc', 502],
       ['HTTP/1.1 200 OK\r\nX-Folded: one\r\n two\r\nContent-Length: 0\r\n\r\n', 502],
       ['HTTP/1.1 200 OK\nContent-Length: 0\n\n', 502],
       ['HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n', 502],

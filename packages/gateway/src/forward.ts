@@ -8,6 +8,7 @@ import {
   type UpstreamAnswer,
   UpstreamTimeoutError,
 } from '@zerda/chassis/http-client/call-outcome';
+import { rawValuesOf } from '@zerda/chassis/http-client/raw-headers';
 import type { Attempt } from '@zerda/chassis/http-client/upstream';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { RequestContext } from '@zerda/chassis/request-context';
@@ -227,7 +228,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     clearTimeout(this.#headTimer);
     const { context, request, response, route, visit, guards } = this.#forwarding;
-    const answer = { status, problem: status < 500 ? undefined : headerOf(raw, headerNames.problem) };
+    const answer = { status, problem: status < 500 ? undefined : rawValuesOf(raw, headerNames.problem)[0] };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
       this.#discarded = true;
       this.#stopTimers();
@@ -321,13 +322,4 @@ class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#totalTimer);
     clearTimeout(this.#clientTimer);
   }
-}
-
-/** The first value of a header among the raw ones of an answer. */
-function headerOf(raw: readonly Buffer[], name: string): string | undefined {
-  for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.length === name.length && raw[index]?.toString('latin1').toLowerCase() === name)
-      return raw[index + 1]?.toString('latin1');
-  }
-  return undefined;
 }

@@ -712,6 +712,7 @@ describe('addresses that fail', () => {
       'no HTTP at all\r\n\r\n',
       'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n',
       'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
       'HTTP/1.1 20 OK\r\n\r\n',
       `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`,
     ]) {

@@ -15,6 +15,7 @@ import {
   Endpoint,
   tlsNameOf,
 } from './endpoint.ts';
+import { rawValuesOf } from './raw-headers.ts';
 
 /** Options as undici's `Pool` has them, but `connections` are those to each address, not to all of them. */
 export interface BalancerOptions extends ConnectionOptions {
@@ -355,6 +356,14 @@ function returnsBefore(one: Endpoint, other: Endpoint, tried: ReadonlySet<string
   return one.ejectedUntil < other.ejectedUntil;
 }
 
+/**
+ * A service may use no other transfer coding than `chunked`, since no request asks for one (RFC 9112, section 6.1): neither the content
+ * nor its end could be told.
+ */
+function isUnknownCoding(value: string): boolean {
+  return value.trim().toLowerCase() !== 'chunked';
+}
+
 function onAbort(signal: unknown, act: (reason: Error) => void): () => void {
   if (!(signal instanceof AbortSignal)) return () => undefined;
   const listener = () => act(signal.reason);
@@ -380,6 +389,8 @@ class Flight implements Dispatcher.DispatchHandler {
   readonly #balancer: LeastInFlightBalancer;
   /** Those it is on; undefined before and after. */
   #connections: Connections | undefined;
+  /** Ends it with an error, and its connection. */
+  #abort: ((error: Error) => void) | undefined;
 
   constructor(balancer: LeastInFlightBalancer, options: Options, handler: Dispatcher.DispatchHandler) {
     if (handler.onError === undefined || handler.onRequestStart !== undefined) {
@@ -405,6 +416,7 @@ class Flight implements Dispatcher.DispatchHandler {
 
   onConnect(abort: (error?: Error) => void): void {
     this.sent = true;
+    this.#abort = abort;
     this.#handler.onConnect?.(abort);
   }
 
@@ -420,6 +432,10 @@ class Flight implements Dispatcher.DispatchHandler {
 
   onHeaders(status: number, headers: Buffer[], resume: () => void, message: string): boolean {
     this.#hasHead();
+    if (rawValuesOf(headers, 'transfer-encoding').some(isUnknownCoding)) {
+      this.#abort?.(new Error('the response is in a transfer coding other than chunked'));
+      return true;
+    }
     return this.#handler.onHeaders?.(status, headers, resume, message) ?? true;
   }
 

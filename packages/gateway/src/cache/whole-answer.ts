@@ -61,19 +61,6 @@ interface Read extends UpstreamAnswer {
   readonly whole: WholeAnswer | undefined;
 }
 
-/**
- * Whether a response is in another transfer coding than `chunked`, which is the only one that a service may use (RFC 9112, section 6.1). Its
- * end could not be told, nor its content.
- */
-function hasUnknownCoding(raw: readonly Buffer[]): boolean {
-  for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.length !== 17 || raw[index]?.toString('latin1').toLowerCase() !== 'transfer-encoding')
-      continue;
-    if (raw[index + 1]?.toString('latin1').trim().toLowerCase() !== 'chunked') return true;
-  }
-  return false;
-}
-
 /** One attempt. */
 class Reading implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Read>;
@@ -135,12 +122,6 @@ class Reading implements Dispatcher.DispatchHandler {
   onHeaders(status: number, raw: readonly Buffer[]): boolean {
     if (status < 200) {
       if (this.#options.onInterim?.(status, raw) === true) this.interim = true;
-      return true;
-    }
-    if (hasUnknownCoding(raw)) {
-      this.#giveUp(
-        new Error(`${this.#options.upstream.name} answered in a transfer coding that is not known`),
-      );
       return true;
     }
     this.#status = status;
