@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { type ProblemCode, type ProblemDetails, problemType, problemTypes } from '@zerda/contracts/problems';
+import { type ProblemCode, problemTypes } from '@zerda/contracts/problems';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createAnswerHeaders } from './answer-headers.ts';
+import { problemMessage } from './problem-response.ts';
 
 export interface MalformedRequestsOptions {
   readonly logger: Pick<Logger, 'info'>;
@@ -66,16 +67,14 @@ function pendingResponse(socket: Socket): { readonly headersSent: boolean } | un
 }
 
 function responseText(code: ProblemCode, correlationId: string, headers: readonly string[]): string {
-  const { status, title } = problemTypes[code];
-  const details: ProblemDetails = { type: problemType(code), title, status, correlation_id: correlationId };
-  const body = JSON.stringify(details);
+  const { status } = problemTypes[code];
+  const problem = problemMessage({ code }, correlationId);
   const pairs = [
     ...headers,
-    ...[headerNames.correlationId, correlationId, headerNames.problem, code],
-    ...['Content-Type', 'application/problem+json; charset=utf-8'],
-    ...['Content-Length', String(Buffer.byteLength(body)), 'Cache-Control', 'no-store'],
+    ...[headerNames.correlationId, correlationId],
+    ...problem.headers,
     ...['Connection', 'close', 'Date', new Date().toUTCString()],
   ];
   const lines = pairs.flatMap((text, index) => (index % 2 === 0 ? [`${text}: ${pairs[index + 1]}\r\n`] : []));
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`;
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${problem.body}`;
 }

@@ -64,27 +64,46 @@ export function writeProblem(
     response.destroy();
     return false;
   }
-  const { status, title } = problemTypes[failure.code];
+  const { status } = problemTypes[failure.code];
+  const { headers, body } = problemMessage(failure, context?.correlationId ?? '', pathOf(request));
+  // One list: under overload most answers are refusals, which must cost little.
+  response.writeHead(status, [...before, ...Object.entries(failure.headers).flat(), ...headers]);
+  response.write(body);
+  return true;
+}
+
+/** Headers and body of a response with problem details. */
+export interface ProblemMessage {
+  /** Name, value, name, value. */
+  readonly headers: readonly string[];
+  readonly body: string;
+}
+
+/** Serializes a failure (RFC 9457). @param instance path of the request; undefined when the request could not be parsed */
+export function problemMessage(
+  { code, detail, errors }: Pick<Failure, 'code'> & Partial<Pick<Failure, 'detail' | 'errors'>>,
+  correlationId: string,
+  instance?: string,
+): ProblemMessage {
+  const { status, title } = problemTypes[code];
   const details: ProblemDetails = {
-    type: problemType(failure.code),
+    type: problemType(code),
     title,
     status,
-    ...(failure.detail !== undefined && { detail: failure.detail }),
-    instance: pathOf(request),
-    correlation_id: context?.correlationId ?? '',
-    ...(failure.errors !== undefined && { errors: [...failure.errors] }),
+    ...(detail !== undefined && { detail }),
+    ...(instance !== undefined && { instance }),
+    correlation_id: correlationId,
+    ...(errors !== undefined && { errors: [...errors] }),
   };
-  const text = JSON.stringify(details);
-  // One list: under overload most answers are refusals, which must cost little.
-  response.writeHead(status, [
-    ...before,
-    ...Object.entries(failure.headers).flat(),
-    ...['Content-Type', 'application/problem+json; charset=utf-8'],
-    ...['Content-Length', String(Buffer.byteLength(text))],
-    ...['Cache-Control', 'no-store', headerNames.problem, failure.code],
-  ]);
-  response.write(text);
-  return true;
+  const body = JSON.stringify(details);
+  return {
+    headers: [
+      ...['Content-Type', 'application/problem+json; charset=utf-8'],
+      ...['Content-Length', String(Buffer.byteLength(body))],
+      ...['Cache-Control', 'no-store', headerNames.problem, code],
+    ],
+    body,
+  };
 }
 
 /** What an error is to the caller; the parsers of Express and Node tell by `type` and `status`. */
