@@ -3,13 +3,13 @@ import { methodNotAllowed } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
 import { routerPath } from '@zerda/chassis/http/route-path';
 import { currentContext } from '@zerda/chassis/request-context';
-import { type Request, type Response, Router } from 'express';
+import { Router } from 'express';
 import { cacheSettings } from '../policies/cache.ts';
 import { asMiddleware, type OwnPolicies } from '../policies/own-endpoints.ts';
 import { createPolicies } from '../policies/policies.ts';
 import { runPolicies } from '../policies/policy.ts';
 import type { PolicyResources } from '../policies/resources.ts';
-import { addHeaders, createVisit, type Visit } from '../policies/visit.ts';
+import { addHeaders, currentVisit, type Visit } from '../policies/visit.ts';
 import { aggregatePolicies } from '../routes/route.ts';
 import type { RouteTable, TableAggregate } from '../routes/table.ts';
 import { type Upstreams, upstreamOf } from '../upstreams.ts';
@@ -45,7 +45,7 @@ export function createAggregateRouter(
       .options(async (request, response, next) => {
         if (preflight === undefined || request.headers['access-control-request-method'] === undefined)
           return next();
-        const visit = visitOf(request, response);
+        const visit = currentVisit(request, response);
         try {
           await own.preflight(visit);
         } catch (error) {
@@ -55,7 +55,7 @@ export function createAggregateRouter(
         if (preflight(visit) !== true) next();
       })
       .get(async (request, response) => {
-        const visit = visitOf(request, response);
+        const visit = currentVisit(request, response);
         try {
           await runPolicies(policies, visit);
         } finally {
@@ -69,12 +69,6 @@ export function createAggregateRouter(
       .all(asMiddleware(own.unmatched), methodNotAllowed(['GET', 'HEAD']));
   }
   return router;
-}
-
-function visitOf(request: Request, response: Response): Visit {
-  const context = currentContext();
-  if (context === undefined) throw new Error('an aggregate is answered within a request');
-  return createVisit(request, response, context);
 }
 
 /** Makes the body of the response, as JSON. */

@@ -1,4 +1,3 @@
-import { currentContext } from '@zerda/chassis/request-context';
 import type { RequestHandler } from 'express';
 import { z } from 'zod';
 import { limit } from './limit.ts';
@@ -6,7 +5,7 @@ import { createPolicies } from './policies.ts';
 import { type Policy, runPolicies } from './policy.ts';
 import type { PolicyResources } from './resources.ts';
 import { shed } from './shed.ts';
-import { addHeaders, createVisit, type Visit } from './visit.ts';
+import { addHeaders, currentVisit, type Visit } from './visit.ts';
 
 const { limit: limitKey } = limit.keys;
 const { shed: shedKey } = shed.keys;
@@ -100,9 +99,7 @@ function runner(policies: readonly Policy[]): (visit: Visit) => Promise<void> {
 /** A middleware that runs them before what comes after it. */
 export function asMiddleware(run: (visit: Visit) => Promise<void>): RequestHandler {
   return async (request, response, next) => {
-    const context = currentContext();
-    if (context === undefined) throw new Error('an endpoint is answered within a request');
-    const visit = createVisit(request, response, context);
+    const visit = currentVisit(request, response);
     try {
       await run(visit);
     } finally {

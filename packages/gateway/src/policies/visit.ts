@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '@zerda/chassis/auth/caller';
 import type { Failure } from '@zerda/chassis/failure';
-import type { RequestContext } from '@zerda/chassis/request-context';
+import { currentContext, type RequestContext } from '@zerda/chassis/request-context';
 
 /** A request on its way through the policies of its route. */
 export interface Visit {
@@ -34,6 +34,13 @@ export function createVisit(
     ...{ caller: undefined, refusal: undefined, answerHeaders: [] },
     ...{ requestHeaders: undefined, onAnswer: undefined },
   };
+}
+
+/** The visit of the request in progress, for a handler of Express. @throws Error outside of a request */
+export function currentVisit(request: Visit['request'], response: Visit['response']): Visit {
+  const context = currentContext();
+  if (context === undefined) throw new Error('a visit is made within a request');
+  return createVisit(request, response, context);
 }
 
 /** Adds headers to an answer, beside others of the same name. */
