@@ -52,7 +52,15 @@ await runCommand(async () => {
   try {
     await bundleAll(dist);
     console.log(heading);
-    await Promise.all(transports.map(runAll));
+    const runs = transports.map((transport) =>
+      runAll(transport).catch((error: unknown) => {
+        // The other transport's stage is closed once its seed has ended, not under it.
+        stopping = true;
+        throw error;
+      }),
+    );
+    await Promise.allSettled(runs);
+    await Promise.all(runs);
   } finally {
     await closeAll();
   }

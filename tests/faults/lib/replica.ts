@@ -15,7 +15,7 @@ export interface Replica {
   /** SIGSTOP and SIGCONT. */
   pause(): void;
   resume(): void;
-  /** Resolves when it is ready. @throws Error when that takes longer than `deadlineMs` */
+  /** Resolves when it is ready. @throws Error when that takes longer than `deadlineMs`, or it is stopped */
   ready(deadlineMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
@@ -63,9 +63,10 @@ export function startReplica(plan: ProcessPlan): Replica {
     resume: () => current?.kill('SIGCONT'),
     async ready(deadlineMs = 30_000) {
       const giveUpAt = performance.now() + deadlineMs;
-      for (;;) {
+      while (!stopped) {
         try {
-          if (current !== undefined) return await current.ready(Math.max(1, giveUpAt - performance.now()));
+          if (current === undefined) throw new Error(`${plan.name} is not running`);
+          return await current.ready(Math.max(1, giveUpAt - performance.now()));
         } catch (error) {
           if (performance.now() > giveUpAt) {
             throw new Error([(error as Error).message, ...lines.slice(-5)].join('\n  '), { cause: error });
@@ -73,6 +74,7 @@ export function startReplica(plan: ProcessPlan): Replica {
         }
         await wait(50);
       }
+      throw new Error(`${plan.name} was stopped before it was ready`);
     },
     async stop() {
       stopped = true;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { Database } from './database.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import type { PgliteDatabase } from './pglite-database.ts';
@@ -45,6 +45,7 @@ function prepare(open: OpenDatabase) {
       if (database.engine === 'pglite') return migratePglite((database as PgliteDatabase).lite, options);
       return migratePostgres(await urlOf(database), { ...options, connectTimeoutMs });
     },
+    execute: (statement: SQL) => database.write((tx) => tx.execute(statement)),
     async numbers(): Promise<unknown[]> {
       const { rows } = (await database.read((db) =>
         db.execute(sql`select n from numbers order by n`),
@@ -99,6 +100,19 @@ describeOnEachEngine('migrations', {}, (open) => {
     await assert.rejects(migrate(false), refused('0003_again'));
   });
 
+  it('with a lower number than one that is applied are refused, with the way out', async () => {
+    await add({ '0001_tables': tables, '0003_again': more });
+    await migrate();
+    await add({ '0002_more': more });
+    await assert.rejects(migrate(), {
+      name: 'StartupError',
+      exitCode: 78,
+      message:
+        'migration 0002_more is not applied, and 0003_again, which comes after it, is; give the new one the next free number',
+    });
+    assert.deepEqual(await numbers(), [1, 2]);
+  });
+
   it('that an older replica does not know of are no error to it', async () => {
     await add({ '0001_tables': tables, '0002_more': more });
     await migrate();
@@ -110,12 +124,31 @@ describeOnEachEngine('migrations', {}, (open) => {
 });
 
 describeOnEachEngine('migrations of replicas', { engines: ['postgres'] }, (open) => {
-  const { add, migrate, numbers } = prepare(open);
+  const { add, migrate, execute, numbers } = prepare(open);
 
   it('are applied once by replicas that start together', async () => {
     await add({ '0001_tables': `${tables} select pg_sleep(0.2);`, '0002_more': more });
     await Promise.all([migrate(), migrate(), migrate()]);
     assert.deepEqual(await numbers(), [1, 2]);
+  });
+
+  it('are applied once by replicas that look for them while another is at a later one', async () => {
+    const slow = (n: number) => `insert into numbers values (${n}); select pg_sleep(0.05);`;
+    await add({ '0001_tables': tables, '0002': slow(2), '0003': slow(3), '0004': slow(4), '0005': slow(5) });
+    await Promise.all([migrate(), migrate(), migrate(), migrate()]);
+    assert.deepEqual(await numbers(), [1, 2, 3, 4, 5]);
+    await migrate();
+  });
+
+  it('go on after a database that was migrated while its clock was set back', async () => {
+    await add({ '0001_tables': tables, '0002_more': more });
+    await migrate();
+    await execute(
+      sql`update schema_migrations set run_on = run_on - interval '1 day' where name = '0002_more'`,
+    );
+    await add({ '0003_again': 'insert into numbers values (3);' });
+    await migrate();
+    assert.deepEqual(await numbers(), [1, 2, 3]);
   });
 
   it('are told of in one line when the connection breaks under them', async () => {

@@ -58,28 +58,58 @@ export async function migratePglite(lite: PGlite, options: MigrationOptions): Pr
 async function migrate(client: Client, { folder, apply }: MigrationOptions): Promise<void> {
   if (!apply) return requireNothingPending(client, folder);
   try {
-    // A lock of the transaction, where the runner's own one is of the session: a pooler gives each transaction another session.
-    await client.query('begin');
-    await client.query(`select pg_advisory_xact_lock(${PG_MIGRATE_LOCK_ID})`);
-    await runner({
-      dbClient: client,
-      dir: fileURLToPath(folder),
-      direction: 'up',
-      migrationsTable: table,
-      noLock: true,
-      log: () => undefined,
-    });
-    // Where nothing was pending, the runner has committed nothing.
-    await client.query('commit');
+    while (await applyNext(client, folder));
   } catch (error) {
-    // The runner leaves its transaction open; PGlite, whose one connection lives on, would stay in it.
+    // PGlite, whose one connection lives on, would stay in a transaction that is left open.
     const lost = await client.query('rollback').then(() => false, isConnectionLost);
+    if (error instanceof StartupError) throw error;
     const [failed] = await findPending(client, folder).catch(() => []);
     const what = failed === undefined ? 'a migration' : `migration ${failed}`;
     // The runner makes errors of its own of some that the driver has thrown; the connection itself knows better.
     const Away = lost || isConnectionLost(error) ? DatabaseAwayError : StartupError;
     throw new Away(`${what} failed and was undone: ${(error as Error).message}`, 1, { cause: error });
   }
+}
+
+/**
+ * Applies the first pending migration in a transaction of its own, and returns false when there is none.
+ *
+ * The advisory lock belongs to the transaction, where the runner's own lock belongs to the session: a pooler gives each
+ * transaction another session. As the lock ends with the transaction, each migration takes it again and looks again for what
+ * is pending: another replica may have applied some of them meanwhile.
+ */
+async function applyNext(client: Client, folder: URL): Promise<boolean> {
+  await client.query('begin');
+  await client.query(`select pg_advisory_xact_lock(${PG_MIGRATE_LOCK_ID})`);
+  await requireOrder(client, folder);
+  const applied = await runner({
+    dbClient: client,
+    dir: fileURLToPath(folder),
+    direction: 'up',
+    count: 1,
+    migrationsTable: table,
+    noLock: true,
+    // Makes the runner commit this transaction instead of one of its own.
+    singleTransaction: true,
+    // The runner orders by the time at which a transaction began, which is not the order in which replicas got the lock.
+    checkOrder: false,
+    log: () => undefined,
+  });
+  // Where nothing was pending, the runner has committed nothing.
+  await client.query('commit');
+  return applied.length > 0;
+}
+
+/** @throws StartupError when a pending migration has a lower number than one that is applied: it would run on tables it was not written for */
+async function requireOrder(client: Client, folder: URL): Promise<void> {
+  const applied = await findApplied(client);
+  const newest = applied.sort().at(-1);
+  const [first] = await findPending(client, folder);
+  if (newest === undefined || first === undefined || first > newest) return;
+  throw new StartupError(
+    `migration ${first} is not applied, and ${newest}, which comes after it, is; give the new one the next free number`,
+    78,
+  );
 }
 
 async function requireNothingPending(client: Client, folder: URL): Promise<void> {
@@ -93,15 +123,18 @@ async function requireNothingPending(client: Client, folder: URL): Promise<void>
 
 /** Names of the migrations that are not applied, in their order. */
 async function findPending(client: Client, folder: URL): Promise<string[]> {
-  const pending = new Set(
-    (await readdir(folder)).filter((file) => file.endsWith('.sql')).map((file) => basename(file, '.sql')),
-  );
+  const applied = new Set(await findApplied(client));
+  const names = (await readdir(folder))
+    .filter((file) => file.endsWith('.sql'))
+    .map((file) => basename(file, '.sql'));
+  return names.filter((name) => !applied.has(name)).sort();
+}
+
+async function findApplied(client: Client): Promise<string[]> {
   const { rows } = await client.query(`select to_regclass('${table}') is not null as migrated`);
-  if (rows[0]?.migrated) {
-    const applied = await client.query(`select name from ${table}`);
-    for (const { name } of applied.rows) pending.delete(name);
-  }
-  return [...pending].sort();
+  if (!rows[0]?.migrated) return [];
+  const applied = await client.query(`select name from ${table}`);
+  return applied.rows.map(({ name }) => name);
 }
 
 /** As much of pg's client as node-pg-migrate uses, on PGlite: its protocol takes parameters only in single statements. */
