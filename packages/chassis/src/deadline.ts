@@ -1,6 +1,6 @@
 /** The moment at which nobody waits for the answer any more, on this process's monotonic clock. */
 export class Deadline {
-  private readonly endsAt: number;
+  private endsAt: number;
 
   private constructor(endsAt: number) {
     this.endsAt = endsAt;
@@ -9,6 +9,11 @@ export class Deadline {
   /** The deadline `ms` milliseconds from now. */
   static after(ms: number): Deadline {
     return new Deadline(performance.now() + ms);
+  }
+
+  /** Moves it `ms` milliseconds later: for time in which the client was still sending its request, which nobody else had. */
+  extend(ms: number): void {
+    this.endsAt += ms;
   }
 
   /** Whole milliseconds that are left; 0 once it has passed. */

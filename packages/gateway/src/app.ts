@@ -4,7 +4,11 @@ import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { Failure } from '@zerda/chassis/failure';
 import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
-import { createClientLookup, type TrustedProxies } from '@zerda/chassis/http/client-address';
+import {
+  type ClientAddress,
+  createClientLookup,
+  type TrustedProxies,
+} from '@zerda/chassis/http/client-address';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createRequestObserver } from '@zerda/chassis/http/request-observer';
@@ -34,6 +38,7 @@ import { createMatch } from './routes/match.ts';
 import { formOf } from './routes/path-form.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
+import { type SlowClients, watchEndedResponse } from './slow-clients.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface AppDependencies {
@@ -55,6 +60,8 @@ export interface AppDependencies {
   readonly limitFactor: number;
   /** How much there is to do. */
   readonly load: LoadMonitor;
+  /** Watches clients that take a while. */
+  readonly slowClients: SlowClients;
   /** Bytes of answers that are kept at most. */
   readonly cacheBytes: number;
 }
@@ -72,6 +79,7 @@ export function createApp({
   limiters,
   limitFactor,
   load,
+  slowClients,
   cacheBytes,
 }: AppDependencies): RequestListener {
   const answerHeaders = createAnswerHeaders();
@@ -81,11 +89,12 @@ export function createApp({
   const findClient = createClientLookup(trustedProxies, logger);
   const forwardedHeaders = createForwardedHeaders(findClient);
   const isSecure = createSecureLookup(findClient);
+  const clientAddress: ClientAddress = (request) => findClient(request).address;
   const resources: PolicyResources = {
     ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, isSecure, upstreamTimeoutMs },
     passesAnswer: createAnswerFilter(guards.names),
     metrics: metrics.policies,
-    clientAddress: (request) => findClient(request).address,
+    clientAddress,
     upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
     cache: createAnswerCache(cacheBytes, metrics.policies),
     cachedUpstreams: cachedUpstreams(table, settings),
@@ -96,7 +105,7 @@ export function createApp({
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    ...{ answerHeaders, guards, forwardedHeaders, isSecure, own },
+    ...{ answerHeaders, guards, forwardedHeaders, isSecure, slowClients, clientAddress, own },
     logger,
   });
   const { getHealth } = gatewayOperations;
@@ -126,6 +135,7 @@ export function createApp({
     if (response.socket === null && closing.has(request.socket)) return;
     takeOriginForm(request);
     const context = observer.begin(request, response);
+    watchEndedResponse({ request, slowClients, clientAddress }, response);
     if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     addHeaders(response, transportSecurityOf(isSecure(request)));

@@ -29,12 +29,27 @@ export const gatewayVariables = z.object({
     .describe('What every limit of the table of routes is multiplied by; 0 switches limits off.'),
   MAX_REQUESTS_IN_FLIGHT: count(1)
     .default(1000)
-    .describe('Requests in hand at most; more are answered 503 at once. Health and metrics always answer.'),
+    .describe(
+      'Requests in flight at most; more are refused with 503 at once, but for health and metrics. A request that waits for its client, to send the body or to take the response, does not count.',
+    ),
   MAX_EVENT_LOOP_DELAY_MS: milliseconds(1)
     .default(1000)
     .describe(
       'Milliseconds that the event loop may be late; while it is later time after time, requests are answered 503. One delay alone, as of a machine that stood still, refuses none.',
     ),
+  MIN_CLIENT_BYTES_PER_SECOND: count()
+    .default(500)
+    .describe(
+      'Bytes a second that a client must send of a request body, or take of a response, on average once it has had 10 s; a slower one is disconnected. 0 is without such a rate.',
+    ),
+  MAX_SLOW_CLIENTS: count(1)
+    .default(1000)
+    .describe(
+      'Clients at most that take more than a second to send a request body, or to take the rest of a response; where there are more, those that have been slow for longest are disconnected.',
+    ),
+  MAX_SLOW_CLIENTS_PER_ADDRESS: count(1)
+    .default(100)
+    .describe('How many of MAX_SLOW_CLIENTS may have one address (of IPv6 the /64).'),
   CACHE_MAX_BYTES: count(1, 2_000_000_000)
     .default(67_108_864)
     .describe('Bytes of answers that are kept at most, for routes with a cache.'),

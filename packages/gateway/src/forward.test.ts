@@ -411,13 +411,13 @@ describe('forwarding', () => {
     await until(() => incoming.complete, 'the end');
   });
 
-  it('shows the service each piece of a request before the next one is sent, and answers meanwhile', async (context) => {
+  it('shows the service each piece of a large request before the next one is sent, and answers meanwhile', async (context) => {
     let received = '';
     const gateway = await startGateway(context, {
       users: (incoming, response) => {
         incoming.setEncoding('utf8').on('data', (chunk) => {
           received += chunk;
-          response.write(`got ${chunk};`);
+          response.write(`got ${chunk.length};`);
         });
         incoming.on('end', () => response.end('end'));
       },
@@ -429,12 +429,13 @@ describe('forwarding', () => {
         answered += chunk;
       });
     });
-    outgoing.write('one');
-    await until(() => received === 'one', 'the first piece at the service');
+    outgoing.write('1'.repeat(64 * 1024));
+    outgoing.write('2');
+    await until(() => received.length === 64 * 1024 + 1, 'the first piece at the service');
     assert.equal(gateway.users.requests[0]?.headers['transfer-encoding'], 'chunked');
-    await until(() => answered === 'got one;', 'the answer to the first piece');
-    outgoing.write('two');
-    await until(() => answered === 'got one;got two;', 'the answer to the second piece');
+    await until(() => /;$/.test(answered), 'the answer to the first piece');
+    outgoing.write('345');
+    await until(() => answered.endsWith('got 3;'), 'the answer to the second piece');
     outgoing.end();
     await until(() => answered.endsWith('end'), 'the end');
   });
@@ -726,7 +727,7 @@ describe('forwarding', () => {
     });
     const { text, error } = await exchangeBytes(
       gateway.port,
-      'POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc',
+      `POST /api/users HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(80_000)}`,
     );
     assert.equal(error, undefined);
     assert.match(text, /\r\nConnection: close\r\n[\s\S]*\{"early":true\}\r\n0\r\n\r\n$/);

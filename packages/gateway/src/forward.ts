@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
+import { networkOf } from '@zerda/chassis/http/addresses';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
+import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { hasBody } from '@zerda/chassis/http/has-body';
 import { setCutOff } from '@zerda/chassis/http/request-observer';
 import {
@@ -24,6 +26,7 @@ import { missingSecurityHeaders, passedAnswerHeaders, passedRequestHeaders } fro
 import type { Visit } from './policies/visit.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
 import type { ForwardedRoute } from './routes/forwarded-route.ts';
+import { type SlowClients, watchReader } from './slow-clients.ts';
 import { toFailure } from './upstream-failure.ts';
 
 export interface Forwarding {
@@ -37,39 +40,88 @@ export interface Forwarding {
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly isSecure: SecureLookup;
+  readonly slowClients: SlowClients;
+  readonly clientAddress: ClientAddress;
   readonly logger: Logger;
 }
 
 /**
- * Passes a request on and its answer back, both as they come and neither of them read. Resolves once the head of the
- * answer is on its way; what goes wrong later can only cut the connection.
+ * Passes a request on and its response back: a small body of the request once all of it is here, everything else as it comes. Resolves
+ * once the head of the response is on its way; what goes wrong later can only cut the connection.
  * @throws what `Upstream.call` throws, and `Failure` for a body that is too large or does not come
  */
 export function forward(forwarding: Forwarding): Promise<unknown> {
   const { request, response, route } = forwarding;
-  const retries = isIdempotent(request) ? route.retries : 0;
+  if (!hasBody(request)) return send(forwarding, undefined, () => undefined);
   let exchange: Exchange | undefined;
-  const body = hasBody(request)
-    ? createRequestBody({
-        request,
-        response,
-        limitBytes: route.bodyLimitBytes,
-        idleTimeoutMs: route.idleTimeoutMs,
-        keep: retries > 0,
-        onFailure: (failure) => exchange?.giveUp(failure),
-        onStall: () => exchange?.onStall(),
-      })
-    : undefined;
+  const body = createRequestBody({
+    request,
+    response,
+    limitBytes: route.bodyLimitBytes,
+    idleTimeoutMs: route.idleTimeoutMs,
+    onFailure: (failure) => exchange?.giveUp(failure),
+    onStall: () => exchange?.onStall(),
+    onReceived: () => exchange?.onRequestReceived(),
+  });
+  const begin = () =>
+    send(forwarding, body, (begun) => {
+      exchange = begun;
+    });
+  const receiving = body.receive();
+  return receiving === undefined ? begin() : receiveFirst(forwarding, body, receiving).then(begin);
+}
+
+/** Meanwhile the request is only the client's concern: it counts as none in flight, and its time does not run. */
+async function receiveFirst(
+  forwarding: Forwarding,
+  body: RequestBody,
+  receiving: Promise<void>,
+): Promise<void> {
+  const { context, visit } = forwarding;
+  const begun = performance.now();
+  visit?.load?.pause();
+  const unwatch = watchSender(forwarding, body);
+  try {
+    await receiving;
+  } finally {
+    unwatch();
+  }
+  context.deadline.extend(performance.now() - begun);
+  visit?.load?.requireCapacity();
+  visit?.load?.resume();
+}
+
+const sentTooSlowly = () =>
+  new Failure('request-timeout', { detail: 'The body of the request came too slowly.' });
+
+function watchSender({ request, slowClients, clientAddress }: Forwarding, body: RequestBody): () => void {
+  return slowClients.watch({
+    direction: 'request',
+    network: () => networkOf(clientAddress(request)),
+    bytes: () => body.bytes,
+    isClientsTurn: () => body.hereSince === undefined,
+    end: () => body.giveUp(sentTooSlowly()),
+  });
+}
+
+function send(
+  forwarding: Forwarding,
+  body: RequestBody | undefined,
+  onAttempt: (exchange: Exchange) => void,
+): Promise<unknown> {
+  const { request, response, route } = forwarding;
+  let exchange: Exchange | undefined;
   return route.upstream.call(
     (attempt) => {
       exchange = new Exchange(forwarding, attempt, body);
+      onAttempt(exchange);
       return exchange.begin();
     },
     {
       context: forwarding.context,
       timeoutMs: route.timeoutMs,
       slowMs: route.slowMs,
-      retries,
+      retries: isIdempotent(request) ? route.retries : 0,
       repeatable: () =>
         exchange?.interim !== true && !response.destroyed && (body === undefined || body.repeatable),
     },
@@ -118,6 +170,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #release: () => void = () => undefined;
   /** Lets the upstream go on. */
   #resume: () => void = () => undefined;
+  /** Ends what was noted while the client is waited for; undefined while it is not. */
+  #stopWaiting: (() => void) | undefined;
 
   constructor(forwarding: Forwarding, attempt: Attempt, body: RequestBody | undefined) {
     this.#forwarding = forwarding;
@@ -143,7 +197,9 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.giveUp(new CallerGoneError(0));
       return;
     }
-    this.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, this);
+    if (this.#body === undefined || this.#body.complete)
+      this.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, this);
+    else this.#waitForSender(this.#body);
     if (totalTimeoutMs !== undefined)
       this.#totalTimer = setTimeout(Exchange.#onTotalTimeout, totalTimeoutMs, this);
     response.on('close', this.#onClientGone);
@@ -173,16 +229,30 @@ class Exchange implements Dispatcher.DispatchHandler {
     else this.#reject(error);
   }
 
-  /** The time runs from the end of the request: before, the upstream has nothing to answer, and `idle` bounds it. */
+  /** A client that still sends has the upstream's slot only as long as nobody else needs it. */
+  #waitForSender(body: RequestBody): void {
+    const { slowClients } = this.#forwarding;
+    const unwatch = watchSender(this.#forwarding, body);
+    const unmark = this.#attempt.waitForClient(() => {
+      slowClients.countReplaced('request');
+      this.giveUp(sentTooSlowly());
+    });
+    this.#stopWaiting = () => {
+      unwatch();
+      unmark();
+    };
+  }
+
+  /** The upstream's time runs from the end of the request: before, it has nothing to respond to, and `idle` bounds it. */
+  onRequestReceived(): void {
+    if (this.#answered || this.#ended || this.#givenUp !== undefined) return;
+    this.#endWait();
+    this.#attempt.requestSent();
+    this.#headTimer = setTimeout(Exchange.#onHeadTimeout, this.#attempt.ms, this);
+  }
+
   static #onHeadTimeout(exchange: Exchange): void {
-    const { request, route } = exchange.#forwarding;
-    const { ms } = exchange.#attempt;
-    if (request.complete) exchange.giveUp(new UpstreamTimeoutError(route.upstream.name, ms));
-    else
-      request.once('end', () => {
-        if (!exchange.#answered && exchange.#givenUp === undefined && !exchange.#ended)
-          exchange.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, exchange);
-      });
+    exchange.giveUp(new UpstreamTimeoutError(exchange.#forwarding.route.upstream.name, exchange.#attempt.ms));
   }
 
   static #onTotalTimeout(exchange: Exchange): void {
@@ -227,6 +297,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return true;
     }
     clearTimeout(this.#headTimer);
+    this.#endWait();
     const { context, request, response, route, visit, guards } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : rawValuesOf(raw, headerNames.problem)[0] };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
@@ -260,12 +331,36 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#headSent = true;
     if (this.#discarded || response.write(chunk) || response.writableLength < mostUnsent) return true;
     this.#clientTimer ??= setTimeout(() => this.giveUp(new CallerGoneError()), route.idleTimeoutMs);
+    this.#waitForReader();
     response.once('drain', () => {
       clearTimeout(this.#clientTimer);
       this.#clientTimer = undefined;
+      this.#endWait();
       this.#resume();
     });
     return false;
+  }
+
+  /** Until the client has taken what is there, it has the upstream's slot only as long as nobody else needs it. */
+  #waitForReader(): void {
+    this.#endWait();
+    const { response, visit, slowClients } = this.#forwarding;
+    visit?.load?.pause();
+    const unwatch = watchReader(this.#forwarding, () => this.giveUp(new CallerGoneError()));
+    const unmark = this.#attempt.waitForClient(() => {
+      slowClients.countReplaced('response');
+      this.giveUp(new CallerGoneError());
+    });
+    this.#stopWaiting = () => {
+      unwatch();
+      unmark();
+      if (!response.destroyed) visit?.load?.resume();
+    };
+  }
+
+  #endWait(): void {
+    this.#stopWaiting?.();
+    this.#stopWaiting = undefined;
   }
 
   /**
@@ -318,6 +413,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #stopTimers(): void {
+    this.#endWait();
     clearTimeout(this.#headTimer);
     clearTimeout(this.#totalTimer);
     clearTimeout(this.#clientTimer);

@@ -254,7 +254,7 @@ routes:
     });
     for (let call = 1; call <= 5; call += 1) {
       const outgoing = request(`${gateway.url}/api/users`, { method: 'POST', agent: false });
-      outgoing.on('error', () => undefined).write('{');
+      outgoing.on('error', () => undefined).write('{'.padEnd(80_000));
       await until(() => gateway.users.requests.length === call, 'the call');
       await new Promise((resolve) => setTimeout(resolve, 40));
       outgoing.destroy();

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
 import type { AnswerHeaders } from '@zerda/chassis/http/answer-headers';
+import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { logFailure, writeProblem } from '@zerda/chassis/http/problem-response';
 import { setRoute } from '@zerda/chassis/http/request-observer';
 import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
@@ -15,6 +16,7 @@ import type { OwnPolicies } from './policies/own-endpoints.ts';
 import { type Policy, runPolicies } from './policies/policy.ts';
 import { createVisit, type Visit } from './policies/visit.ts';
 import type { Match, MatchedPath } from './routes/match.ts';
+import type { SlowClients } from './slow-clients.ts';
 import { toFailure } from './upstream-failure.ts';
 
 export interface FrontDoorDependencies {
@@ -25,6 +27,8 @@ export interface FrontDoorDependencies {
   readonly guards: AnswerHeaders;
   readonly forwardedHeaders: ForwardedHeaders;
   readonly isSecure: SecureLookup;
+  readonly slowClients: SlowClients;
+  readonly clientAddress: ClientAddress;
   /** Policies of what no route takes. */
   readonly own: Pick<OwnPolicies, 'preflight' | 'unmatched'>;
   readonly logger: Logger;
@@ -43,6 +47,8 @@ export function createFrontDoor({
   guards,
   forwardedHeaders,
   isSecure,
+  slowClients,
+  clientAddress,
   own,
   logger,
 }: FrontDoorDependencies): FrontDoor {
@@ -72,7 +78,10 @@ export function createFrontDoor({
         const answered = runPolicies(route.policies, visit);
         if (answered !== false && (await answered)) return;
       }
-      await forward({ context, request, response, route, visit, guards, forwardedHeaders, isSecure, logger });
+      await forward({
+        ...{ context, request, response, route, visit, logger },
+        ...{ guards, forwardedHeaders, isSecure, slowClients, clientAddress },
+      });
     } catch (error) {
       if (error instanceof CallerGoneError) return;
       const failure = toFailure(error);

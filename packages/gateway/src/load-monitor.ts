@@ -2,10 +2,20 @@
 export interface LoadMonitor {
   /** Why one request more would be too many; undefined when it would not. */
   reason(): 'in_flight' | 'event_loop' | undefined;
-  /** Counts a request in; the function it returns counts it out. */
-  enter(): () => void;
+  /** Counts a request in. */
+  enter(): LoadEntry;
   /** Stops looking. */
   stop(): void;
+}
+
+/** A request among those that are counted. */
+export interface LoadEntry {
+  /** Counts it out for good. */
+  leave(): void;
+  /** Counts it out while it waits for its client, which costs the process nothing but memory. */
+  pause(): void;
+  /** Counts it in again after `pause`. */
+  resume(): void;
 }
 
 export interface LoadMonitorOptions {
@@ -35,9 +45,6 @@ export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOption
     tickedAt = performance.now();
   }, tickMs);
   timer.unref();
-  const leave = (): void => {
-    inFlight -= 1;
-  };
   return {
     reason() {
       if (inFlight >= maxInFlight) return 'in_flight';
@@ -46,7 +53,23 @@ export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOption
     },
     enter() {
       inFlight += 1;
-      return leave;
+      let counted = true;
+      let over = false;
+      const pause = (): void => {
+        if (counted) inFlight -= 1;
+        counted = false;
+      };
+      return {
+        pause,
+        resume() {
+          if (!counted && !over) inFlight += 1;
+          counted ||= !over;
+        },
+        leave() {
+          pause();
+          over = true;
+        },
+      };
     },
     stop: () => clearInterval(timer),
   };

@@ -17,6 +17,7 @@ import {
 import { openLimiters } from './limits/open-limiters.ts';
 import { createLoadMonitor } from './load-monitor.ts';
 import { readTable } from './routes/read-table.ts';
+import { createSlowClients } from './slow-clients.ts';
 import { createUpstreams } from './upstreams.ts';
 
 const service = 'gateway';
@@ -45,6 +46,13 @@ await runService(service, async () => {
     maxDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,
   });
   lifecycle.onShutdown('load monitor', () => load.stop());
+  const slowClients = createSlowClients({
+    minBytesPerSecond: config.MIN_CLIENT_BYTES_PER_SECOND,
+    max: config.MAX_SLOW_CLIENTS,
+    maxPerAddress: config.MAX_SLOW_CLIENTS_PER_ADDRESS,
+    metrics: metrics.policies,
+  });
+  lifecycle.onShutdown('slow clients', () => slowClients.stop());
   const limiters = await openLimiters(config.VALKEY_URL, {
     metrics: metrics.policies,
     ...{ logger, lifecycle },
@@ -53,7 +61,7 @@ await runService(service, async () => {
     ...{ table, upstreams, logger, metrics },
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     upstreamTimeoutMs: config.UPSTREAM_TIMEOUT_MS,
-    ...{ trustedProxies: proxies, authentication, limiters, load },
+    ...{ trustedProxies: proxies, authentication, limiters, load, slowClients },
     limitFactor: config.RATE_LIMIT_FACTOR,
     cacheBytes: config.CACHE_MAX_BYTES,
   });

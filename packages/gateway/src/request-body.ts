@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import { Failure } from '@zerda/chassis/failure';
+import { CallerGoneError } from '@zerda/chassis/http-client/call-outcome';
 
 export interface RequestBodyOptions {
   readonly request: IncomingMessage;
@@ -9,44 +10,58 @@ export interface RequestBodyOptions {
   readonly limitBytes: number;
   /** Milliseconds that the client may take to send the next piece, and the upstream to take it. */
   readonly idleTimeoutMs: number;
-  /** Keeps the first bytes, so that the body can be sent a second time as long as there are no more. */
-  readonly keep: boolean;
-  /** Told once when the body is more than it may be, or does not come. */
+  /** Told once when a body that is being passed on is more than it may be, or does not come. */
   readonly onFailure: (failure: Failure) => void;
   /** Told when the upstream takes no more of it. */
   readonly onStall: () => void;
+  /** Told when all of a body that is being passed on is here. */
+  readonly onReceived: () => void;
 }
 
-/** The body of a request on its way through, which may be sent more than once. */
+/**
+ * The body of a request on its way to an upstream. A small one is received first, as nginx (proxy_request_buffering) and the buffer
+ * filter of Envoy do: a client that sends slowly costs the upstream nothing. A larger one is passed on as it comes.
+ */
 export interface RequestBody {
   /** Whether it can be sent now: for the first time, or again from its begin. */
   readonly repeatable: boolean;
+  /** Whether all of it is here. */
+  readonly complete: boolean;
+  /** Bytes that have come. */
+  readonly bytes: number;
   /**
    * Since when it is the upstream's turn, on the clock of `performance.now()`: all of it is here, or what is here has
    * not been taken. Undefined while it is the client's.
    */
   readonly hereSince: number | undefined;
   /**
-   * A stream of the whole body, read from the client as it is read; the stream before it gets no more.
-   * @throws Failure when the body has failed
+   * Receives a small body, or the begin of a larger one. Undefined when that was here already, so that nothing has to wait.
+   * @throws Failure when it is too large or does not come, CallerGoneError when the client leaves
    */
-  open(): Readable;
+  receive(): Promise<void> | undefined;
+  /** Returns the body after `receive`: all of it, or a stream that reads it from the client as it is read. */
+  open(): Buffer | Readable;
+  /** Gives it up for a reason of its client's; heard as any failure of it is. */
+  giveUp(failure: Failure): void;
 }
 
-/** Bytes that are kept at most. */
-const keptBytes = 64 * 1024;
+/** Bytes up to which a body is received before it is passed on. */
+const bufferedBytes = 64 * 1024;
 
 /** @throws Failure when the request says itself that its body is larger than it may be */
 export function createRequestBody(options: RequestBodyOptions): RequestBody {
   const { request, response, limitBytes, idleTimeoutMs } = options;
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge(limitBytes);
-  let kept: Buffer[] | undefined = options.keep ? [] : undefined;
+  /** What has come before it is known whether there is more than is buffered. */
+  let begun: Buffer[] = [];
   let received = 0;
-  let target: PassThrough | undefined;
+  /** All of a small body. */
+  let whole: Buffer | undefined;
+  let stream: PassThrough | undefined;
   let hereSince: number | undefined;
   /** All of it is here, or nothing more will come. */
   let ended = false;
-  let failure: Failure | undefined;
+  let settle: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
 
   function end(): void {
     ended = true;
@@ -54,17 +69,23 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
     idle.stop();
   }
 
-  function fail(reason: Failure): void {
+  function giveUp(failure: Failure): void {
     if (ended) return;
-    failure = reason;
     end();
-    options.onFailure(reason);
+    if (stream === undefined) settle?.reject(failure);
+    else options.onFailure(failure);
   }
 
   const idle = createIdleTimer(idleTimeoutMs, () => {
     if (hereSince !== undefined) options.onStall();
-    else fail(new Failure('request-timeout', { detail: 'The body of the request stopped coming.' }));
+    else giveUp(new Failure('request-timeout', { detail: 'The body of the request stopped coming.' }));
   });
+
+  /** It is the upstream's turn. */
+  function pause(): void {
+    request.pause();
+    hereSince = performance.now();
+  }
 
   function proceed(): void {
     hereSince = undefined;
@@ -75,60 +96,94 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
   function take(chunk: Buffer): void {
     received += chunk.length;
     if (received > limitBytes) {
-      fail(tooLarge(limitBytes));
+      giveUp(tooLarge(limitBytes));
       return;
     }
-    if (received > keptBytes) kept = undefined;
-    kept?.push(chunk);
-    idle.restart();
-    if (target === undefined || target.destroyed || !target.write(chunk)) {
-      request.pause();
-      hereSince = performance.now();
+    if (stream !== undefined) {
+      idle.restart();
+      if (stream.destroyed || !stream.write(chunk)) pause();
+      return;
     }
+    begun.push(chunk);
+    if (received <= bufferedBytes) {
+      idle.restart();
+      return;
+    }
+    idle.stop();
+    pause();
+    settle?.resolve();
   }
 
-  function begin(): void {
+  function finish(): void {
+    end();
+    if (stream !== undefined) {
+      stream.end();
+      options.onReceived();
+      return;
+    }
+    whole = Buffer.concat(begun, received);
+    settle?.resolve();
+  }
+
+  function listen(): void {
     // RFC 9110, section 10.1.1: a client of HTTP/1.0 does not know of interim answers.
     if (request.httpVersionMinor > 0 && /^100-continue$/i.test(request.headers.expect ?? ''))
       response.writeContinue();
     idle.restart();
     request.on('data', take);
-    request.once('end', () => {
-      end();
-      target?.end();
-    });
+    request.once('end', finish);
     // The request itself does not close any more once it has been answered before its end.
     response.once('close', () => {
       end();
-      if (!request.complete) target?.destroy();
+      if (request.complete) return;
+      stream?.destroy();
+      settle?.reject(new CallerGoneError(0));
     });
   }
 
   return {
     get repeatable() {
-      return target === undefined || kept !== undefined;
+      return whole !== undefined || stream === undefined;
+    },
+    get complete() {
+      return whole !== undefined || request.readableEnded;
+    },
+    get bytes() {
+      return received;
     },
     get hereSince() {
       return hereSince;
     },
+    receive() {
+      if (request.complete) {
+        // It came with the head, and needs no events.
+        whole = (request.read() as Buffer | null) ?? Buffer.alloc(0);
+        received = whole.length;
+        if (received > limitBytes) throw tooLarge(limitBytes);
+        end();
+        return undefined;
+      }
+      return new Promise((resolve, reject) => {
+        settle = { resolve, reject };
+        listen();
+      });
+    },
     open() {
-      if (failure !== undefined) throw failure;
-      const first = target === undefined;
+      if (whole !== undefined) return whole;
       // A stream of its own: undici destroys what it reads, and a destroyed request would take the answer with it.
-      const stream = new PassThrough();
+      stream = new PassThrough();
       // Its errors reach the caller through the call; without a listener they would end the process.
       stream.on('error', () => undefined);
       stream.on('drain', () => {
-        if (stream === target && !ended) proceed();
+        if (!ended) proceed();
       });
-      target?.destroy();
-      target = stream;
-      for (const chunk of kept ?? []) stream.write(chunk);
-      if (first) begin();
-      else if (request.complete && request.readableEnded) stream.end();
-      else proceed();
+      for (const chunk of begun) stream.write(chunk);
+      begun = [];
+      // More is buffered than the stream takes at once: the client goes on when the upstream has begun to read.
+      idle.restart();
       return stream;
     },
+    giveUp,
   };
 }
 

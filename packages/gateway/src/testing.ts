@@ -20,6 +20,7 @@ import { silentLogger, testMetrics } from '@zerda/chassis/testing';
 import { type AppDependencies, createApp } from './app.ts';
 import { standardRoutesFile } from './config.ts';
 import { memoryLimiters } from './limits/memory-limiters.ts';
+import type { LoadEntry } from './load-monitor.ts';
 import { parseTable } from './routes/read-table.ts';
 import type { RouteTable } from './routes/table.ts';
 
@@ -109,16 +110,24 @@ export function tableWith(defaults: RouteTable['defaults']): RouteTable {
   return { ...standardTable, defaults };
 }
 
+/** An entry of a load monitor that counts nothing. */
+export const idleEntry: LoadEntry = {
+  leave: () => undefined,
+  pause: () => undefined,
+  resume: () => undefined,
+};
+
 /** A door that asks nobody who they are; it counts in this process, and is never too busy. */
 export const openDoor: Pick<
   AppDependencies,
-  'trustedProxies' | 'authentication' | 'limiters' | 'limitFactor' | 'load' | 'cacheBytes'
+  'trustedProxies' | 'authentication' | 'limiters' | 'limitFactor' | 'load' | 'slowClients' | 'cacheBytes'
 > = {
   trustedProxies: { hops: 0 },
   authentication: 'off',
   limiters: memoryLimiters,
   limitFactor: 1,
-  load: { reason: () => undefined, enter: () => () => undefined, stop: () => undefined },
+  load: { reason: () => undefined, enter: () => idleEntry, stop: () => undefined },
+  slowClients: { watch: () => () => undefined, countReplaced: () => undefined, stop: () => undefined },
   cacheBytes: 2 ** 24,
 };
 

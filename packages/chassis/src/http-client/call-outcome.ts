@@ -80,11 +80,16 @@ function codeOf(error: unknown): string | undefined {
  */
 export class TimedJudge implements Judge<UpstreamAnswer> {
   readonly #slowMs: number;
-  readonly #startedAt = performance.now();
+  #startedAt = performance.now();
 
   /** @param slowMs milliseconds from now after which the upstream is slow */
   constructor(slowMs: number) {
     this.#slowMs = slowMs;
+  }
+
+  /** Begins the call's time anew: the request took its client a while to send. */
+  restart(): void {
+    this.#startedAt = performance.now();
   }
 
   /** Milliseconds since the call began. */

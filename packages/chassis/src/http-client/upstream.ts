@@ -20,7 +20,7 @@ import {
   UpstreamTimeoutError,
 } from './call-outcome.ts';
 import { type CircuitBreaker, type CircuitBreakerSettings, createCircuitBreaker } from './circuit-breaker.ts';
-import { createRetryBudget } from './retry-budget.ts';
+import { createRetryBudget, type RetryBudgetOptions } from './retry-budget.ts';
 import { createUndiciAdapter, statusError } from './undici-adapter.ts';
 
 export interface UpstreamOptions {
@@ -38,6 +38,8 @@ export interface UpstreamOptions {
    */
   readonly maxInFlight?: number;
   readonly circuit: CircuitBreakerSettings;
+  /** How often calls are repeated at most; see the retry budget. */
+  readonly retryBudget?: RetryBudgetOptions;
   /** How its addresses are looked up and left; see the balancer. */
   readonly balancing?: Pick<BalancerOptions, 'lookups' | 'ejection'>;
   readonly metrics: Pick<
@@ -85,6 +87,14 @@ export interface Attempt {
   retriesAfter(answer: UpstreamAnswer): boolean;
   /** Keeps the call in flight until the function it returns is called, for a body that is read later. */
   hold(): () => void;
+  /** Tells that all of the request has been sent: what the service is judged by begins now. */
+  requestSent(): void;
+  /**
+   * Tells that the call waits for its client, and may be ended to make room for another one.
+   * @param end ends the call
+   * @returns tells that it waits no longer
+   */
+  waitForClient(end: () => void): () => void;
 }
 
 /** A service this one calls: kept-alive connections to all its addresses, and one circuit breaker for all calls. */
@@ -104,7 +114,7 @@ export interface Upstream {
    */
   get<Body>(path: string, options?: GetOptions): Promise<AxiosResponse<Body>>;
   /**
-   * Makes any other kind of call under the circuit breaker. `work` must end within its time, by throwing
+   * Makes any other kind of call under the circuit breaker, which judges a call that is repeated by its last attempt. `work` must end within its time, by throwing
    * `UpstreamTimeoutError` when that runs out and `CallerGoneError` when nobody waits any more.
    */
   call<Answer extends UpstreamAnswer>(
@@ -118,6 +128,9 @@ const longestConnectMs = 2000;
 
 /** Milliseconds before a call is made again at most, at random, so that callers do not return together. */
 const retryJitterMs = 25;
+
+/** Milliseconds that must be left for a call to be made again: the pause before it, and as much to make it. */
+const leastRetryMs = 2 * retryJitterMs;
 
 export function createUpstream(options: UpstreamOptions): Upstream {
   const { name, metrics, logger } = options;
@@ -135,7 +148,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     bodyTimeout: options.timeoutMs,
   });
   const breaker = createCircuitBreaker({ ...options.circuit, name, metrics, logger });
-  const budget = createRetryBudget();
+  const budget = createRetryBudget(options.retryBudget);
   const http = axios.create({
     adapter: createUndiciAdapter(dispatcher),
     baseURL: base.href,
@@ -173,9 +186,14 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     const client = context?.client;
     if (!bulkhead.enter(most, client)) throw new BulkheadFullError(name, bulkhead.inFlight);
     let holders = 1;
+    let left = false;
+    const leave = (): void => {
+      if (!left) bulkhead.leave(client);
+      left = true;
+    };
     const release = (): void => {
       holders -= 1;
-      if (holders === 0) bulkhead.leave(client);
+      if (holders === 0) leave();
     };
     const tried = new Set<string>();
     budget.deposit();
@@ -185,7 +203,11 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         if (ms === 0) throw new Failure('deadline-exceeded');
         let again = false;
         const mayRetry = (): boolean =>
-          left > 0 && repeatable() && ms > retryJitterMs && breaker.state === 'closed' && budget.withdraw();
+          left > 0 &&
+          repeatable() &&
+          deadline.remainingMs() > leastRetryMs &&
+          breaker.state === 'closed' &&
+          budget.withdraw();
         const judge = new TimedJudge(slowMs);
         try {
           const answer = await breaker.run<Answer>(
@@ -198,6 +220,12 @@ export function createUpstream(options: UpstreamOptions): Upstream {
                   again = isBusy(answered) && mayRetry();
                   return again;
                 },
+                requestSent: () => judge.restart(),
+                waitForClient: (end) =>
+                  bulkhead.waitForClient(client, () => {
+                    end();
+                    leave();
+                  }),
                 hold() {
                   holders += 1;
                   let held = true;
@@ -207,13 +235,19 @@ export function createUpstream(options: UpstreamOptions): Upstream {
                   };
                 },
               }),
-            judge,
+            {
+              onResult: (answered) => (again ? 'ignored' : judge.onResult(answered)),
+              onError(error) {
+                again = isWorthRetrying(error) && mayRetry();
+                return again ? 'ignored' : judge.onError(error);
+              },
+            },
           );
           measure(judge, judge.onResult(answer) === 'success' ? 'answered' : 'error');
           if (!again) return answer;
         } catch (error) {
           measure(judge, error instanceof CallerGoneError ? 'caller_gone' : reasonOf(error));
-          if (!isWorthRetrying(error) || !mayRetry()) throw error;
+          if (!again) throw error;
         }
         metrics.upstreamRetried(name);
         await wait(Math.random() * retryJitterMs);

@@ -1,6 +1,7 @@
 import { MIMEType } from 'node:util';
 import express, { type RequestHandler } from 'express';
 import { Failure } from '../failure.ts';
+import { currentContext } from '../request-context.ts';
 import { parseExactJson } from './exact-json.ts';
 import { hasBody } from './has-body.ts';
 
@@ -28,8 +29,18 @@ const parseBytes: RequestHandler = (request, _response, next) => {
   next();
 };
 
+/** The time of a request ends no sooner because its client takes a while to send the body. */
+const readWithoutHurry: RequestHandler = (request, response, next) => {
+  const begun = performance.now();
+  const deadline = currentContext()?.deadline;
+  readBytes(request, response, (error) => {
+    deadline?.extend(performance.now() - begun);
+    next(error);
+  });
+};
+
 /** Middleware that makes `request.body` what the JSON of the body says. Bytes that are not of its charset are a 400. */
-export const jsonBody: readonly RequestHandler[] = [requireJson, readBytes, parseBytes];
+export const jsonBody: readonly RequestHandler[] = [requireJson, readWithoutHurry, parseBytes];
 
 function charsetOf(contentType = ''): string {
   return new MIMEType(contentType).params.get('charset')?.toLowerCase() ?? 'utf-8';

@@ -22,6 +22,11 @@ export interface PolicyMetrics {
   limitsShared(shared: boolean): void;
   /** Counts a request that is refused because there is too much to do. */
   shed(reason: 'in_flight' | 'event_loop'): void;
+  /** Counts a client that is disconnected because it is slow. */
+  slowClientDisconnected(
+    direction: 'request' | 'response',
+    reason: 'rate' | 'total' | 'address' | 'replaced',
+  ): void;
   /** Counts a request to a route with a cache. */
   cacheAsked(route: string, outcome: CacheOutcome): void;
   /** Shows a cache; `read` is asked at each scrape. */
@@ -46,6 +51,12 @@ export function createPolicyMetrics(registry: Registry): PolicyMetrics {
     name: 'shed_requests_total',
     help: 'Requests that were refused because there was too much to do, by reason: in_flight, event_loop.',
     labelNames: ['reason'],
+    registers,
+  });
+  const slow = new Counter({
+    name: 'slow_clients_disconnected_total',
+    help: 'Clients that were disconnected because they were slow, by direction (request, response) and reason: rate (below MIN_CLIENT_BYTES_PER_SECOND), total and address (too many of them), replaced (another request needed the slot).',
+    labelNames: ['direction', 'reason'],
     registers,
   });
   const asked = new Counter({
@@ -90,6 +101,7 @@ export function createPolicyMetrics(registry: Registry): PolicyMetrics {
       shared = now;
     },
     shed: (reason) => shed.inc({ reason }),
+    slowClientDisconnected: (direction, reason) => slow.inc({ direction, reason }),
     cacheAsked: (route, outcome) => asked.inc({ http_route: route, outcome }),
     cache(read) {
       readCache = read;

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import type { Limiters } from '../limits/limiter.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, sendJson, startGateway, type TestGateway, tableWith, until } from '../testing.ts';
+import { ask, idleEntry, sendJson, startGateway, type TestGateway, tableWith, until } from '../testing.ts';
 import { bearer, testVerifier } from './testing-verifier.ts';
 
 const few = parseTable(
@@ -146,7 +146,7 @@ describe('what the gateway answers itself', () => {
   it('is shed under overload, but for health', async (context) => {
     const gateway = await startGateway(context, {
       table: tableWith({}),
-      door: { load: { reason: () => 'in_flight', enter: () => () => undefined, stop: () => undefined } },
+      door: { load: { reason: () => 'in_flight', enter: () => idleEntry, stop: () => undefined } },
     });
     for (const { path, status, ...options } of [
       { path: '/docs', status: 503 },

@@ -21,13 +21,18 @@ export const shed: PolicyKind<typeof keys> = {
   describe: ({ shed: set }) => (set === 'off' ? 'never shed' : undefined),
   create({ shed: set }, _route, { load, metrics }) {
     if (set === 'off') return undefined;
-    return ({ response }) => {
+    function requireCapacity(): void {
       const reason = load.reason();
-      if (reason !== undefined) {
-        metrics.shed(reason);
-        throw overloaded;
-      }
-      response.on('close', load.enter());
+      if (reason === undefined) return;
+      metrics.shed(reason);
+      throw overloaded;
+    }
+    return (visit) => {
+      requireCapacity();
+      const entry = load.enter();
+      visit.load = { pause: entry.pause, resume: entry.resume, requireCapacity };
+      // Once all of the response is handed over, only the client is left to be waited for.
+      visit.response.on('prefinish', entry.leave).on('close', entry.leave);
       return false;
     };
   },

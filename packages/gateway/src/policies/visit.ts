@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '@zerda/chassis/auth/caller';
 import type { Failure } from '@zerda/chassis/failure';
 import { currentContext, type RequestContext } from '@zerda/chassis/request-context';
+import type { LoadEntry } from '../load-monitor.ts';
 
 /** A request on its way through the policies of its route. */
 export interface Visit {
@@ -19,8 +20,16 @@ export interface Visit {
    * request.
    */
   requestHeaders: ((ms: number) => string[]) | undefined;
+  /** How the request counts among those in flight; undefined where its route is never shed. */
+  load: VisitLoad | undefined;
   /** Told right before the head of an answer leaves that came from an upstream. */
   onAnswer: (() => void) | undefined;
+}
+
+/** How a request counts among those in flight. */
+export interface VisitLoad extends Pick<LoadEntry, 'pause' | 'resume'> {
+  /** @throws Failure `overloaded` while there is too much to do */
+  requireCapacity(): void;
 }
 
 /** A request that no policy has seen yet. */
@@ -32,7 +41,7 @@ export function createVisit(
   return {
     ...{ request, response, context },
     ...{ caller: undefined, refusal: undefined, answerHeaders: [] },
-    ...{ requestHeaders: undefined, onAnswer: undefined },
+    ...{ requestHeaders: undefined, load: undefined, onAnswer: undefined },
   };
 }
 
