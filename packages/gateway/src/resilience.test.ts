@@ -22,6 +22,16 @@ async function retriesOf(gateway: Awaited<ReturnType<typeof startGateway>>): Pro
 }
 
 describe('retries', () => {
+  it('repeat the first call of a quiet system that meets a connection which was just being closed', async (context) => {
+    const gateway = await startGateway(context, { circuit: patientCircuit });
+    gateway.users.behaviour = (incoming, response) => {
+      if (gateway.users.requests.length === 1) incoming.socket.destroy();
+      else sendJson(response, 200, {});
+    };
+    assert.equal((await ask(`${gateway.url}/api/users/1`)).status, 200);
+    assert.equal(await retriesOf(gateway), 1);
+  });
+
   it('repeat what may be repeated when the connection breaks or the service is busy, and the client sees none of it', async (context) => {
     const gateway = await startGateway(context, { circuit: patientCircuit });
     await earnRetries(gateway.url, 8);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { Bulkhead, type CallClient } from './bulkhead.ts';
 
@@ -91,5 +91,77 @@ describe('bulkhead', () => {
       for (let call = 0; call < 14; call += 1) bulkhead.leave(user('greedy'));
       assert.equal(bulkhead.inFlight, 0);
     }
+  });
+
+  describe('calls that wait for their client', () => {
+    function startClock(context: TestContext) {
+      let now = 1_000_000;
+      context.mock.method(performance, 'now', () => now);
+      return (ms: number): void => {
+        now += ms;
+      };
+    }
+
+    /** Takes a slot for a call that waits; returns whether it still does. */
+    function wait(bulkhead: Bulkhead, capacity: number, client: CallClient | undefined): () => boolean {
+      assert.ok(bulkhead.enter(capacity, client));
+      let waits = true;
+      bulkhead.waitForClient(client, () => {
+        waits = false;
+        bulkhead.leave(client);
+      });
+      return () => waits;
+    }
+
+    it('give their slots to others after a second, the one that has waited longest first', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const first = wait(bulkhead, 2, undefined);
+      pass(400);
+      const second = wait(bulkhead, 2, undefined);
+      pass(599);
+      assert.equal(bulkhead.enter(2, undefined), false);
+      pass(1);
+      assert.equal(bulkhead.enter(2, undefined), true);
+      assert.deepEqual([first(), second()], [false, true]);
+      assert.equal(bulkhead.enter(2, undefined), false, 'the second has not had its time');
+      assert.equal(bulkhead.inFlight, 2);
+    });
+
+    it('are let be as long as there are slots, and once they wait no longer', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const waits = wait(bulkhead, 2, undefined);
+      pass(60_000);
+      assert.ok(bulkhead.enter(2, undefined));
+      assert.ok(waits());
+      bulkhead.leave(undefined);
+      assert.ok(bulkhead.enter(2, undefined));
+      bulkhead.leave(undefined);
+      let ended = false;
+      assert.ok(bulkhead.enter(2, undefined));
+      const resume = bulkhead.waitForClient(undefined, () => {
+        ended = true;
+      });
+      resume();
+      pass(2000);
+      bulkhead.enter(2, undefined);
+      assert.equal(ended, false);
+    });
+
+    it('are not ended by a client that has used up its own share, but for its own', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const other = wait(bulkhead, 8, user('other'));
+      const own = wait(bulkhead, 8, user('greedy'));
+      fill(bulkhead, 8, user('greedy'));
+      pass(2000);
+      const before = bulkhead.inFlight;
+      assert.ok(bulkhead.enter(8, user('greedy')), 'in place of its own');
+      assert.deepEqual([own(), other()], [false, true]);
+      assert.equal(bulkhead.enter(8, user('greedy')), false);
+      assert.equal(other(), true);
+      assert.equal(bulkhead.inFlight, before);
+    });
   });
 });

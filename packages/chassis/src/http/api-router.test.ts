@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type IncomingMessage, request as sendRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { problemDetails } from '@zerda/contracts/problems';
 import { success } from '@zerda/contracts/protocol/envelope';
@@ -9,6 +13,7 @@ import express from 'express';
 import request from 'supertest';
 import { z } from 'zod';
 import { Failure } from '../failure.ts';
+import { currentContext } from '../request-context.ts';
 import { recordingLogger, testMetrics } from '../testing.ts';
 import { createApiRouter, type Handlers } from './api-router.ts';
 import { notFound, problemHandler } from './problem-response.ts';
@@ -125,6 +130,28 @@ describe('api router: reading requests', () => {
     const json = request(app).put('/things/1').set('Content-Type', 'application/json');
     await expectProblem(json.send('{"size":'), 400, 'invalid-request');
     await expectProblem(request(app).put('/things/1'), 400, 'invalid-request');
+  });
+
+  it('gives a request the same time for its response however long its body takes', async (context) => {
+    const remaining: number[] = [];
+    const { app: timed } = application({
+      makeThing: async () => {
+        remaining.push(currentContext()?.deadline.remainingMs() ?? Number.NaN);
+        return { body: { status: 'success', data: { id: 1 } }, version: 1, location: '/things/1' };
+      },
+    });
+    const server = timed.listen(0, '127.0.0.1');
+    context.after(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const outgoing = sendRequest({ port, method: 'POST', path: '/things', agent: false });
+    outgoing.setHeader('content-type', 'application/json').setHeader('x-request-timeout-ms', '400');
+    outgoing.write('{"size":');
+    await wait(500);
+    outgoing.end('1}');
+    const [{ statusCode }] = (await once(outgoing, 'response')) as [IncomingMessage];
+    assert.equal(statusCode, 201);
+    assert.ok((remaining[0] ?? 0) > 200, `${remaining[0]} ms are left`);
   });
 
   it('answers 422 for JSON that is no object', async () => {

@@ -77,7 +77,9 @@ const limits = {
     .describe('Milliseconds between two pieces of a body, of either side; 30,000 by default.'),
   total_timeout_ms: milliseconds
     .optional()
-    .describe('Milliseconds until the end of the answer; without a limit by default, as streams need it.'),
+    .describe(
+      'Milliseconds until the end of the answer, from when the request is passed on; without a limit by default, as streams need it.',
+    ),
   body_limit_bytes: z
     .int()
     .min(0)
@@ -90,7 +92,7 @@ const limits = {
     .max(5)
     .optional()
     .describe(
-      'How often a call that failed before its answer began is made again, on another address and within 10 % of the traffic: idempotent methods, and POST with an Idempotency-Key; 1 by default.',
+      'How often a call that failed before its answer began is made again, on another address and within 10 % of the traffic and ten a second: idempotent methods, and POST with an Idempotency-Key; 1 by default.',
     ),
 };
 
