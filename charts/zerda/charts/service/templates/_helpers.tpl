@@ -156,13 +156,13 @@ Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace that `--crea
 {{- toYaml $context -}}
 {{- end -}}
 
-{{/* Families of addresses of each Service. */}}
+{{/* Families of addresses of a Service: lines of its spec, each after a line break. */}}
 {{- define "service.ipFamilies" -}}
 {{- with .Values.global.ipFamilyPolicy }}
-ipFamilyPolicy: {{ . }}
+  ipFamilyPolicy: {{ . }}
 {{- end }}
 {{- with .Values.global.ipFamilies }}
-ipFamilies: {{- toYaml . | nindent 2 }}
+  ipFamilies: {{- toYaml . | nindent 4 }}
 {{- end }}
 {{- end -}}
 
