@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { findBreakingChanges, findDrift, generatedData, generatedFiles } from './checks/generated.ts';
+import { findBreakingChanges, findDrift, generatedFiles } from './checks/generated.ts';
 import { findHelm, renderedFiles } from './lib/chart.ts';
 import { runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
@@ -18,7 +18,6 @@ await runCommand(async () => {
   const helm = await findHelm();
   // After the schemas: Helm reads them.
   await write(generatedFiles());
-  await write(generatedData());
   if (helm === undefined)
     console.log('helm is not on the PATH: what it renders of the chart is left as it is');
   else await write(await renderedFiles(helm));

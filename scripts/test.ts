@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startPostgres } from '../packages/chassis/src/database/testing-postgres.ts';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
+import { exitCodeOf } from './lib/child-process.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
 import { findTests } from './lib/test-files.ts';
@@ -85,8 +86,5 @@ function reportCoverage(): Promise<number> {
 function node(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const child = spawn(process.execPath, args, { cwd: root, env, stdio: 'inherit' });
   stopChild = () => child.kill('SIGTERM');
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
+  return exitCodeOf(child);
 }

@@ -24,9 +24,9 @@ import { chartFiles } from '../lib/chart.ts';
 import { root, type ServiceName } from '../lib/services.ts';
 import { commonPasswordsFilter } from './common-passwords.ts';
 
-/** Files that are made from code, by their path: everything in them has one source elsewhere. */
-export function generatedFiles(): ReadonlyMap<string, string> {
-  return new Map([
+/** Files that are made from code or from development dependencies, by their path: everything in them has one source elsewhere. */
+export function generatedFiles(): ReadonlyMap<string, string | Buffer> {
+  return new Map<string, string | Buffer>([
     ...Object.entries(documents).map(([service, document]): [string, string] => [
       `packages/contracts/openapi/${service}.json`,
       json(document),
@@ -37,18 +37,14 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ...chartFiles(),
     ['docs/configuration.md', configurationPage()],
     ['docs/problems.md', problemsPage()],
+    ['packages/user-service/common-passwords.bloom', commonPasswordsFilter()],
   ]);
-}
-
-/** Binary files that are made from development dependencies, by their path. */
-export function generatedData(): ReadonlyMap<string, Buffer> {
-  return new Map([['packages/user-service/common-passwords.bloom', commonPasswordsFilter()]]);
 }
 
 /** Generated files below `directory` (default: the repository) that are not as their source has them. */
 export async function findDrift(directory = root): Promise<string[]> {
   const findings = await Promise.all(
-    [...generatedFiles(), ...generatedData()].map(async ([path, content]) => {
+    [...generatedFiles()].map(async ([path, content]) => {
       const found = await readFile(join(directory, path)).catch(() => undefined);
       if (found === undefined) return [`${path} is missing: npm run generate`];
       return isSame(found, content) ? [] : [`${path} has drifted: npm run generate`];

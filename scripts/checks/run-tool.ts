@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { exitCodeOf } from '../lib/child-process.ts';
 import { root } from '../lib/services.ts';
 
 export interface ToolResult {
@@ -16,7 +17,7 @@ export interface ToolOptions {
 }
 
 /** Runs the command of an installed package with this Node, so that no shell is needed to find it. */
-export function runTool(
+export async function runTool(
   packageName: string,
   command: string,
   args: readonly string[],
@@ -36,10 +37,8 @@ export function runTool(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output += text;
   });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code: code ?? 1, stdout, output }));
-  });
+  const code = await exitCodeOf(child);
+  return { code, stdout, output };
 }
 
 function commandFile(packageName: string, command: string): string {

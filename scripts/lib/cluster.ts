@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { findCommand } from './chart.ts';
+import { exitCodeOf, finish } from './child-process.ts';
 import { type Builder, buildCommand, type Command, planDelivery, tagOf } from './images.ts';
 import { root, type ServiceName, services } from './services.ts';
 
@@ -14,31 +15,28 @@ import { root, type ServiceName, services } from './services.ts';
 export type Images = ReadonlyMap<ServiceName, { repository: string; tag: string }>;
 
 /** Runs a command and passes on what it prints. @throws StartupError when it fails */
-export async function runLoudly([file, ...args]: Command): Promise<void> {
+export async function runLoudly(command: Command): Promise<void> {
+  const [file, ...args] = command;
   const child = spawn(file, args, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
     env: buildEnvironment(),
   });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', resolve);
-  });
-  if (code !== 0) throw new StartupError(`${file} ${args[0] ?? ''} failed with exit code ${code}.`);
+  await finish(child, command);
 }
 
 /** Runs a command whose output matters only when it fails, and prints it then. @throws StartupError when it fails */
-async function runBuild([file, ...args]: Command): Promise<void> {
+async function runBuild(command: Command): Promise<void> {
+  const [file, ...args] = command;
   const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: buildEnvironment() });
   const output: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (piece: Buffer) => output.push(piece));
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', resolve);
-  });
-  if (code === 0) return;
-  process.stderr.write(Buffer.concat(output));
-  throw new StartupError(`${file} ${args[0] ?? ''} failed with exit code ${code}.`);
+  try {
+    await finish(child, command);
+  } catch (error) {
+    process.stderr.write(Buffer.concat(output));
+    throw error;
+  }
 }
 
 /** Runs a command and returns what it printed. @throws StartupError with its last words when it fails */
@@ -52,11 +50,7 @@ export async function runQuietly([file, ...args]: Command): Promise<string> {
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints += text;
   });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', resolve);
-  });
-  if (code !== 0)
+  if ((await exitCodeOf(child)) !== 0)
     throw new StartupError(`${file} ${args.join(' ')} failed: ${complaints.trim() || output.trim()}`);
   return output;
 }

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { finish } from './child-process.ts';
 
 /**
  * Installs what a folder's lock file lists, unless that was done after the file last changed. Install scripts do not run.
  * @param what named in the line that says so
- * @throws Error when npm fails
+ * @throws StartupError when npm fails
  */
 export async function installLocked(folder: string, what: string): Promise<void> {
   const changedAt = async (file: string): Promise<number> =>
@@ -16,15 +17,13 @@ export async function installLocked(folder: string, what: string): Promise<void>
   ]);
   if (installed > locked) return;
   console.log(`installing ${what}`);
-  const child = spawn('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
+  const command = ['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'] as const;
+  const [file, ...args] = command;
+  const child = spawn(file, args, {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'inherit'],
     // On Windows npm is a batch file.
     shell: process.platform === 'win32',
   });
-  const code = await new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (exitCode) => resolve(exitCode ?? 1));
-  });
-  if (code !== 0) throw new Error(`npm ci in ${folder} ended with exit code ${code}`);
+  await finish(child, command);
 }

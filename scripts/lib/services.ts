@@ -148,13 +148,16 @@ function identityOf(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
  * in front of the gateway are not passed on, as the gateway sends services the client alone.
  */
 function trustOf(host: string): NodeJS.ProcessEnv {
-  const addresses = new Set(['127.0.0.1', '::1']);
-  if (isIP(host) !== 0 && !anyAddress.has(host)) addresses.add(host);
+  const addresses = new Set(loopbackOf.values());
+  if (isIP(host) !== 0 && !loopbackOf.has(host)) addresses.add(host);
   return { TRUSTED_PROXIES: [...addresses].join(','), TRUSTED_PROXY_HOPS: '' };
 }
 
-/** Hosts that mean every address of the machine. */
-const anyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+/** Hosts that mean every address of the machine, each with the loopback address of its family. */
+const loopbackOf: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
 
 const identitySecrets = [
   'AUTH_KEY_SECRET',
@@ -179,6 +182,6 @@ function plannedPort(
 
 /** A service that listens on every address is reached through the loopback one. */
 function httpUrl(host: string, { port }: PlannedPort): string {
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const reachable = loopbackOf.get(host) ?? host;
   return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }

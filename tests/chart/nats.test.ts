@@ -279,6 +279,22 @@ await describeWithHelm('NATS', ({ render }) => {
       bundled({ 'servicePasswordKeys.user-service': '' }),
       /servicePasswordKeys has no key for user-service/,
     );
+    await assert.rejects(
+      render({
+        'global.nats.type': 'bundled',
+        'global.nats.bundled.servicePasswordKeys.gateway': 'gateway-password',
+        'gateway.events.enabled': true,
+      }),
+      /gateway\.events\.enabled=true needs a user in files\/nats-users\.conf/,
+    );
+    await assert.rejects(
+      render({
+        'global.nats.type': 'bundled',
+        'global.nats.bundled.servicePasswordKeys.order-service': '',
+        'order-service.events.enabled': false,
+      }),
+      /servicePasswordKeys has no key for order-service/,
+    );
     await assert.rejects(external({ 'tls.certKey': 'tls.crt' }), /takes certKey and keyKey, or neither/);
     const production = ['--values', 'charts/zerda/values-prod.yaml'];
     await assert.rejects(

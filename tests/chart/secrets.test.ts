@@ -67,4 +67,11 @@ await describeWithHelm('secrets in a render without access to a cluster', ({ ren
     for (const name of first.names('Secret'))
       assert.deepEqual(next.get('Secret', name).data, first.get('Secret', name).data, name);
   });
+
+  it('are kept for a database that exists, whatever password the values have now', async () => {
+    const name = 'zerda-user-service-postgresql';
+    const cluster = await serveCluster({ secrets: { [name]: { password: 'of the database' } } });
+    const rendered = await render({ 'user-service.database.bundled.password': 'chosen later' }, { cluster });
+    assert.equal(atob(rendered.get('Secret', name).data.password), 'of the database');
+  });
 });

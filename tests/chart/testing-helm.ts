@@ -1,7 +1,12 @@
+import { execFile } from 'node:child_process';
 import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { findHelm, type RenderOptions, render } from '../../scripts/lib/chart.ts';
+import { root } from '../../scripts/lib/services.ts';
 import { serveCluster } from './testing-cluster-api.ts';
+
+const run = promisify(execFile);
 
 /** An object of Kubernetes, as rendered. */
 // The tests look into objects whose shape is what they check.
@@ -28,6 +33,8 @@ export interface Helm {
    * @throws Error with Helm's message
    */
   render(values?: Readonly<Record<string, unknown>>, options?: HelmRenderOptions): Promise<Rendered>;
+  /** Returns the notes that `helm install` prints, with `--set-json` for each of `values`, in an empty namespace of a cluster. */
+  notes(values?: Readonly<Record<string, unknown>>): Promise<string>;
   /** Path of the command. */
   readonly command: string;
 }
@@ -40,7 +47,11 @@ export async function describeWithHelm(title: string, suite: (helm: Helm) => voi
   const command = await findHelm();
   if (command !== undefined) {
     describe(title, () =>
-      suite({ command, render: (values, options) => renderWith(command, values, options) }),
+      suite({
+        command,
+        render: (values, options) => renderWith(command, values, options),
+        notes: (values) => notesWith(command, values),
+      }),
     );
   } else if (process.env.REQUIRE_HELM === '1') {
     it(title, () => {
@@ -58,13 +69,9 @@ async function renderWith(
   values: Readonly<Record<string, unknown>> = {},
   { cluster, ...options }: HelmRenderOptions = {},
 ): Promise<Rendered> {
-  const set = Object.entries(values).flatMap(([path, value]) => [
-    '--set-json',
-    `${path}=${JSON.stringify(value)}`,
-  ]);
   emptyCluster ??= serveCluster();
   const connection = cluster ?? (await emptyCluster);
-  const args = [...connection, ...(options.args ?? []), ...set];
+  const args = [...connection, ...(options.args ?? []), ...set(values)];
   const text = await render(command, { ...options, args }).catch((error: { stderr?: string }) => {
     throw new Error(error.stderr ?? String(error));
   });
@@ -84,6 +91,29 @@ async function renderWith(
   function names(kind: string): string[] {
     return all.filter((object) => object.kind === kind).map((object) => object.metadata.name as string);
   }
+}
+
+async function notesWith(command: string, values: Readonly<Record<string, unknown>> = {}): Promise<string> {
+  emptyCluster ??= serveCluster();
+  const { stdout } = await run(
+    command,
+    [
+      // `helm template` leaves the notes out.
+      ...['install', 'zerda', 'charts/zerda', '--namespace', 'zerda', '--output', 'json'],
+      ...(await emptyCluster),
+      ...set(values),
+    ],
+    { cwd: root, maxBuffer: 16 * 1024 * 1024 },
+  );
+  return JSON.parse(stdout).info.notes;
+}
+
+/** Arguments that set values by their paths. */
+function set(values: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(values).flatMap(([path, value]) => [
+    '--set-json',
+    `${path}=${JSON.stringify(value)}`,
+  ]);
 }
 
 /** Pods that a manifest makes: its own spec, or that of its template; undefined for what makes none. */

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { exitCodeOf } from '../../scripts/lib/child-process.ts';
 import { buildAndDeliver, requireCommands, runQuietly } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
@@ -146,10 +147,7 @@ async function runFiles(
     env: { ...process.env, E2E_INSTALLATION: JSON.stringify(installation) },
   });
   onStopSignal(() => child.kill('SIGTERM'));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
+  return exitCodeOf(child);
 }
 
 function seconds(ms: number): string {

@@ -29,7 +29,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if dig $value "enabled" false (index $root.Values .) }}
 - podSelector:
     matchLabels:
-      app.kubernetes.io/name: {{ index $root.Values . "nameOverride" | default . }}
+      app.kubernetes.io/name: {{ . }}
       app.kubernetes.io/instance: {{ $root.Release.Name }}
       app.kubernetes.io/component: service
 {{- end }}
@@ -60,10 +60,9 @@ include ./nats-users.conf
 {{- end -}}
 {{- end -}}
 
-{{/* Values of a service, those of its chart included, as its own templates see them: (list $ "gateway"). */}}
+{{/* Full name of the gateway. */}}
 {{- define "zerda.gatewayName" -}}
-{{- $gateway := .Values.gateway -}}
-{{- $gateway.fullnameOverride | default (include "service.fullnameOf" (list . ($gateway.nameOverride | default "gateway"))) -}}
+{{- .Values.gateway.fullnameOverride | default (include "service.fullnameOf" (list . "gateway")) -}}
 {{- end -}}
 
 {{- define "zerda.testSelectorLabels" -}}

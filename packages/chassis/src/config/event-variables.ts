@@ -29,7 +29,7 @@ export function eventVariables() {
     EVENT_SECRET_PREVIOUS: secret()
       .optional()
       .describe(
-        'Second secret that is signed with and taken as well, while EVENT_SECRET is replaced. With NATS it stays until no event that only it has signed waits in the stream.',
+        'Second secret that events are also signed with and verified against, while EVENT_SECRET is replaced. With NATS, keep it until the stream holds no event that was signed with it alone.',
       ),
     EVENT_SIGNATURES: z
       .enum(['required', 'accept-unsigned'])

@@ -124,16 +124,24 @@ more, and a label has 63 at most. A longer name is cut, with a hash of the whole
 {{- end -}}
 
 {{/*
-Fails where a secret would be generated and the render cannot look up the one that is installed: it would differ in each render, and
-Argo CD and Flux's kustomize-controller would replace it at each synchronization. (list $ "what it is for" "the value to set").
-Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace that `--create-namespace` is about to create has not.
+Value of a key of a Secret, encoded: that of the installed Secret, else `chosen`, else a random one. (dict "root" $ "secret" "<name>"
+"key" "<key>" "length" 32 "purpose" "<what the value is for>" "setting" "<value that names a Secret>" "chosen" "<optional>")
+Fails if the value would be random and the render cannot look up the installed Secret: it would differ in each render, and Argo CD and
+Flux's kustomize-controller would replace it at each synchronization. Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace
+that `--create-namespace` is about to create has not.
 */}}
-{{- define "service.requireLookup" -}}
-{{- $root := index . 0 -}}
-{{- if not (lookup "v1" "ConfigMap" $root.Release.Namespace "kube-root-ca.crt") -}}
-{{- if not (lookup "v1" "Namespace" "" "kube-system") -}}
-{{- fail (printf "The secret %s cannot be generated: this render has no access to the cluster (helm template, Argo CD, --dry-run=client), so the secret would differ each time. Create a Secret and set %s to its name, or use --values charts/zerda/values-gitops.yaml, which names all of them. docs/kubernetes.md, \"Secrets without helm install\", has the commands. With access to the cluster, use --dry-run=server." (index . 1) (index . 2)) -}}
+{{- define "service.keptOrGenerated" -}}
+{{- $namespace := .root.Release.Namespace -}}
+{{- $kept := dig "data" .key "" (lookup "v1" "Secret" $namespace .secret | default dict) -}}
+{{- if $kept -}}
+{{- $kept -}}
+{{- else if .chosen -}}
+{{- .chosen | b64enc -}}
+{{- else -}}
+{{- if not (or (lookup "v1" "ConfigMap" $namespace "kube-root-ca.crt") (lookup "v1" "Namespace" "" "kube-system")) -}}
+{{- fail (printf "The secret %s cannot be generated: this render has no access to the cluster (helm template, Argo CD, --dry-run=client), so the secret would differ each time. Create a Secret and set %s to its name, or use --values charts/zerda/values-gitops.yaml, which names all of them. docs/kubernetes.md, \"Secrets without helm install\", has the commands. With access to the cluster, use --dry-run=server." .purpose .setting) -}}
 {{- end -}}
+{{- randAlphaNum .length | b64enc -}}
 {{- end -}}
 {{- end -}}
 
@@ -156,13 +164,13 @@ Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace that `--crea
 {{- toYaml $context -}}
 {{- end -}}
 
-{{/* Families of addresses of each Service. */}}
+{{/* Families of addresses of a Service: lines of its spec, each after a line break. */}}
 {{- define "service.ipFamilies" -}}
 {{- with .Values.global.ipFamilyPolicy }}
-ipFamilyPolicy: {{ . }}
+  ipFamilyPolicy: {{ . }}
 {{- end }}
 {{- with .Values.global.ipFamilies }}
-ipFamilies: {{- toYaml . | nindent 2 }}
+  ipFamilies: {{- toYaml . | nindent 4 }}
 {{- end }}
 {{- end -}}
 

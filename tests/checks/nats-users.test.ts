@@ -74,15 +74,15 @@ await describeOnNats('NATS of compose.yaml', () => {
       assert.deepEqual(await usersThatConnect(env), [...senders, 'zerda']);
     });
   }
+});
 
-  it('has services that sign, and that do not take what is not signed', async () => {
-    const services = await composed({});
-    const environments = senders.map((name) => (services[name] as ComposeService).environment);
-    for (const { EVENT_SECRET = '', EVENT_SIGNATURES } of environments) {
-      assert.ok(EVENT_SECRET.length >= 32);
-      assert.equal(EVENT_SIGNATURES, 'required');
-    }
-    assert.equal(new Set(environments.map(({ EVENT_SECRET }) => EVENT_SECRET)).size, 1);
-    assert.equal(new Set(environments.map(({ NATS_PASSWORD }) => NATS_PASSWORD)).size, 2);
-  });
+it('signs events between the services of compose.yaml, and accepts no unsigned ones', async () => {
+  const services = await composed({});
+  const environments = senders.map((name) => (services[name] as ComposeService).environment);
+  for (const { EVENT_SECRET = '', EVENT_SIGNATURES } of environments) {
+    assert.ok(EVENT_SECRET.length >= 32);
+    assert.equal(EVENT_SIGNATURES, 'required');
+  }
+  assert.equal(new Set(environments.map(({ EVENT_SECRET }) => EVENT_SECRET)).size, 1);
+  assert.equal(new Set(environments.map(({ NATS_PASSWORD }) => NATS_PASSWORD)).size, 2);
 });
