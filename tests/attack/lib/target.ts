@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { createTestDatabase } from '../../../packages/chassis/src/database/testing.ts';
 import { eventually } from '../../system/lib/eventually.ts';
+import { sumSamples } from '../../system/lib/http.ts';
 import { type System, startSystem } from '../../system/lib/system.ts';
 import { type Client, createClient } from './client.ts';
 
@@ -29,7 +30,7 @@ export interface Target {
   createUser(members?: { readonly role?: 'admin' | 'user' }): Promise<User>;
   /** An access token of the admin, good for ten minutes. */
   adminToken(): Promise<string>;
-  /** Value of a metric of the gateway, summed over the samples whose labels contain `labels`. */
+  /** Value of a metric of the gateway, summed over the samples whose labels contain `labels`. @throws Error when it has no such metric */
   gatewayMetric(name: string, labels?: string): Promise<number>;
   close(): Promise<void>;
 }
@@ -90,13 +91,7 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
       assert.equal(status, 201, JSON.stringify(body));
       return { ...user, id: body.data.id as number };
     },
-    async gatewayMetric(name, labels = '') {
-      const response = await fetch(`${system.gateway.managementUrl}/metrics`);
-      return (await response.text())
-        .split('\n')
-        .filter((line) => line.startsWith(name) && line.includes(labels))
-        .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-    },
+    gatewayMetric: (name, labels) => sumSamples(system.gateway.managementUrl, name, labels),
     async close() {
       client.close();
       await system.close();
