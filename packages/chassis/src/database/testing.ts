@@ -8,6 +8,7 @@ import { driverError } from './database-errors.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import { openPglite } from './pglite-database.ts';
 import { openPostgres } from './postgres-database.ts';
+import { rowsOf } from './rows-of.ts';
 
 /** Opens an empty, migrated database; it is closed when the suite ends. */
 export type OpenDatabase = () => Promise<Database>;
@@ -115,9 +116,9 @@ export function countDeadlocks(database: Database): CountingDatabase {
 
 /** Where the database of a suite on PostgreSQL is, for a second way into it. */
 export async function urlOf(database: Database): Promise<string> {
-  const { rows } = (await database.read((db) =>
-    db.execute(sql`select current_database() as name`),
-  )) as unknown as { rows: { name: string }[] };
+  const rows = await database.read((db) =>
+    rowsOf<{ name: string }>(db, sql`select current_database() as name`),
+  );
   const url = new URL(process.env.TEST_DATABASE_URL ?? '');
   url.pathname = `/${rows[0]?.name}`;
   return url.href;
