@@ -114,6 +114,22 @@ export function countDeadlocks(database: Database): CountingDatabase {
   };
 }
 
+/** Waits until as many transactions on the database of a suite wait for another one to end. */
+export async function untilWaiting(database: Database, count: number): Promise<void> {
+  const giveUpAt = performance.now() + 10_000;
+  for (;;) {
+    const [row] = await database.read((db) =>
+      rowsOf<{ n: number }>(
+        db,
+        sql`select count(*) as n from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`,
+      ),
+    );
+    if (row?.n === count) return;
+    if (performance.now() > giveUpAt) throw new Error(`${row?.n} transactions wait for a lock, not ${count}`);
+  }
+}
+
 /** Where the database of a suite on PostgreSQL is, for a second way into it. */
 export async function urlOf(database: Database): Promise<string> {
   const rows = await database.read((db) =>

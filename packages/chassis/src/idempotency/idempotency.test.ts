@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import type { Database, Queries } from '../database/database.ts';
 import { openPostgres, type PostgresDatabase } from '../database/postgres-database.ts';
 import { rowsOf } from '../database/rows-of.ts';
-import { describeOnEachEngine, urlOf } from '../database/testing.ts';
+import { describeOnEachEngine, untilWaiting, urlOf } from '../database/testing.ts';
 import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import { runInContext } from '../request-context.ts';
@@ -302,26 +302,10 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
     for (const replica of replicas) await replica.close();
   });
 
-  /** Waits until as many transactions wait for another one to end. */
-  async function waiting(count: number): Promise<void> {
-    const giveUpAt = performance.now() + 10_000;
-    for (;;) {
-      const [row] = await one.read((db) =>
-        rowsOf<{ n: number }>(
-          db,
-          sql`select count(*) as n from pg_stat_activity
-          where datname = current_database() and wait_event_type = 'Lock'`,
-        ),
-      );
-      if (row?.n === count) return;
-      assert.ok(performance.now() < giveUpAt, `${row?.n} wait, not ${count}`);
-    }
-  }
-
   it('lets a twin wait for the first of another process, longer than a statement may take', async () => {
     const { request, work, first, release } = await holdFirst(one);
     const twin = once(hasty, request, work.run);
-    await waiting(1);
+    await untilWaiting(one, 1);
     await wait(500);
     release();
     assert.deepEqual(await twin, { ...(await first), replayed: true });
@@ -332,7 +316,7 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
     const { request, first, release } = await holdFirst(one, fail);
     const work = createWork();
     const twin = once(two, request, work.run);
-    await waiting(1);
+    await untilWaiting(one, 1);
     release();
     await assert.rejects(first, /failed/);
     assert.equal((await twin).replayed, false);
@@ -391,7 +375,7 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
     const twins = [one, two].flatMap((replica) =>
       Array.from({ length: 20 }, () => once(replica, request, work.run)),
     );
-    await waiting(1);
+    await untilWaiting(one, 1);
     for (const replica of [one, two]) {
       assert.equal((await once(replica, keyed(), createWork().run)).replayed, false);
       assert.equal(replica.pool.waiting, 0);

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { rowsOf } from '@zerda/chassis/database/rows-of';
-import { describeOnEachEngine, type OpenDatabase } from '@zerda/chassis/database/testing';
-import { until } from '@zerda/chassis/events/testing-transport';
+import { describeOnEachEngine, type OpenDatabase, untilWaiting } from '@zerda/chassis/database/testing';
 import { createGate } from '@zerda/chassis/testing';
 import type { UserRole } from '@zerda/contracts/users';
 import { eq, sql } from 'drizzle-orm';
@@ -334,10 +332,7 @@ describeOnEachEngine('identity under a lock', { migrations, engines: ['postgres'
     });
     await held.pass();
     const response = logIn(user.email, oldPassword);
-    await until(async () => {
-      const rows = await database.read((db) => rowsOf(db, sql`select 1 from pg_locks where not granted`));
-      return rows.length > 0;
-    }, 'the wait for the lock');
+    await untilWaiting(database, 1);
     waits.open();
     await change;
     assert.equal((await response).status, 401);
