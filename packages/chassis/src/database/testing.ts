@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, describe, it } from 'node:test';
 import { sql } from 'drizzle-orm';
@@ -112,6 +113,26 @@ export function countDeadlocks(database: Database): CountingDatabase {
       return deadlocks;
     },
   };
+}
+
+/** Work of one kind, as a message of a test names it. */
+type NamedWork = readonly [kind: string, work: Promise<unknown>];
+
+/**
+ * Waits for all of what runs concurrently. Some of it may fail, such as a change of what was deleted just before; what all fails
+ * has shown nothing.
+ * @param expected throws for an error that no work may end with
+ * @throws AssertionError when no work of one of the kinds succeeded
+ */
+export async function settle(works: readonly NamedWork[], expected: (error: unknown) => void): Promise<void> {
+  const outcomes = await Promise.allSettled(works.map(([, work]) => work));
+  const succeeded = new Map(works.map(([kind]) => [kind, 0]));
+  for (const [index, [kind]] of works.entries()) {
+    const outcome = outcomes[index];
+    if (outcome?.status === 'rejected') expected(outcome.reason);
+    else succeeded.set(kind, (succeeded.get(kind) ?? 0) + 1);
+  }
+  for (const [kind, count] of succeeded) assert.ok(count > 0, `every ${kind} failed`);
 }
 
 /** Waits until as many transactions on the database of a suite wait for another one to end. */
