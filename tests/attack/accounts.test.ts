@@ -11,7 +11,7 @@ describe('accounts', () => {
   before(async () => {
     target = await openTarget();
   });
-  after(() => target.close());
+  after(() => target?.close());
 
   const send: Target['client']['send'] = (...request) => target.client.send(...request);
 

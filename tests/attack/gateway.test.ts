@@ -52,10 +52,10 @@ routes:
     });
   });
   after(async () => {
-    await target.close();
+    await target?.close();
     service.closeAllConnections();
     service.close();
-    await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   });
 
   it('serves no link of an attacker to others', async () => {
@@ -98,8 +98,8 @@ describe('the gateway with tokens of another issuer', () => {
     });
   });
   after(async () => {
-    await target.close();
-    jwks.close();
+    await target?.close();
+    jwks?.close();
   });
 
   it('accepts access tokens, and no other tokens of the same issuer', async () => {

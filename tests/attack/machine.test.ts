@@ -13,7 +13,7 @@ describe('another user of the machine', () => {
   before(async () => {
     system = await startSystem({ AUTH: 'required' });
   });
-  after(() => system.close());
+  after(() => system?.close());
 
   const isRoot = { skip: process.getuid?.() !== 0 && 'only root can act as another user' };
   it('reads neither rows, passwords nor secrets of the embedded databases', isRoot, async () => {

@@ -29,7 +29,7 @@ describe('floods of one kind of request', () => {
     for (const [index, victim] of victims.entries()) await target.logIn(victim, homeOf(index));
     newcomers = await Promise.all(Array.from({ length: 4 }, () => target.createUser()));
   });
-  after(() => target.close());
+  after(() => target?.close());
 
   /** Addresses where the attacker's user is known: more than wait at a time. */
   const manyAddresses = 60;

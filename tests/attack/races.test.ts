@@ -55,7 +55,7 @@ describe('two of each pair of requests on one user at once', () => {
     // Neither the queue nor a limit is to decide a race.
     target = await openTarget({ PASSWORD_CONCURRENCY: '4', PASSWORD_QUEUE: '500', RATE_LIMIT_FACTOR: '10' });
   });
-  after(() => target.close());
+  after(() => target?.close());
 
   /** Another client each time, so that no limit of an address decides. */
   function elsewhere(): string {

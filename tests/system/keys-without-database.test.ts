@@ -44,7 +44,7 @@ function suite(database: TestPostgres): void {
     await database.kill();
   });
   after(async () => {
-    await system.close();
+    await system?.close();
     await database.stop();
   });
 

@@ -39,31 +39,47 @@ const admin = { id: 1, email: 'alice@example.com', password: 'the admin of the a
 
 /** Starts the system on PostgreSQL where the test run has one (TEST_DATABASE_URL), else on the embedded database. */
 export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
-  const databases = await createDatabases();
-  const system = await startSystem({
-    AUTH: 'required',
-    AUTH_SIGN_UP: 'true',
-    AUTH_ADMIN_EMAIL: admin.email,
-    AUTH_ADMIN_PASSWORD: admin.password,
-    LOG_LEVEL: 'warn',
-    ...databases.variables,
-    ...env,
-  });
-  const client = createClient(system.gateway.url);
+  const closes: (() => unknown)[] = [];
+  const close = async (): Promise<void> => {
+    for (const each of closes.splice(0).reverse()) await each();
+  };
+  try {
+    const databases = await createDatabases();
+    closes.push(databases.drop);
+    const system = await startSystem({
+      AUTH: 'required',
+      AUTH_SIGN_UP: 'true',
+      AUTH_ADMIN_EMAIL: admin.email,
+      AUTH_ADMIN_PASSWORD: admin.password,
+      LOG_LEVEL: 'warn',
+      ...databases.variables,
+      ...env,
+    });
+    closes.push(system.close);
+    const client = createClient(system.gateway.url);
+    closes.push(client.close);
+    const target = createTarget(system, client);
+    // The service creates the admin after it is ready; with another issuer, or without authentication, there is none.
+    if (env.AUTH_JWKS_URL === undefined && env.AUTH !== 'off') await eventually(target.adminToken);
+    return { ...target, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function createTarget(system: System, client: Client): Omit<Target, 'close'> {
   let serial = 0;
   let token: { readonly value: string; readonly until: number } | undefined;
 
-  async function logIn(
-    { email, password }: Pick<User, 'email' | 'password'>,
-    from?: string,
-  ): Promise<Tokens> {
+  const logIn: Target['logIn'] = async ({ email, password }, from) => {
     const { status, body } = await client.send('POST', '/api/auth/login', {
       json: { email, password },
       ...(from !== undefined && { from }),
     });
     assert.equal(status, 200, JSON.stringify(body));
     return body.data as Tokens;
-  }
+  };
 
   async function adminToken(): Promise<string> {
     if (token === undefined || token.until < performance.now()) {
@@ -72,9 +88,6 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
     }
     return token.value;
   }
-
-  // The service creates the admin after it is ready; with another issuer, or without authentication, there is none.
-  if (env.AUTH_JWKS_URL === undefined && env.AUTH !== 'off') await eventually(adminToken);
 
   return {
     ...{ system, client, admin, logIn, adminToken },
@@ -92,11 +105,6 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
       return { ...user, id: body.data.id as number };
     },
     gatewayMetric: (name, labels) => sumSamples(system.gateway.managementUrl, name, labels),
-    async close() {
-      client.close();
-      await system.close();
-      await databases.drop();
-    },
   };
 }
 
@@ -104,7 +112,11 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
 async function createDatabases() {
   const url = process.env.TEST_DATABASE_URL;
   if (url === undefined) return { variables: {}, drop: async () => undefined };
-  const [users, orders] = [await createTestDatabase(url), await createTestDatabase(url)];
+  const users = await createTestDatabase(url);
+  const orders = await createTestDatabase(url).catch(async (error) => {
+    await users.drop();
+    throw error;
+  });
   return {
     variables: { ZERDA_USER_DATABASE_URL: users.url, ZERDA_ORDER_DATABASE_URL: orders.url },
     async drop() {
