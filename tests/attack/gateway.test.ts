@@ -12,6 +12,7 @@ import {
   type TestIssuer,
   testIssuerName,
 } from '../../packages/chassis/src/auth/testing-issuer.ts';
+import { createAddresses } from './lib/addresses.ts';
 import { startFlood } from './lib/client.ts';
 import { openTarget, type Target } from './lib/target.ts';
 
@@ -84,6 +85,7 @@ describe('the gateway with tokens of another issuer', () => {
   let target: Target;
   let jwks: Server;
   let issuer: TestIssuer;
+  const addresses = createAddresses(77);
 
   before(async () => {
     issuer = await createTestIssuer();
@@ -127,10 +129,7 @@ describe('the gateway with tokens of another issuer', () => {
     ['health', 'GET', '/api/health', 20_000_000],
   ] as const) {
     it(`limits ${what} by client address, and still responds to others`, async (context) => {
-      const [from, elsewhere] = [
-        `127.77.${method.length}.${path.length}`,
-        `127.78.${method.length}.${path.length}`,
-      ];
+      const [from, elsewhere] = [addresses.next(), addresses.next()];
       let bytes = 0;
       const flood = startFlood(600, async () => {
         const response = await target.client.send(method, path, { from });

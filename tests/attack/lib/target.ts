@@ -4,7 +4,7 @@ import { createTestDatabase } from '../../../packages/chassis/src/database/testi
 import { eventually } from '../../system/lib/eventually.ts';
 import { sumSamples } from '../../system/lib/http.ts';
 import { type System, startSystem } from '../../system/lib/system.ts';
-import { type Client, createClient } from './client.ts';
+import { type Client, createClient, type Response } from './client.ts';
 
 /** A user of the attacked system, with what only they know. */
 export interface User {
@@ -24,6 +24,8 @@ export interface Target {
   readonly system: System;
   readonly client: Client;
   readonly admin: User;
+  /** Sends a login, whatever the response. */
+  tryLogIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Response>;
   /** Logs in. @throws AssertionError for any other status than 200 */
   logIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Tokens>;
   /** Creates a user with a password, as the admin. */
@@ -72,11 +74,14 @@ function createTarget(system: System, client: Client): Omit<Target, 'close'> {
   let serial = 0;
   let token: { readonly value: string; readonly until: number } | undefined;
 
-  const logIn: Target['logIn'] = async ({ email, password }, from) => {
-    const { status, body } = await client.send('POST', '/api/auth/login', {
+  const tryLogIn: Target['tryLogIn'] = ({ email, password }, from) =>
+    client.send('POST', '/api/auth/login', {
       json: { email, password },
       ...(from !== undefined && { from }),
     });
+
+  const logIn: Target['logIn'] = async (user, from) => {
+    const { status, body } = await tryLogIn(user, from);
     assert.equal(status, 200, JSON.stringify(body));
     return body.data as Tokens;
   };
@@ -90,7 +95,7 @@ function createTarget(system: System, client: Client): Omit<Target, 'close'> {
   }
 
   return {
-    ...{ system, client, admin, logIn, adminToken },
+    ...{ system, client, admin, tryLogIn, logIn, adminToken },
     async createUser({ role = 'user' } = {}) {
       serial += 1;
       const user = {
@@ -124,9 +129,4 @@ async function createDatabases() {
       await orders.drop();
     },
   };
-}
-
-/** A loopback address in one of 65,536 networks that nothing else here uses. */
-export function addressOf(index: number): string {
-  return `127.${100 + ((index >> 16) & 127)}.${(index >> 8) & 255}.${index & 255 || 1}`;
 }
