@@ -114,11 +114,7 @@ describe('the gateway with tokens of another issuer', () => {
     for (const typ of [undefined, 'JWT', 'logout+jwt', 'secevent+jwt', 'id_token', 'at+jwt2'])
       assert.equal(await statusOf(await sign(typ)), 401, String(typ));
     for (const sub of [null, {}, [], ['1'], 1, ''])
-      assert.equal(
-        await statusOf(await sign('at+jwt', { sub })),
-        sub === '' ? 401 : 401,
-        JSON.stringify(sub),
-      );
+      assert.equal(await statusOf(await sign('at+jwt', { sub })), 401, JSON.stringify(sub));
   });
 
   for (const [what, method, path, maxBytes] of [
