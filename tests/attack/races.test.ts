@@ -198,7 +198,8 @@ describe('two of each pair of requests on one user at once', () => {
     it(`${pair.join(' and ')} leave nothing that should have ended`, async (context) => {
       const random = createRandom(seed + index);
       const own = Math.ceil(rounds / pairs.length);
-      const played: Round[] = [];
+      assert.ok(own > 0);
+      let checked = 0;
       for (let round = 0; round < own; round += concurrency) {
         const some = await Promise.all(
           Array.from({ length: Math.min(concurrency, own - round) }, () => play(pair, random)),
@@ -210,10 +211,10 @@ describe('two of each pair of requests on one user at once', () => {
             );
             throw error;
           });
+          checked += 1;
         }
-        played.push(...some);
       }
-      assert.equal(played.length, own);
+      assert.equal(checked, own);
     });
   }
 });
