@@ -1,31 +1,29 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { createAddresses } from './lib/addresses.ts';
 import type { Response } from './lib/client.ts';
-import { addressOf, openTarget, type Target, type User } from './lib/target.ts';
+import { openTarget, type Target, type User } from './lib/target.ts';
 
 describe('accounts', () => {
   let target: Target;
-  let serial = 0;
+  const addresses = createAddresses(100);
 
   before(async () => {
     target = await openTarget();
   });
-  after(() => target.close());
+  after(() => target?.close());
 
   const send: Target['client']['send'] = (...request) => target.client.send(...request);
 
   /** Another client each time, so that no limit of an address decides. */
-  function elsewhere(): string {
-    serial += 1;
-    return addressOf(serial);
-  }
+  const elsewhere = (): string => addresses.next();
 
   const update = (id: number, token: string, json: object) =>
     send('PUT', `/api/users/${id}`, { token, json, from: elsewhere() });
   const tokenOf = async (user: User) => (await target.logIn(user, elsewhere())).access_token;
   const isPassword = async ({ email }: Pick<User, 'email'>, password: string) =>
-    (await send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } })).status === 200;
+    (await target.tryLogIn({ email, password }, elsewhere())).status === 200;
 
   it('keep their password although the e-mail address moves while the queue is full', async (context) => {
     let set = 0;
@@ -37,8 +35,7 @@ describe('accounts', () => {
       const filling = Promise.all(
         Array.from({ length: 40 }, async (_, index) => {
           while (!stop.signal.aborted) {
-            const json = { email: `nobody${index}@example.com`, password: 'x' };
-            await send('POST', '/api/auth/login', { from: elsewhere(), json });
+            await target.tryLogIn({ email: `nobody${index}@example.com`, password: 'x' }, elsewhere());
           }
         }),
       );
@@ -58,6 +55,8 @@ describe('accounts', () => {
   });
 
   it('keep no session that began with the password that was replaced', async (context) => {
+    const refresh = async (refresh_token: string) =>
+      (await send('POST', '/api/auth/refresh', { json: { refresh_token } })).status;
     const survivors: number[] = [];
     for (let round = 0; round < 5; round += 1) {
       const user = await target.createUser();
@@ -66,18 +65,19 @@ describe('accounts', () => {
       const json = { password: `replaced in round ${round}`, current_password: user.password };
       const change = update(user.id, token, json);
       for (let login = 0; login < 4; login += 1) {
-        const { email, password } = user;
-        logins.push(send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } }));
+        logins.push(target.tryLogIn(user, elsewhere()));
         await wait(7);
       }
       assert.equal((await change).status, 200);
       for (const { status, body } of await Promise.all(logins)) {
         if (status !== 200) continue;
-        const { refresh_token } = body.data;
-        survivors.push((await send('POST', '/api/auth/refresh', { json: { refresh_token } })).status);
+        survivors.push(await refresh(body.data.refresh_token));
       }
+      const after = await target.logIn({ email: user.email, password: json.password }, elsewhere());
+      assert.equal(await refresh(after.refresh_token), 200);
     }
     context.diagnostic(`sessions begun meanwhile: ${survivors.length}`);
+    assert.ok(survivors.length > 0);
     assert.deepEqual(
       survivors,
       survivors.map(() => 401),
@@ -127,6 +127,7 @@ describe('accounts', () => {
   }
 
   it('reject common passwords, however they are written', async () => {
+    let serial = 0;
     const token = await target.adminToken();
     const written = (password: string) => [
       password,
@@ -178,8 +179,7 @@ describe('accounts', () => {
     for (let round = 0; round < 10; round += 1) {
       const user = await target.createUser();
       const token = await tokenOf(user);
-      const { email, password } = user;
-      const login = send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } });
+      const login = target.tryLogIn(user, elsewhere());
       await wait(3 * round);
       const { status } = await send('DELETE', `/api/users/${user.id}`, { token });
       assert.equal(status, 200);

@@ -1,22 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { bundle } from '../../scripts/lib/bundler.ts';
-import { freePorts } from '../../scripts/lib/ports.ts';
-import { type ServiceProcess, startProcess } from '../../scripts/lib/service-process.ts';
-import { planSystem, root } from '../../scripts/lib/services.ts';
+import { root } from '../../scripts/lib/services.ts';
 import { call } from '../system/lib/http.ts';
+import { prepareSystem, type System } from '../system/lib/system.ts';
 
 /** Logins that an address has at once, and seconds until it has another one. */
 const burst = 30;
 const secondsEach = 2;
 /** Logins that an attacker tries. */
 const tries = 60;
-
-const names = ['user-service', 'gateway'] as const;
 
 /** Variables about proxies as the manifests set them for a service behind an Ingress. */
 async function proxyVariablesOf(service: string): Promise<NodeJS.ProcessEnv> {
@@ -30,51 +25,26 @@ async function proxyVariablesOf(service: string): Promise<NodeJS.ProcessEnv> {
 }
 
 describe('logins behind an ingress controller, with the proxies that the manifests trust', () => {
-  let dataDir: string;
-  let gatewayUrl: string;
-  const running: ServiceProcess[] = [];
+  let system: System;
   let serial = 0;
 
   before(async () => {
-    await bundle(names);
-    dataDir = await mkdtemp(join(tmpdir(), 'zerda-client-address-'));
-    const [users, usersManagement, gateway, gatewayManagement] = await freePorts(4);
-    const { services } = planSystem({
-      PATH: process.env.PATH,
-      ZERDA_DATA_DIR: dataDir,
-      ZERDA_USER_PORT: String(users),
-      ZERDA_USER_MANAGEMENT_PORT: String(usersManagement),
-      ZERDA_GATEWAY_PORT: String(gateway),
-      ZERDA_GATEWAY_MANAGEMENT_PORT: String(gatewayManagement),
-      AUTH: 'required',
-      AUTH_KEY_SECRET: 'the secret of the keys of this test',
-      LOG_LEVEL: 'warn',
-      LOG_FORMAT: 'json',
-    });
-    gatewayUrl = `http://127.0.0.1:${gateway}`;
-    for (const name of names) {
-      const plan = services.find((service) => service.name === name);
-      assert.ok(plan);
-      const started = startProcess(
-        {
-          ...{ name, file: plan.file, readyUrl: `${plan.managementUrl}/readyz` },
-          env: { ...plan.env, ...(await proxyVariablesOf(name)) },
-        },
-        () => undefined,
-      );
-      running.push(started);
-      await started.ready();
-    }
+    system = await prepareSystem(
+      { AUTH: 'required', AUTH_KEY_SECRET: 'the secret of the keys of this test' },
+      {
+        'user-service': await proxyVariablesOf('user-service'),
+        gateway: await proxyVariablesOf('gateway'),
+      },
+    );
+    await system.users.start();
+    await system.gateway.start();
   });
-  after(async () => {
-    await Promise.all(running.map((started) => started.stop()));
-    await rm(dataDir, { recursive: true, force: true });
-  });
+  after(() => system?.close());
 
   /** Logs in as a user of its own, with a header as the controller sends it on: what the client wrote, and the client's address. */
   async function login(written: string, client: string): Promise<number> {
     serial += 1;
-    const { status } = await call(`${gatewayUrl}/api/auth/login`, {
+    const { status } = await call(`${system.gateway.url}/api/auth/login`, {
       method: 'POST',
       json: { email: `nobody${serial}@example.com`, password: 'some password or other' },
       headers: {

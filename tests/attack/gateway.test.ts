@@ -12,6 +12,7 @@ import {
   type TestIssuer,
   testIssuerName,
 } from '../../packages/chassis/src/auth/testing-issuer.ts';
+import { createAddresses } from './lib/addresses.ts';
 import { startFlood } from './lib/client.ts';
 import { openTarget, type Target } from './lib/target.ts';
 
@@ -52,10 +53,10 @@ routes:
     });
   });
   after(async () => {
-    await target.close();
+    await target?.close();
     service.closeAllConnections();
     service.close();
-    await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   });
 
   it('serves no link of an attacker to others', async () => {
@@ -84,6 +85,7 @@ describe('the gateway with tokens of another issuer', () => {
   let target: Target;
   let jwks: Server;
   let issuer: TestIssuer;
+  const addresses = createAddresses(77);
 
   before(async () => {
     issuer = await createTestIssuer();
@@ -98,8 +100,8 @@ describe('the gateway with tokens of another issuer', () => {
     });
   });
   after(async () => {
-    await target.close();
-    jwks.close();
+    await target?.close();
+    jwks?.close();
   });
 
   it('accepts access tokens, and no other tokens of the same issuer', async () => {
@@ -112,11 +114,7 @@ describe('the gateway with tokens of another issuer', () => {
     for (const typ of [undefined, 'JWT', 'logout+jwt', 'secevent+jwt', 'id_token', 'at+jwt2'])
       assert.equal(await statusOf(await sign(typ)), 401, String(typ));
     for (const sub of [null, {}, [], ['1'], 1, ''])
-      assert.equal(
-        await statusOf(await sign('at+jwt', { sub })),
-        sub === '' ? 401 : 401,
-        JSON.stringify(sub),
-      );
+      assert.equal(await statusOf(await sign('at+jwt', { sub })), 401, JSON.stringify(sub));
   });
 
   for (const [what, method, path, maxBytes] of [
@@ -127,10 +125,7 @@ describe('the gateway with tokens of another issuer', () => {
     ['health', 'GET', '/api/health', 20_000_000],
   ] as const) {
     it(`limits ${what} by client address, and still responds to others`, async (context) => {
-      const [from, elsewhere] = [
-        `127.77.${method.length}.${path.length}`,
-        `127.78.${method.length}.${path.length}`,
-      ];
+      const [from, elsewhere] = [addresses.next(), addresses.next()];
       let bytes = 0;
       const flood = startFlood(600, async () => {
         const response = await target.client.send(method, path, { from });

@@ -4,7 +4,7 @@ import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jet
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { describeOnNats } from '../../packages/chassis/src/events/testing-nats.ts';
 import { eventually } from '../system/lib/eventually.ts';
-import { call } from '../system/lib/http.ts';
+import { call, readSample } from '../system/lib/http.ts';
 import { type NatsUser, type NatsWithUsers, startNatsWithUsers } from '../system/lib/nats-with-users.ts';
 import { type System, startSystem } from '../system/lib/system.ts';
 
@@ -69,11 +69,8 @@ await describeOnNats('with the users of charts/zerda/files/nats-users.conf', () 
   }
   const statusOf = async (orderId: number) =>
     (await call(`${system.gateway.url}/api/orders/${orderId}`)).body.data.status as string;
-  const rejected = async (reason: string) => {
-    const { text } = await call(`${system.orders.managementUrl}/metrics`);
-    const line = new RegExp(`^events_rejected_total\\{transport="nats",reason="${reason}"\\} (\\d+)$`, 'm');
-    return Number(line.exec(text)?.[1]);
-  };
+  const rejected = (reason: string) =>
+    readSample(system.orders.managementUrl, `events_rejected_total{transport="nats",reason="${reason}"}`);
 
   it('both services send and hear: the orders of a deleted user are cancelled', async () => {
     const { userId, orderId } = await placeOrder();
@@ -81,7 +78,7 @@ await describeOnNats('with the users of charts/zerda/files/nats-users.conf', () 
     await eventually(async () => assert.equal(await statusOf(orderId), 'cancelled'));
     await eventually(async () => {
       for (const { managementUrl } of [system.users, system.orders]) {
-        assert.match((await call(`${managementUrl}/metrics`)).text, /^outbox_pending 0$/m);
+        assert.equal(await readSample(managementUrl, 'outbox_pending'), 0);
       }
     });
     const { state } = await (await manager('zerda')).streams.info(stream, { subjects_filter: '>' });

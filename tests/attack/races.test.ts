@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createRandom, type Random } from '../faults/lib/random.ts';
+import { createAddresses } from './lib/addresses.ts';
 import type { Response } from './lib/client.ts';
 import { openTarget, type Target, type User } from './lib/target.ts';
 
@@ -49,22 +50,18 @@ const allowed: Readonly<Record<ActionName, readonly number[]>> = {
 
 describe('two of each pair of requests on one user at once', () => {
   let target: Target;
-  let serial = 0;
+  const addresses = createAddresses(40);
 
   before(async () => {
     // Neither the queue nor a limit is to decide a race.
     target = await openTarget({ PASSWORD_CONCURRENCY: '4', PASSWORD_QUEUE: '500', RATE_LIMIT_FACTOR: '10' });
   });
-  after(() => target.close());
+  after(() => target?.close());
 
   /** Another client each time, so that no limit of an address decides. */
-  function elsewhere(): string {
-    serial += 1;
-    return `127.${40 + (serial >> 16)}.${(serial >> 8) & 255}.${serial & 255 || 1}`;
-  }
+  const elsewhere = (): string => addresses.next();
 
-  const logIn = ({ email, password }: Pick<User, 'email' | 'password'>) =>
-    target.client.send('POST', '/api/auth/login', { from: elsewhere(), json: { email, password } });
+  const logIn = (user: Pick<User, 'email' | 'password'>) => target.tryLogIn(user, elsewhere());
   const refresh = (refresh_token: string) =>
     target.client.send('POST', '/api/auth/refresh', { from: elsewhere(), json: { refresh_token } });
 
@@ -201,7 +198,8 @@ describe('two of each pair of requests on one user at once', () => {
     it(`${pair.join(' and ')} leave nothing that should have ended`, async (context) => {
       const random = createRandom(seed + index);
       const own = Math.ceil(rounds / pairs.length);
-      const played: Round[] = [];
+      assert.ok(own > 0);
+      let checked = 0;
       for (let round = 0; round < own; round += concurrency) {
         const some = await Promise.all(
           Array.from({ length: Math.min(concurrency, own - round) }, () => play(pair, random)),
@@ -213,10 +211,10 @@ describe('two of each pair of requests on one user at once', () => {
             );
             throw error;
           });
+          checked += 1;
         }
-        played.push(...some);
       }
-      assert.equal(played.length, own);
+      assert.equal(checked, own);
     });
   }
 });

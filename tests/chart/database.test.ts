@@ -75,7 +75,7 @@ await describeWithHelm('the database of a service', ({ render }) => {
     assert.ok(!rendered.names('Secret').includes(database));
     const { spec } = rendered.get('StatefulSet', database);
     assert.equal('volumeClaimTemplates' in spec, false);
-    assert.deepEqual(spec.template.spec.volumes.at(-1), { name: 'data', emptyDir: {} });
+    assert.deepEqual(spec.template.spec.volumes.at(-1), { name: 'data', emptyDir: { sizeLimit: '2Gi' } });
     assert.ok(spec.template.spec.containers[0].args.includes('work_mem=8MB'));
     assert.equal(spec.template.spec.containers[0].image, 'mirror.example/postgres:17-bookworm');
     assert.deepEqual(variables(rendered.get('Deployment', name).spec.template.spec).DATABASE_PASSWORD, {

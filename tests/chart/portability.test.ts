@@ -50,6 +50,13 @@ await describeWithHelm('the chart under any release name', ({ render }) => {
   });
 });
 
+/** Bytes of a quantity of Kubernetes. @throws AssertionError for one without a binary unit, and when there is none */
+function bytesOf(quantity: unknown): number {
+  const [, number, unit = ''] = /^(\d+)([KMG])i$/.exec(String(quantity)) ?? [];
+  assert.ok(number, `${quantity} is no quantity`);
+  return Number(number) * 1024 ** ('KMG'.indexOf(unit) + 1);
+}
+
 await describeWithHelm('the chart on other clusters', ({ render }) => {
   it('sets the address families of every Service', async () => {
     const dual = await render({
@@ -98,11 +105,22 @@ await describeWithHelm('the chart on other clusters', ({ render }) => {
       { ...servers, 'user-service.database.bundled.persistence.enabled': false },
     ]) {
       const { all } = await render(values);
-      for (const pod of all.flatMap((object) => podSpecOf(object) ?? [])) {
-        for (const { name, resources } of [...(pod.initContainers ?? []), ...pod.containers]) {
+      const pods = all.flatMap((object) => podSpecOf(object) ?? []);
+      assert.equal(pods.length, 8);
+      for (const { initContainers = [], containers, volumes = [] } of pods) {
+        for (const { name, resources, volumeMounts = [] } of [...initContainers, ...containers]) {
           if (name === 'smoke') continue;
-          assert.ok(resources.requests['ephemeral-storage'], name);
-          assert.ok(resources.limits['ephemeral-storage'], name);
+          const storage = 'ephemeral-storage';
+          assert.ok(bytesOf(resources.requests[storage]) > 0, name);
+          const mounted = volumes.filter(
+            (volume: Manifest) =>
+              volume.emptyDir && volumeMounts.some((mount: Manifest) => mount.name === volume.name),
+          );
+          const largest = mounted.reduce(
+            (sum: number, { emptyDir }: Manifest) => sum + bytesOf(emptyDir.sizeLimit),
+            0,
+          );
+          assert.ok(bytesOf(resources.limits[storage]) > largest, `${name}: ${largest} bytes of emptyDir`);
         }
       }
     }

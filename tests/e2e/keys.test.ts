@@ -7,7 +7,7 @@ import { secretValue } from './lib/databases.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get, kubectl } from './lib/kubectl.ts';
 import { installRelease, type OwnRelease } from './lib/own-release.ts';
-import { podsOf } from './lib/rollouts.ts';
+import { gone, podsOf } from './lib/rollouts.ts';
 
 const installation = readInstallation();
 const hostName = `keys.${installation.namespace}.e2e.example`;
@@ -42,6 +42,7 @@ it('no request for orders fails while the database of users is unavailable and a
 
   await scaleDatabase(0);
   const seen = { requests: 0, failed: [] as string[], running: true };
+  const replaced: string[] = [];
   const load = (async () => {
     while (seen.running) {
       const { status, text } = await ofOrders().catch((error: Error) => ({ status: 0, text: String(error) }));
@@ -54,12 +55,15 @@ it('no request for orders fails while the database of users is unavailable and a
     for (const service of ['user-service', 'order-service', 'gateway', 'gateway']) {
       const [oldest = ''] = await podsOf(own.namespace, release, service);
       await kubectl(['delete', 'pod', oldest, '--namespace', own.namespace, '--wait=false']);
+      replaced.push(oldest);
       // A pod of user-service waits for its database before it starts.
       if (service === 'user-service') continue;
       const deployment = `deployment/${release}-${service}`;
       await kubectl(['rollout', 'status', deployment, '--namespace', own.namespace, '--timeout=120s']);
     }
-    await wait(2000);
+    await gone(own.namespace, replaced);
+    const served = seen.requests;
+    await eventually(() => assert.ok(seen.requests > served + 50));
   } finally {
     seen.running = false;
     await load;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { runScript } from './lib/command.ts';
 import { eventually } from './lib/eventually.ts';
-import { call } from './lib/http.ts';
+import { call, readSample } from './lib/http.ts';
 import { type System, startSystem } from './lib/system.ts';
 
 let system: System;
@@ -38,11 +38,6 @@ const remove = async (userId: number): Promise<void> => {
   assert.equal(status, 200);
 };
 
-async function metric(url: string, name: string): Promise<number> {
-  const { text } = await call(`${url}/metrics`);
-  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1] ?? Number.NaN);
-}
-
 describe('a deleted user', () => {
   it('has the open orders cancelled, and can place none', async () => {
     const user = await createUser();
@@ -65,7 +60,9 @@ describe('a deleted user', () => {
     await system.users.start();
     await system.orders.start();
     await eventually(async () => assert.deepEqual(await statusesOf(user), ['cancelled']));
-    await eventually(async () => assert.equal(await metric(system.users.managementUrl, 'outbox_pending'), 0));
+    await eventually(async () =>
+      assert.equal(await readSample(system.users.managementUrl, 'outbox_pending'), 0),
+    );
   });
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from './lib/eventually.ts';
-import { type Answer, type Call, call } from './lib/http.ts';
+import { type Answer, type Call, call, readSample } from './lib/http.ts';
 import { type Service, type System, startSystem } from './lib/system.ts';
 
 /** Circuits that open and probe quickly, so that a test need not wait long. */
@@ -10,12 +10,8 @@ const quickCircuits = { CIRCUIT_VOLUME: '5', CIRCUIT_WINDOW_MS: '1000', CIRCUIT_
 const closed = 0;
 const open = 2;
 
-async function circuitState(service: Service, circuit: string): Promise<number> {
-  const { text } = await call(`${service.managementUrl}/metrics`);
-  const line = text.split('\n').find((one) => one.startsWith(`circuit_breaker_state{circuit="${circuit}"}`));
-  assert.ok(line, `no state of circuit ${circuit} in:\n${text}`);
-  return Number(line.split(' ').at(-1));
-}
+const circuitState = (service: Service, circuit: string): Promise<number> =>
+  readSample(service.managementUrl, `circuit_breaker_state{circuit="${circuit}"}`);
 
 const order = (product = 'Desk', userId = 2): Call => ({
   method: 'POST',

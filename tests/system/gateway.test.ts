@@ -14,7 +14,7 @@ import { type ServiceProcess, startProcess } from '../../scripts/lib/service-pro
 import { bundleFile } from '../../scripts/lib/services.ts';
 import { runScript, startScript } from './lib/command.ts';
 import { eventually } from './lib/eventually.ts';
-import { call } from './lib/http.ts';
+import { call, readSample } from './lib/http.ts';
 
 const size = 100 * 1024 * 1024;
 /** Bytes that a process may grow by while it passes that many on: garbage that is not collected yet, but never all of them. */
@@ -114,10 +114,7 @@ routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
   });
 
   /** Bytes of the gateway's memory that are not the operating system's to take back. */
-  async function memory(): Promise<number> {
-    const { text: metrics } = await call(`${managementUrl}/metrics`);
-    return Number(/^process_resident_memory_bytes (\S+)$/m.exec(metrics)?.[1]);
-  }
+  const memory = (): Promise<number> => readSample(managementUrl, 'process_resident_memory_bytes');
 
   /** Fails when the gateway has grown by what it passes on; to be asked while it does, and afterwards. */
   async function watchMemory(): Promise<() => Promise<void>> {

@@ -7,17 +7,16 @@ import { type System, startSystem } from './lib/system.ts';
 
 const admin = { email: 'root@example.com', password: 'unmistakable horse 4711' };
 
+const title = 'while the database of users is unavailable';
 const postgres = await startPostgres();
-if (postgres === undefined) {
-  it(
-    'keys of access tokens without the database of users: skipped, no PostgreSQL is installed',
-    {
-      skip: true,
-    },
-    () => undefined,
-  );
+if (postgres !== undefined) {
+  describe(title, () => suite(postgres));
+} else if (process.env.REQUIRE_POSTGRES === '1') {
+  it(title, () => {
+    throw new Error('REQUIRE_POSTGRES=1, but no PostgreSQL is installed');
+  });
 } else {
-  describe('while the database of users is unavailable', () => suite(postgres));
+  it(`${title}: skipped, no PostgreSQL is installed`, { skip: true }, () => undefined);
 }
 
 function suite(database: TestPostgres): void {
@@ -44,7 +43,7 @@ function suite(database: TestPostgres): void {
     await database.kill();
   });
   after(async () => {
-    await system.close();
+    await system?.close();
     await database.stop();
   });
 

@@ -6,7 +6,7 @@ import { Deadline } from '@zerda/chassis/deadline';
 import { Failure } from '@zerda/chassis/failure';
 import { createUpstream } from '@zerda/chassis/http-client/upstream';
 import { runInContext } from '@zerda/chassis/request-context';
-import { silentLogger, testMetrics } from '@zerda/chassis/testing';
+import { isFailure, silentLogger, testMetrics } from '@zerda/chassis/testing';
 import type { UserDirectory } from './domain/place-order.ts';
 import { createHttpUserDirectory } from './http-user-directory.ts';
 
@@ -49,7 +49,7 @@ function answering(status: number, problem?: string): RequestListener {
   };
 }
 
-const unavailable = (error: unknown) => error instanceof Failure && error.code === 'dependency-unavailable';
+const unavailable = isFailure('dependency-unavailable');
 
 describe('user directory', () => {
   it("asks in the name of the caller, and in nobody's where there is none", async (context) => {

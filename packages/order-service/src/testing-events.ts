@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Database } from '@zerda/chassis/database/database';
+import { rowsOf } from '@zerda/chassis/database/rows-of';
 import { type EventDefinition, subjectOf } from '@zerda/contracts/events/definition';
 import { type EventEnvelope, eventEnvelope, sequenceOf } from '@zerda/contracts/events/envelope';
 import { userEvents } from '@zerda/contracts/events/users';
@@ -32,8 +33,8 @@ function textOf(definition: EventDefinition, id: number, version: number, data: 
 
 /** The events in the outbox, in their order. */
 export async function eventsIn(database: Database): Promise<EventEnvelope[]> {
-  const { rows } = (await database.read((db) =>
-    db.execute(sql`select event from outbox order by position`),
-  )) as unknown as { rows: { event: unknown }[] };
+  const rows = await database.read((db) =>
+    rowsOf<{ event: unknown }>(db, sql`select event from outbox order by position`),
+  );
   return rows.map(({ event }) => eventEnvelope.parse(event));
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { createTestDatabase } from '../../../packages/chassis/src/database/testing.ts';
 import { eventually } from '../../system/lib/eventually.ts';
+import { sumSamples } from '../../system/lib/http.ts';
 import { type System, startSystem } from '../../system/lib/system.ts';
-import { type Client, createClient } from './client.ts';
+import { type Client, createClient, type Response } from './client.ts';
 
 /** A user of the attacked system, with what only they know. */
 export interface User {
@@ -23,13 +24,15 @@ export interface Target {
   readonly system: System;
   readonly client: Client;
   readonly admin: User;
+  /** Sends a login, whatever the response. */
+  tryLogIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Response>;
   /** Logs in. @throws AssertionError for any other status than 200 */
   logIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Tokens>;
   /** Creates a user with a password, as the admin. */
   createUser(members?: { readonly role?: 'admin' | 'user' }): Promise<User>;
   /** An access token of the admin, good for ten minutes. */
   adminToken(): Promise<string>;
-  /** Value of a metric of the gateway, summed over the samples whose labels contain `labels`. */
+  /** Value of a metric of the gateway, summed over the samples whose labels contain `labels`. @throws Error when it has no such metric */
   gatewayMetric(name: string, labels?: string): Promise<number>;
   close(): Promise<void>;
 }
@@ -38,31 +41,50 @@ const admin = { id: 1, email: 'alice@example.com', password: 'the admin of the a
 
 /** Starts the system on PostgreSQL where the test run has one (TEST_DATABASE_URL), else on the embedded database. */
 export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
-  const databases = await createDatabases();
-  const system = await startSystem({
-    AUTH: 'required',
-    AUTH_SIGN_UP: 'true',
-    AUTH_ADMIN_EMAIL: admin.email,
-    AUTH_ADMIN_PASSWORD: admin.password,
-    LOG_LEVEL: 'warn',
-    ...databases.variables,
-    ...env,
-  });
-  const client = createClient(system.gateway.url);
+  const closes: (() => unknown)[] = [];
+  const close = async (): Promise<void> => {
+    for (const each of closes.splice(0).reverse()) await each();
+  };
+  try {
+    const databases = await createDatabases();
+    closes.push(databases.drop);
+    const system = await startSystem({
+      AUTH: 'required',
+      AUTH_SIGN_UP: 'true',
+      AUTH_ADMIN_EMAIL: admin.email,
+      AUTH_ADMIN_PASSWORD: admin.password,
+      LOG_LEVEL: 'warn',
+      ...databases.variables,
+      ...env,
+    });
+    closes.push(system.close);
+    const client = createClient(system.gateway.url);
+    closes.push(client.close);
+    const target = createTarget(system, client);
+    // The service creates the admin after it is ready; with another issuer, or without authentication, there is none.
+    if (env.AUTH_JWKS_URL === undefined && env.AUTH !== 'off') await eventually(target.adminToken);
+    return { ...target, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function createTarget(system: System, client: Client): Omit<Target, 'close'> {
   let serial = 0;
   let token: { readonly value: string; readonly until: number } | undefined;
 
-  async function logIn(
-    { email, password }: Pick<User, 'email' | 'password'>,
-    from?: string,
-  ): Promise<Tokens> {
-    const { status, body } = await client.send('POST', '/api/auth/login', {
+  const tryLogIn: Target['tryLogIn'] = ({ email, password }, from) =>
+    client.send('POST', '/api/auth/login', {
       json: { email, password },
       ...(from !== undefined && { from }),
     });
+
+  const logIn: Target['logIn'] = async (user, from) => {
+    const { status, body } = await tryLogIn(user, from);
     assert.equal(status, 200, JSON.stringify(body));
     return body.data as Tokens;
-  }
+  };
 
   async function adminToken(): Promise<string> {
     if (token === undefined || token.until < performance.now()) {
@@ -72,11 +94,8 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
     return token.value;
   }
 
-  // The service creates the admin after it is ready; with another issuer, or without authentication, there is none.
-  if (env.AUTH_JWKS_URL === undefined && env.AUTH !== 'off') await eventually(adminToken);
-
   return {
-    ...{ system, client, admin, logIn, adminToken },
+    ...{ system, client, admin, tryLogIn, logIn, adminToken },
     async createUser({ role = 'user' } = {}) {
       serial += 1;
       const user = {
@@ -90,18 +109,7 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
       assert.equal(status, 201, JSON.stringify(body));
       return { ...user, id: body.data.id as number };
     },
-    async gatewayMetric(name, labels = '') {
-      const response = await fetch(`${system.gateway.managementUrl}/metrics`);
-      return (await response.text())
-        .split('\n')
-        .filter((line) => line.startsWith(name) && line.includes(labels))
-        .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-    },
-    async close() {
-      client.close();
-      await system.close();
-      await databases.drop();
-    },
+    gatewayMetric: (name, labels) => sumSamples(system.gateway.managementUrl, name, labels),
   };
 }
 
@@ -109,7 +117,11 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
 async function createDatabases() {
   const url = process.env.TEST_DATABASE_URL;
   if (url === undefined) return { variables: {}, drop: async () => undefined };
-  const [users, orders] = [await createTestDatabase(url), await createTestDatabase(url)];
+  const users = await createTestDatabase(url);
+  const orders = await createTestDatabase(url).catch(async (error) => {
+    await users.drop();
+    throw error;
+  });
   return {
     variables: { ZERDA_USER_DATABASE_URL: users.url, ZERDA_ORDER_DATABASE_URL: orders.url },
     async drop() {
@@ -117,9 +129,4 @@ async function createDatabases() {
       await orders.drop();
     },
   };
-}
-
-/** A loopback address in one of 65,536 networks that nothing else here uses. */
-export function addressOf(index: number): string {
-  return `127.${100 + ((index >> 16) & 127)}.${(index >> 8) & 255}.${index & 255 || 1}`;
 }

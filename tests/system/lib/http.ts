@@ -35,3 +35,38 @@ export async function call(url: string, { method = 'GET', json, headers }: Call 
     text,
   };
 }
+
+/**
+ * Value of one sample of a service's metrics, whose name and labels are given as the service writes them.
+ * @throws Error when there is no such sample
+ */
+export async function readSample(managementUrl: string, sample: string): Promise<number> {
+  const { text } = await call(`${managementUrl}/metrics`);
+  const value = samplesOf(text).get(sample);
+  if (value === undefined) throw new Error(`no sample ${sample} in:\n${text}`);
+  return value;
+}
+
+/**
+ * Sum of the samples of a metric whose labels contain `labels`; 0 while there is none yet.
+ * @throws Error when the service has no such metric
+ */
+export async function sumSamples(managementUrl: string, name: string, labels = ''): Promise<number> {
+  const { text } = await call(`${managementUrl}/metrics`);
+  if (!text.split('\n').some((line) => line.startsWith(`# TYPE ${name} `)))
+    throw new Error(`no metric ${name} in:\n${text}`);
+  return [...samplesOf(text)]
+    .filter(([sample]) => sample.replace(/\{.*/, '') === name && sample.includes(labels))
+    .reduce((sum, [, value]) => sum + value, 0);
+}
+
+/** Values by name and labels. */
+function samplesOf(text: string): Map<string, number> {
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    lines.map((line) => {
+      const end = line.lastIndexOf(' ');
+      return [line.slice(0, end), Number(line.slice(end + 1))];
+    }),
+  );
+}

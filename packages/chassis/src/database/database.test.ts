@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { Database } from './database.ts';
 import { driverError } from './database-errors.ts';
+import { rowsOf } from './rows-of.ts';
 import { describeOnEachEngine } from './testing.ts';
 
-/** The rows of a query written by hand. */
-async function rows(database: Database, query: ReturnType<typeof sql>): Promise<Record<string, unknown>[]> {
-  const result = await database.read((db) => db.execute(query));
-  return (result as unknown as { rows: Record<string, unknown>[] }).rows;
-}
+const rows = (database: Database, query: SQL) =>
+  database.read((db) => rowsOf<Record<string, unknown>>(db, query));
 
 describeOnEachEngine('database', {}, (open) => {
   async function openNumbers(): Promise<Database> {

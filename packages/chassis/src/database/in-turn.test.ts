@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Deadline } from '../deadline.ts';
-import { Failure } from '../failure.ts';
 import { runInContext } from '../request-context.ts';
+import { isFailure } from '../testing.ts';
 import { createInTurn } from './in-turn.ts';
 
 describe('works in turn', () => {
@@ -33,7 +33,7 @@ describe('works in turn', () => {
     );
     const next = turns.run(1, async () => 'next');
     await assert.rejects(failed, /failed/);
-    await assert.rejects(late, (error) => error instanceof Failure && error.code === 'deadline-exceeded');
+    await assert.rejects(late, isFailure('deadline-exceeded'));
     assert.equal(await next, 'next');
   });
 });

@@ -3,6 +3,7 @@ import { before, it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import type { Database, Queries } from './database.ts';
 import { loadOnce } from './load-once.ts';
+import { rowsOf } from './rows-of.ts';
 import { describeOnEachEngine } from './testing.ts';
 
 describeOnEachEngine('loadOnce', {}, (open) => {
@@ -14,9 +15,9 @@ describeOnEachEngine('loadOnce', {}, (open) => {
   });
 
   async function count(name: string): Promise<number | undefined> {
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select count(*) as n from loaded where name = ${name}`),
-    )) as unknown as { rows: { n: number }[] };
+    const rows = await database.read((db) =>
+      rowsOf<{ n: number }>(db, sql`select count(*) as n from loaded where name = ${name}`),
+    );
     return rows[0]?.n;
   }
 

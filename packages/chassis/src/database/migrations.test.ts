@@ -10,6 +10,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Database } from './database.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import type { PgliteDatabase } from './pglite-database.ts';
+import { rowsOf } from './rows-of.ts';
 import { describeOnEachEngine, type OpenDatabase, urlOf } from './testing.ts';
 import { DatabaseAwayError } from './until-reachable.ts';
 
@@ -47,9 +48,9 @@ function prepare(open: OpenDatabase) {
     },
     execute: (statement: SQL) => database.write((tx) => tx.execute(statement)),
     async numbers(): Promise<unknown[]> {
-      const { rows } = (await database.read((db) =>
-        db.execute(sql`select n from numbers order by n`),
-      )) as unknown as { rows: { n: number }[] };
+      const rows = await database.read((db) =>
+        rowsOf<{ n: number }>(db, sql`select n from numbers order by n`),
+      );
       return rows.map(({ n }) => n);
     },
   };

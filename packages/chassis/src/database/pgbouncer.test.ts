@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { Deadline } from '../deadline.ts';
-import { Failure } from '../failure.ts';
 import { once } from '../idempotency/idempotency.ts';
 import { runInContext } from '../request-context.ts';
+import { isFailure } from '../testing.ts';
 import type { Database } from './database.ts';
 import { rowsOf } from './rows-of.ts';
 import { createTestDatabase, describeOnEachEngine, type TestDatabase } from './testing.ts';
@@ -17,7 +17,7 @@ import {
 import { connectPostgres } from './testing-postgres.ts';
 import { openAsService } from './testing-service-database.ts';
 
-const isUnavailable = (error: unknown) => error instanceof Failure && error.code === 'database-unavailable';
+const isUnavailable = isFailure('database-unavailable');
 
 const migration = `
   create table users (name text);
@@ -86,7 +86,11 @@ function suite(mode: PoolMode): void {
     );
     for (const rows of names) assert.deepEqual(rows, [{ name: 'Alice' }]);
     const server = await connectPostgres(own.url);
-    assert.deepEqual(await server.rows(`select 1 from pg_locks where locktype = 'advisory'`), []);
+    const locks = await server.rows(
+      `select 1 from pg_locks where locktype = 'advisory'
+        and database = (select oid from pg_database where datname = current_database())`,
+    );
+    assert.deepEqual(locks, []);
     await server.close();
   });
 

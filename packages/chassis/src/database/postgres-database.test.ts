@@ -4,30 +4,25 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { Deadline } from '../deadline.ts';
-import { Failure } from '../failure.ts';
 import { runInContext } from '../request-context.ts';
-import { silentLogger } from '../testing.ts';
+import { isFailure, silentLogger } from '../testing.ts';
 import { startSilentRelay } from '../testing-relay.ts';
 import type { Database, Queries } from './database.ts';
 import { openPostgres } from './postgres-database.ts';
+import { rowsOf } from './rows-of.ts';
 import { describeOnEachEngine, urlOf } from './testing.ts';
 
 const isUnavailable = (error: unknown): boolean =>
-  error instanceof Failure && error.code === 'database-unavailable' && error.headers['Retry-After'] === '1';
+  isFailure('database-unavailable')(error) && error.headers['Retry-After'] === '1';
 
 async function backendOf(tx: Queries): Promise<number> {
-  const { rows } = (await tx.execute(sql`select pg_backend_pid() as pid`)) as unknown as {
-    rows: [{ pid: number }];
-  };
-  return rows[0].pid;
+  const [row] = await rowsOf<{ pid: number }>(tx, sql`select pg_backend_pid() as pid`);
+  assert.ok(row);
+  return row.pid;
 }
 
 async function count(database: Database): Promise<unknown> {
-  const { rows } = (await database.read((db) =>
-    db.execute(sql`select count(*) as n from numbers`),
-  )) as unknown as {
-    rows: { n: number }[];
-  };
+  const rows = await database.read((db) => rowsOf<{ n: number }>(db, sql`select count(*) as n from numbers`));
   return rows[0]?.n;
 }
 
@@ -207,11 +202,15 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
   });
 
   async function locks(database: Database): Promise<number> {
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select count(*) as held from pg_locks
-        where relation = 'numbers'::regclass and mode = 'RowExclusiveLock' and granted`),
-    )) as unknown as { rows: [{ held: number }] };
-    return rows[0].held;
+    const [row] = await database.read((db) =>
+      rowsOf<{ held: number }>(
+        db,
+        sql`select count(*) as held from pg_locks
+        where relation = 'numbers'::regclass and mode = 'RowExclusiveLock' and granted`,
+      ),
+    );
+    assert.ok(row);
+    return row.held;
   }
 
   it('leaves no statement of a transaction running for somebody who no longer waits', async () => {
@@ -225,11 +224,14 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     const begunAt = performance.now();
     await assert.rejects(abandoned, isUnavailable);
     assert.ok(performance.now() - begunAt < 5000);
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select count(*) as running from pg_stat_activity
-        where state = 'active' and query like 'select pg_sleep%' and pid <> pg_backend_pid()`),
-    )) as unknown as { rows: [{ running: number }] };
-    assert.equal(rows[0].running, 0);
+    const rows = await database.read((db) =>
+      rowsOf<{ running: number }>(
+        db,
+        sql`select count(*) as running from pg_stat_activity
+        where state = 'active' and query like 'select pg_sleep%' and pid <> pg_backend_pid()`,
+      ),
+    );
+    assert.equal(rows[0]?.running, 0);
     // The limit was that of the transaction alone.
     await database.write((tx) => tx.execute(sql`select pg_sleep(0.3)`));
   });

@@ -13,6 +13,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { createLifecycle, type Lifecycle } from '../lifecycle/lifecycle.ts';
 import { recordingLogger, silentLogger, testMetrics } from '../testing.ts';
 import type { Database } from './database.ts';
+import { rowsOf } from './rows-of.ts';
 import { openServiceDatabase } from './service-database.ts';
 import { describeOnEachEngine, urlOf } from './testing.ts';
 
@@ -81,9 +82,7 @@ describeOnEachEngine("a service's database that is away", { engines: ['postgres'
     );
     await listen(port);
     const database = await opened;
-    const { rows } = (await database.read((db) => db.execute(sql`select name from users`))) as unknown as {
-      rows: unknown[];
-    };
+    const rows = await database.read((db) => rowsOf<unknown>(db, sql`select name from users`));
     assert.deepEqual(rows, [{ name: 'Alice' }]);
   });
 

@@ -13,9 +13,7 @@ import { describeOnEachEngine, urlOf } from './testing.ts';
 import { openAsService } from './testing-service-database.ts';
 
 async function users(database: Database): Promise<unknown> {
-  const { rows } = (await database.read((db) => db.execute(sql`select name from users`))) as unknown as {
-    rows: unknown[];
-  };
+  const rows = await database.read((db) => rowsOf<unknown>(db, sql`select name from users`));
   return rows;
 }
 
@@ -115,10 +113,13 @@ describeOnEachEngine("a service's database", { engines: ['postgres'] }, (open) =
   async function othersGone(): Promise<void> {
     const giveUpAt = performance.now() + 5000;
     for (;;) {
-      const { rows } = (await observer.read((db) =>
-        db.execute(sql`select count(*) as n from pg_stat_activity
-          where datname = current_database() and pid <> pg_backend_pid()`),
-      )) as unknown as { rows: { n: number }[] };
+      const rows = await observer.read((db) =>
+        rowsOf<{ n: number }>(
+          db,
+          sql`select count(*) as n from pg_stat_activity
+          where datname = current_database() and pid <> pg_backend_pid()`,
+        ),
+      );
       if (rows[0]?.n === 0) return;
       assert.ok(performance.now() < giveUpAt, `${rows[0]?.n} connections are still open`);
     }

@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict';
 import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { Database, Queries } from './database.ts';
+import { rowsOf } from './rows-of.ts';
 
 /** How PostgreSQL carried a query out. */
 export interface QueryPlan {
@@ -20,11 +22,14 @@ interface PlanNode {
 
 /** Runs a query under EXPLAIN ANALYZE, with the planner's settings as they are. */
 export async function explain(database: Database, query: (db: Queries) => SQLWrapper): Promise<QueryPlan> {
-  const result = await database.read((db) =>
-    db.execute(sql`explain (analyze, format json) ${query(db).getSQL()}`),
+  const [row] = await database.read((db) =>
+    rowsOf<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+      db,
+      sql`explain (analyze, format json) ${query(db).getSQL()}`,
+    ),
   );
-  const { rows } = result as unknown as { rows: [{ 'QUERY PLAN': [{ Plan: PlanNode }] }] };
-  const nodes = flatten(rows[0]['QUERY PLAN'][0].Plan);
+  assert.ok(row);
+  const nodes = flatten(row['QUERY PLAN'][0].Plan);
   return {
     steps: nodes.map((node) => node['Node Type']),
     discarded: nodes.reduce((sum, node) => sum + discardedBy(node), 0),

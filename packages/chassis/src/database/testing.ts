@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, describe, it } from 'node:test';
 import { sql } from 'drizzle-orm';
@@ -8,6 +9,7 @@ import { driverError } from './database-errors.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import { openPglite } from './pglite-database.ts';
 import { openPostgres } from './postgres-database.ts';
+import { rowsOf } from './rows-of.ts';
 
 /** Opens an empty, migrated database; it is closed when the suite ends. */
 export type OpenDatabase = () => Promise<Database>;
@@ -113,11 +115,47 @@ export function countDeadlocks(database: Database): CountingDatabase {
   };
 }
 
+/** Work of one kind, as a message of a test names it. */
+type NamedWork = readonly [kind: string, work: Promise<unknown>];
+
+/**
+ * Waits for all of what runs concurrently. Some of it may fail, such as a change of what was deleted just before; what all fails
+ * has shown nothing.
+ * @param expected throws for an error that no work may end with
+ * @throws AssertionError when no work of one of the kinds succeeded
+ */
+export async function settle(works: readonly NamedWork[], expected: (error: unknown) => void): Promise<void> {
+  const outcomes = await Promise.allSettled(works.map(([, work]) => work));
+  const succeeded = new Map(works.map(([kind]) => [kind, 0]));
+  for (const [index, [kind]] of works.entries()) {
+    const outcome = outcomes[index];
+    if (outcome?.status === 'rejected') expected(outcome.reason);
+    else succeeded.set(kind, (succeeded.get(kind) ?? 0) + 1);
+  }
+  for (const [kind, count] of succeeded) assert.ok(count > 0, `every ${kind} failed`);
+}
+
+/** Waits until as many transactions on the database of a suite wait for another one to end. */
+export async function untilWaiting(database: Database, count: number): Promise<void> {
+  const giveUpAt = performance.now() + 10_000;
+  for (;;) {
+    const [row] = await database.read((db) =>
+      rowsOf<{ n: number }>(
+        db,
+        sql`select count(*) as n from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`,
+      ),
+    );
+    if (row?.n === count) return;
+    if (performance.now() > giveUpAt) throw new Error(`${row?.n} transactions wait for a lock, not ${count}`);
+  }
+}
+
 /** Where the database of a suite on PostgreSQL is, for a second way into it. */
 export async function urlOf(database: Database): Promise<string> {
-  const { rows } = (await database.read((db) =>
-    db.execute(sql`select current_database() as name`),
-  )) as unknown as { rows: { name: string }[] };
+  const rows = await database.read((db) =>
+    rowsOf<{ name: string }>(db, sql`select current_database() as name`),
+  );
   const url = new URL(process.env.TEST_DATABASE_URL ?? '');
   url.pathname = `/${rows[0]?.name}`;
   return url.href;

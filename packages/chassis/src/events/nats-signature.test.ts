@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, it, type TestContext } from 'node:test';
-import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
 import { sql } from 'drizzle-orm';
 import type { Database } from '../database/database.ts';
@@ -10,7 +10,7 @@ import { recordingLogger, silentLogger, testMetrics } from '../testing.ts';
 import { createNatsTransport, type NatsTransportOptions } from './nats-transport.ts';
 import { createReceiver } from './receiver.ts';
 import { sign, signatureHeader, signMessage } from './signature.ts';
-import { describeOnNats, startNats, type TestNats } from './testing-nats.ts';
+import { describeOnNats, type StreamView, startNats, type TestNats, viewStream } from './testing-nats.ts';
 import { createThings, eventTables, heard, hearing, rowsIn } from './testing-things.ts';
 import { anEvent, sendUntilTaken, until } from './testing-transport.ts';
 import type { EventTransport } from './transport.ts';
@@ -26,7 +26,7 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
   let nats: TestNats;
   let database: Database;
   let client: NatsConnection;
-  let manager: JetStreamManager;
+  let view: StreamView;
 
   before(async () => {
     const started = await startNats();
@@ -35,9 +35,10 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
     database = await openTestPglite(eventTables);
     await createThings(database);
     client = await connect({ servers: nats.url });
-    manager = await jetstreamManager(client);
+    view = await viewStream(nats.url, 'ZERDA');
   });
   after(async () => {
+    await view?.close();
     await client?.close();
     await database?.close();
     await nats?.stop();
@@ -100,9 +101,9 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
       async drained(): Promise<number> {
         let deliveries = 0;
         await until(async () => {
-          const info = await manager.consumers.info('ZERDA', service).catch(() => undefined);
-          deliveries = info?.delivered.consumer_seq ?? 0;
-          return deliveries > 0 && info?.num_pending === 0 && info.num_ack_pending === 0;
+          const consumer = await view.consumer(service).catch(() => undefined);
+          deliveries = consumer?.deliveries ?? 0;
+          return deliveries > 0 && consumer?.pending === 0 && consumer.inHand === 0;
         }, 'an idle consumer');
         return deliveries;
       },
@@ -118,15 +119,11 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
     return jetstream(client).publish(subject, text, { headers: sent });
   };
 
-  async function emptied(): Promise<void> {
-    await manager.streams.purge('ZERDA');
-  }
-
   const letters = () => rowsIn(database, sql`select event_id from dead_letters`);
 
   it('have no effect when the signature is missing or not of this message, and do not come again', async (context) => {
     await send(context, [current]);
-    await emptied();
+    await view.purge();
     const receiver = await hearer(context);
     const forged: [what: string, signature: (subject: string, text: string) => string | undefined][] = [
       ['no signature', () => undefined],
@@ -167,7 +164,7 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
 
   it('have no effect when they are no events and not signed, nor are they stored', async (context) => {
     await send(context, [current]);
-    await emptied();
+    await view.purge();
     const receiver = await hearer(context);
     for (let count = 0; count < 500; count += 1) void publish('zerda.thing.made.v1', `no event ${count}`);
     await until(async () => (await receiver.counts()).unsigned === 500, 'every forged message');
@@ -190,14 +187,14 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
           Math.abs(index - other) > 1 ? 0 : 1,
           `${index} to ${other}`,
         );
-        await emptied();
+        await view.purge();
       }
     }
   });
 
   it('are applied once when copies come at the same time, to two replicas', async (context) => {
     await send(context, [current]);
-    await emptied();
+    await view.purge();
     const service = `hearer-${randomUUID()}`;
     const receiver = await hearer(context, { service });
     await hearer(context, { service });
@@ -213,7 +210,7 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
 
   it('are applied without a signature, and counted, when that is allowed; a wrong one is not', async (context) => {
     await send(context, [current]);
-    await emptied();
+    await view.purge();
     const receiver = await hearer(context, { acceptUnsigned: true });
     const [unsigned, forged] = [aThing(), aThing()];
     await publish(unsigned.type, unsigned.text);
@@ -233,6 +230,7 @@ await describeOnNats('events over NATS with EVENT_SECRET', () => {
     assert.equal(await mistaken.times(event), 0);
     const corrected = await hearer(context, { service: mistaken.service, secrets: [next, current] });
     // Of a file that is written just then nats-server 2.9 says that it cannot be removed, and has removed the consumer all the same.
+    const manager = await jetstreamManager(client);
     await manager.consumers.delete('ZERDA', mistaken.service).catch(() => undefined);
     await until(async () => (await corrected.times(event)) === 1, 'the event');
   });

@@ -5,6 +5,7 @@ import { defineEvent } from '@zerda/contracts/events/definition';
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Database } from '../database/database.ts';
+import { rowsOf } from '../database/rows-of.ts';
 import { describeOnEachEngine } from '../database/testing.ts';
 import { Failure } from '../failure.ts';
 import { currentContext } from '../request-context.ts';
@@ -227,10 +228,9 @@ describeOnEachEngine('receiver', { migrations: eventTables }, (open) => {
     const receiver = create({
       subscriptions: [
         on(thingMade, async (tx, { data }) => {
-          const { rows } = (await tx.execute(sql`select count(*) as n from heard`)) as unknown as {
-            rows: [{ n: number }];
-          };
-          const part = rows[0].n + 1;
+          const [row] = await rowsOf<{ n: number }>(tx, sql`select count(*) as n from heard`);
+          assert.ok(row);
+          const part = row.n + 1;
           if (part === 3 && cut) throw new Error('killed');
           await tx.execute(sql`insert into heard (id, version, text) values (${data.id}, ${part}, '')`);
           return part < 5 ? 'more' : undefined;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Failure } from '../failure.ts';
+import { isFailure } from '../testing.ts';
 import { entityTag, isCurrent, parsePreconditions } from './entity-tag.ts';
 
 const parse = (ifMatch?: string, ifNoneMatch?: string) => parsePreconditions({ ifMatch, ifNoneMatch });
@@ -59,7 +59,7 @@ describe('If-Match and If-None-Match together', () => {
     assert.equal(isCurrent({ ifMatch: '"5"', ifNoneMatch: '"5"' }, 5), true);
     assert.throws(
       () => isCurrent({ ifMatch: '"4"', ifNoneMatch: '"5"' }, 5),
-      (error) => error instanceof Failure && error.code === 'precondition-failed',
+      isFailure('precondition-failed'),
     );
   });
 });

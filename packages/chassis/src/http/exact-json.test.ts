@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { Failure } from '../failure.ts';
+import { isFailure } from '../testing.ts';
 import { parseExactJson } from './exact-json.ts';
 
 const isRefused = (text: string) =>
-  assert.throws(
-    () => parseExactJson(text),
-    (error) => error instanceof Failure && error.code === 'invalid-request',
-    text.slice(0, 80),
-  );
+  assert.throws(() => parseExactJson(text), isFailure('invalid-request'), text.slice(0, 80));
 
 // RFC 8259, section 6: implementations agree on numbers within the range and precision of IEEE 754 binary64.
 describe('parseExactJson', () => {

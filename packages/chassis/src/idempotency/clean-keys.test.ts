@@ -3,6 +3,7 @@ import { before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import type { Database } from '../database/database.ts';
+import { rowsOf } from '../database/rows-of.ts';
 import { describeOnEachEngine } from '../database/testing.ts';
 import { createLifecycle } from '../lifecycle/lifecycle.ts';
 import { recordingLogger, silentLogger } from '../testing.ts';
@@ -26,9 +27,9 @@ describeOnEachEngine('cleanKeys', {}, (open) => {
   }
 
   async function countKeys(): Promise<number | undefined> {
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select count(*) as n from idempotency_keys`),
-    )) as unknown as { rows: { n: number }[] };
+    const rows = await database.read((db) =>
+      rowsOf<{ n: number }>(db, sql`select count(*) as n from idempotency_keys`),
+    );
     return rows[0]?.n;
   }
 

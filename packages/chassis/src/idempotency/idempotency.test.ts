@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import type { Database, Queries } from '../database/database.ts';
 import { openPostgres, type PostgresDatabase } from '../database/postgres-database.ts';
-import { describeOnEachEngine, urlOf } from '../database/testing.ts';
+import { rowsOf } from '../database/rows-of.ts';
+import { describeOnEachEngine, untilWaiting, urlOf } from '../database/testing.ts';
 import { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 import { runInContext } from '../request-context.ts';
-import { silentLogger } from '../testing.ts';
+import { createGate, isFailure, silentLogger } from '../testing.ts';
 import { findKept, type KeptAnswer, type KeyedRequest, once } from './idempotency.ts';
 import { createKeyTable } from './testing-keys.ts';
 
@@ -44,19 +45,25 @@ function createWork(middle: (tx: Queries) => unknown = () => undefined) {
   };
 }
 
-/** A gate that work waits at. */
-function createGate() {
-  let open: () => void = () => undefined;
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
+/** A first request of its key, in the middle of its work until it is released; then it does `end`. */
+async function holdFirst(database: Database, end: () => void = () => undefined) {
+  const request = keyed();
+  const gate = createGate();
+  const work = createWork(async () => {
+    await gate.pass();
+    end();
   });
-  return { open: () => open(), pass: () => opened };
+  const first = once(database, request, work.run);
+  await Promise.race([work.begun, first]);
+  return { request, work, first, release: gate.open };
 }
 
-const isFailure = (code: string) => (error: unknown) => error instanceof Failure && error.code === code;
+const fail = () => {
+  throw new Error('failed');
+};
 
 const isInUse = (error: unknown) =>
-  isFailure('idempotency-key-in-use')(error) && (error as Failure).headers['Retry-After'] === '1';
+  isFailure('idempotency-key-in-use')(error) && error.headers['Retry-After'] === '1';
 
 /** Holds when the request is refused after most of its time, with some left to say so. */
 async function refusedInTime(request: () => Promise<unknown>): Promise<void> {
@@ -66,13 +73,10 @@ async function refusedInTime(request: () => Promise<unknown>): Promise<void> {
   assert.ok(left > 0 && left < 500, `${left} ms were left`);
 }
 
-async function rowsOf(database: Database, query: SQL): Promise<Record<string, unknown>[]> {
-  const result = await database.read((db) => db.execute(query));
-  return (result as unknown as { rows: Record<string, unknown>[] }).rows;
-}
-
 async function countMade(database: Database, id: string): Promise<unknown> {
-  const [row] = await rowsOf(database, sql`select count(*) as n from made where id = ${id}`);
+  const [row] = await database.read((db) =>
+    rowsOf<{ n: number }>(db, sql`select count(*) as n from made where id = ${id}`),
+  );
   return row?.n;
 }
 
@@ -210,42 +214,27 @@ describeOnEachEngine('idempotency', {}, (open) => {
   });
 
   it('lets a twin wait for the first, and answers it likewise', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const work = createWork(gate.pass);
-    const first = once(database, request, work.run);
-    await work.begun;
+    const { request, work, first, release } = await holdFirst(database);
     const twin = once(database, request, work.run);
     const other = once(database, { ...request, body: 'another' }, work.run);
-    gate.open();
+    release();
     assert.deepEqual(await twin, { ...(await first), replayed: true });
     await assert.rejects(other, isFailure('idempotency-key-reused'));
     assert.equal(work.runs, 1);
   });
 
   it('lets a twin do the work when the first fails', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const failing = createWork(async () => {
-      await gate.pass();
-      throw new Error('failed');
-    });
-    const first = once(database, request, failing.run);
-    await failing.begun;
+    const { request, first, release } = await holdFirst(database, fail);
     const work = createWork();
     const twins = Promise.all([once(database, request, work.run), once(database, request, work.run)]);
-    gate.open();
+    release();
     await assert.rejects(first, /failed/);
     assert.deepEqual((await twins).map(({ replayed }) => replayed).sort(), [false, true]);
     assert.equal(work.runs, 1);
   });
 
   it('refuses a twin for which the first takes too long, while it still has time to answer', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const work = createWork(gate.pass);
-    const first = once(database, request, work.run);
-    await work.begun;
+    const { request, work, first, release } = await holdFirst(database);
     const patient = once(database, request, work.run);
     await refusedInTime(() => once(database, request, work.run));
     const late = { correlationId: 'test', deadline: Deadline.after(0) };
@@ -253,7 +242,7 @@ describeOnEachEngine('idempotency', {}, (open) => {
       runInContext(late, () => once(database, request, work.run)),
       isInUse,
     );
-    gate.open();
+    release();
     assert.equal((await first).replayed, false);
     assert.equal((await patient).replayed, true, 'others wait on');
   });
@@ -268,9 +257,7 @@ describeOnEachEngine('idempotency', {}, (open) => {
     await age(database, request, '24 hours 1 minute');
     const another = { ...request, body: 'another' };
     assert.equal(await findKept(database, another), undefined);
-    const failing = createWork(() => {
-      throw new Error('failed');
-    });
+    const failing = createWork(fail);
     await assert.rejects(once(database, another, failing.run), /failed/);
     const answers = await Promise.all([1, 2, 3].map(() => once(database, another, work.run)));
     assert.deepEqual(answers.map(({ replayed }) => replayed).sort(), [false, true, true]);
@@ -315,87 +302,55 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
     for (const replica of replicas) await replica.close();
   });
 
-  /** Waits until as many transactions wait for another one to end. */
-  async function waiting(count: number): Promise<void> {
-    const giveUpAt = performance.now() + 10_000;
-    for (;;) {
-      const [row] = await rowsOf(
-        one,
-        sql`select count(*) as n from pg_stat_activity
-          where datname = current_database() and wait_event_type = 'Lock'`,
-      );
-      if (row?.n === count) return;
-      assert.ok(performance.now() < giveUpAt, `${row?.n} wait, not ${count}`);
-    }
-  }
-
   it('lets a twin wait for the first of another process, longer than a statement may take', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const work = createWork(gate.pass);
-    const first = once(one, request, work.run);
-    await work.begun;
+    const { request, work, first, release } = await holdFirst(one);
     const twin = once(hasty, request, work.run);
-    await waiting(1);
+    await untilWaiting(one, 1);
     await wait(500);
-    gate.open();
+    release();
     assert.deepEqual(await twin, { ...(await first), replayed: true });
     assert.equal(work.runs, 1);
   });
 
   it('lets a twin do the work when the first of another process fails', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const failing = createWork(async () => {
-      await gate.pass();
-      throw new Error('failed');
-    });
-    const first = once(one, request, failing.run);
-    await failing.begun;
+    const { request, first, release } = await holdFirst(one, fail);
     const work = createWork();
     const twin = once(two, request, work.run);
-    await waiting(1);
-    gate.open();
+    await untilWaiting(one, 1);
+    release();
     await assert.rejects(first, /failed/);
     assert.equal((await twin).replayed, false);
     assert.equal(await countMade(one, work.id), 1);
   });
 
   it('refuses a twin for which the first of another process takes too long', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const work = createWork(gate.pass);
-    const first = once(one, request, work.run);
-    await work.begun;
+    const { request, work, first, release } = await holdFirst(one);
     await refusedInTime(() => once(two, request, work.run));
     await assert.rejects(once(strict, request, work.run), isInUse);
-    gate.open();
+    release();
     await first;
     assert.equal(two.pool.size, two.pool.idle);
   });
 
   it('refuses a twin before the connection that it waits on counts as dead, however long the request may take', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const work = createWork(gate.pass);
-    const first = once(one, request, work.run);
-    await work.begun;
+    const { request, work, first, release } = await holdFirst(one);
     const size = hasty.pool.size;
     const twin = runInContext({ correlationId: 'test', deadline: Deadline.after(60_000) }, () =>
       once(hasty, request, work.run),
     );
     await assert.rejects(twin, isInUse);
-    gate.open();
+    release();
     await first;
     assert.deepEqual([hasty.pool.idle, hasty.pool.size], [hasty.pool.size, Math.max(1, size)]);
   });
 
   it('limits the wait for the key alone: statements of the work have the time that they have without a key', async () => {
     async function limits(tx: Queries): Promise<[string, string]> {
-      const result = await tx.execute(
+      const [row] = await rowsOf<{ statement: string; lock: string }>(
+        tx,
         sql`select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock`,
       );
-      const [row] = (result as unknown as { rows: [{ statement: string; lock: string }] }).rows;
+      assert.ok(row);
       return [row.statement, row.lock];
     }
     let seen: unknown;
@@ -416,20 +371,16 @@ describeOnEachEngine('idempotency of replicas', { engines: ['postgres'] }, (open
   });
 
   it('leaves connections for others, however many twins wait', async () => {
-    const request = keyed();
-    const gate = createGate();
-    const work = createWork(gate.pass);
-    const first = once(one, request, work.run);
-    await work.begun;
+    const { request, work, first, release } = await holdFirst(one);
     const twins = [one, two].flatMap((replica) =>
       Array.from({ length: 20 }, () => once(replica, request, work.run)),
     );
-    await waiting(1);
+    await untilWaiting(one, 1);
     for (const replica of [one, two]) {
       assert.equal((await once(replica, keyed(), createWork().run)).replayed, false);
       assert.equal(replica.pool.waiting, 0);
     }
-    gate.open();
+    release();
     await first;
     for (const twin of twins) assert.equal((await twin).replayed, true);
     assert.equal(work.runs, 1);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Failure } from '@zerda/chassis/failure';
+import { isFailure } from '@zerda/chassis/testing';
 import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
 import fc from 'fast-check';
 import { firstStatus, moveStatus } from './order-status.ts';
@@ -14,9 +14,7 @@ const allowed = new Set([
   'shipped > completed',
 ]);
 
-function isRefusal(error: unknown): boolean {
-  return error instanceof Failure && error.code === 'invalid-transition';
-}
+const isRefusal = isFailure('invalid-transition');
 
 describe('moveStatus', () => {
   for (const from of orderStatuses) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Failure } from '@zerda/chassis/failure';
+import { isFailure } from '@zerda/chassis/testing';
 import type { UserState } from '../store/known-users.ts';
 import { createPlaceOrder, type PlaceOrderDependencies } from './place-order.ts';
 
@@ -24,7 +25,7 @@ describe('placeOrder', () => {
   it('stores nothing for a user who does not exist', async () => {
     const { calls, ...rest } = dependencies({ exists: async () => false });
     const placing = createPlaceOrder(rest)({ order, keyed: undefined, answer });
-    await assert.rejects(placing, (error) => error instanceof Failure && error.code === 'unknown-user');
+    await assert.rejects(placing, isFailure('unknown-user'));
     assert.deepEqual(calls, []);
   });
 
@@ -42,7 +43,7 @@ describe('placeOrder', () => {
     assert.deepEqual(known.calls, ['placed']);
     const { calls, ...deleted } = dependencies(asked, 'deleted');
     const placing = createPlaceOrder(deleted)({ order, keyed: undefined, answer });
-    await assert.rejects(placing, (error) => error instanceof Failure && error.code === 'unknown-user');
+    await assert.rejects(placing, isFailure('unknown-user'));
     assert.deepEqual(calls, []);
   });
 

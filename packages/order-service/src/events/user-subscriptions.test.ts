@@ -5,7 +5,7 @@ import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { createReceiver } from '@zerda/chassis/events/receiver';
 import type { EventReceiver } from '@zerda/chassis/events/transport';
 import { Failure } from '@zerda/chassis/failure';
-import { silentLogger, testMetrics } from '@zerda/chassis/testing';
+import { isFailure, silentLogger, testMetrics } from '@zerda/chassis/testing';
 import { orderEvents } from '@zerda/contracts/events/orders';
 import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
@@ -19,7 +19,7 @@ import { migrations } from '../testing.ts';
 import { eventsIn, userEventTexts } from '../testing-events.ts';
 import { userSubscriptions } from './user-subscriptions.ts';
 
-const isUnknownUser = (error: unknown) => error instanceof Failure && error.code === 'unknown-user';
+const isUnknownUser = isFailure('unknown-user');
 
 describeOnEachEngine('what order-service does when it hears of users', { migrations }, (open) => {
   let database: Database;

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
-import { type CountingDatabase, countDeadlocks, describeOnEachEngine } from '@zerda/chassis/database/testing';
+import { rowsOf } from '@zerda/chassis/database/rows-of';
+import {
+  type CountingDatabase,
+  countDeadlocks,
+  describeOnEachEngine,
+  settle,
+  untilWaiting,
+} from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
+import { createGate } from '@zerda/chassis/testing';
 import type { OrderStatus } from '@zerda/contracts/orders';
+import { sql } from 'drizzle-orm';
 import { moveStatus } from '../domain/order-status.ts';
 import { cancelForDeletedUser } from '../events/user-subscriptions.ts';
 import { migrations } from '../testing.ts';
@@ -34,30 +43,48 @@ describeOnEachEngine('orders, concurrently', { migrations, engines: ['postgres']
         Array.from({ length: 60 }, (_, n) => place(round * 10 + (users[n % 4] as number))),
       );
       const to = (status: OrderStatus) => (from: OrderStatus) => moveStatus(from, status);
-      await Promise.all([
-        ...ids.map((id) => store.changeStatus(id, to('processing')).catch(expected)),
-        ...ids.toReversed().map((id) => store.changeStatus(id, to('cancelled')).catch(expected)),
-        ...users.flatMap((user) =>
-          // A saga that another process begins while the first is amid it.
-          [1, 2, 3].map(() => counting.database.write((tx) => cancelForDeletedUser(tx, round * 10 + user))),
-        ),
-        ...ids.map((_, n) =>
-          place(round * 10 + (users[n % 4] as number), `${round} ${n % 20}`).catch(expected),
-        ),
-      ]);
+      const placed = ids.map((_, n) => place(round * 10 + (users[n % 4] as number), `${round} ${n % 20}`));
+      await settle(
+        [
+          ...placed.map((order) => ['order', order] as const),
+          ...ids.map((id) => ['move', store.changeStatus(id, to('processing'))] as const),
+          ...ids.toReversed().map((id) => ['cancellation', store.changeStatus(id, to('cancelled'))] as const),
+          ...users.flatMap((user, at) =>
+            // A saga that another process begins while the first is amid it; before them the user has one more order.
+            [1, 2, 3].map(() => {
+              const cancel = () =>
+                counting.database.write((tx) => cancelForDeletedUser(tx, round * 10 + user));
+              return ['saga', (placed[at] as Promise<number>).then(cancel)] as const;
+            }),
+          ),
+        ],
+        expected,
+      );
     }
     assert.equal(counting.deadlocks, 0);
   });
 
   it('do not deadlock while several processes learn of the same users in different orders', async () => {
-    for (let round = 1; round <= 5; round += 1) {
-      const users = Array.from({ length: 2000 }, (_, n) => round * 10_000 + n);
-      await Promise.all(
-        [users, users.toReversed(), users, users.toReversed()].map((order) =>
-          counting.database.write((tx) => rememberUsers(tx, order)),
-        ),
-      );
-    }
+    const { database } = counting;
+    const users = Array.from({ length: 2000 }, (_, n) => 10_000 + n);
+    const [held, released] = [createGate(), createGate()];
+    // All get as far as a user in the middle: in orders of their own some would have the first users by then, and some the last.
+    const holding = database.write(async (tx) => {
+      await rememberUsers(tx, [users[1000] as number]);
+      held.open();
+      await released.pass();
+    });
+    await held.pass();
+    const learning = [users, users.toReversed(), users, users.toReversed()].map((order) =>
+      database.write((tx) => rememberUsers(tx, order)),
+    );
+    await untilWaiting(database, learning.length);
+    released.open();
+    await Promise.all([holding, ...learning]);
+    const [row] = await database.read((db) =>
+      rowsOf<{ n: number }>(db, sql`select count(*) as n from known_users where user_id >= 10000`),
+    );
+    assert.equal(row?.n, users.length);
     assert.equal(counting.deadlocks, 0);
   });
 });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { countWrites, describeOnEachEngine } from '@zerda/chassis/database/testing';
-import { Failure } from '@zerda/chassis/failure';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
+import { isFailure } from '@zerda/chassis/testing';
 import { orderEvents } from '@zerda/contracts/events/orders';
 import { type NewOrder, type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
 import { eq, sql } from 'drizzle-orm';
@@ -15,8 +15,6 @@ import { eventsIn } from '../testing-events.ts';
 import type { StatusCount } from './order-counters.ts';
 import { createOrderStore, type OrderStore } from './order-store.ts';
 import { orders, type StoredOrder } from './tables.ts';
-
-const isFailure = (code: string) => (error: unknown) => error instanceof Failure && error.code === code;
 
 describeOnEachEngine('order store', { migrations }, (open) => {
   let database: Database;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
-import { until } from '@zerda/chassis/events/testing-transport';
+import { describeOnEachEngine, type OpenDatabase, untilWaiting } from '@zerda/chassis/database/testing';
+import { createGate } from '@zerda/chassis/testing';
 import type { UserRole } from '@zerda/contracts/users';
 import { eq, sql } from 'drizzle-orm';
 import type { Express } from 'express';
@@ -18,39 +18,32 @@ const oldPassword = 'the old password of a user';
 const newPassword = 'the new password of a user';
 const otherPassword = 'the password of another user';
 
-/** A promise and what resolves it. */
-function latch() {
-  let open = (): void => undefined;
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open };
-}
-
 /** A database whose nth call of one kind waits until it is released. */
 function gateAt(database: Database, kind: 'read' | 'write', nth: number) {
-  const [reached, released] = [latch(), latch()];
+  const [reached, released] = [createGate(), createGate()];
   let calls = 0;
   async function pass(called: 'read' | 'write'): Promise<void> {
     if (called !== kind) return;
     calls += 1;
     if (calls !== nth) return;
     reached.open();
-    await released.opened;
+    await released.pass();
   }
   const gated: Database = {
     ...database,
     read: (work) => pass('read').then(() => database.read(work)),
     write: (work) => pass('write').then(() => database.write(work)),
   };
-  return { database: gated, reached: reached.opened, release: released.open };
+  return { database: gated, reached: reached.pass(), release: released.open };
 }
 
-describeOnEachEngine('identity under concurrent changes', { migrations }, (open) => {
+let serial = 0;
+
+/** Users with passwords, and requests of them to a service on an own database. */
+function prepare(open: OpenDatabase) {
   let database: Database;
   let service: ReturnType<typeof createTestApp>;
   const hashes = new Map<string, string>();
-  let serial = 0;
 
   before(async () => {
     database = await open();
@@ -122,6 +115,23 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     return isPassword(password, (await findAccount(database, { userId: id }))?.passwordHash);
   }
 
+  return {
+    /** The database, once the suite has begun. */
+    opened: () => database,
+    hashOf: (password: string) => hashes.get(password) ?? '',
+    ...{ createUser, send, logIn, update, changePassword, whileStopped, sessionsOf, hasPassword },
+  };
+}
+
+describeOnEachEngine('identity under concurrent changes', { migrations }, (open) => {
+  const racers = prepare(open);
+  const { createUser, send, logIn, update, changePassword, whileStopped, sessionsOf, hasPassword } = racers;
+  let database: Database;
+
+  before(() => {
+    database = racers.opened();
+  });
+
   it('returns 401 and begins no session when the password changed after it was checked', async () => {
     const user = await createUser();
     const { status, body } = await whileStopped(
@@ -156,31 +166,6 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     assert.equal(status, 200);
   });
 
-  it('returns 401 when the password changes while the login waits for the lock of the user', async () => {
-    // PGlite runs one transaction after the other: there is no such wait.
-    if (database.engine === 'pglite') return;
-    const user = await createUser();
-    const [held, waits] = [latch(), latch()];
-    const change = database.write(async (tx) => {
-      await tx.execute(sql`select 1 from users where id = ${user.id} for update`);
-      held.open();
-      await waits.opened;
-      await setPassword(tx, user.id, hashes.get(otherPassword) ?? '');
-    });
-    await held.opened;
-    const response = logIn(user.email, oldPassword);
-    await until(async () => {
-      const { rows } = (await database.read((db) =>
-        db.execute(sql`select 1 from pg_locks where not granted`),
-      )) as unknown as { rows: unknown[] };
-      return rows.length > 0;
-    }, 'the wait for the lock');
-    waits.open();
-    await change;
-    assert.equal((await response).status, 401);
-    assert.equal(await sessionsOf(user), 0);
-  });
-
   it('accepts one of several changes that prove the same old password', async () => {
     const user = await createUser();
     const { status, body } = await whileStopped(
@@ -208,6 +193,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
   it('checks the password of the user in the path, also when the e-mail address moves to another user', async () => {
     const victim = await createUser();
     const thief = await createUser('user', otherPassword);
+    let stops = 0;
     for (const read of [1, 2, 3]) {
       const swap = async (one: string, other: string) =>
         database.write(async (tx) => {
@@ -224,6 +210,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
         return { status: 0 };
       });
       if (status === 0) break;
+      stops += 1;
       assert.equal(status, 422, `read ${read}`);
       assert.ok(await hasPassword(victim, oldPassword));
       await database.write(async (tx) => {
@@ -232,6 +219,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
         await tx.execute(sql`truncate login_attempts`);
       });
     }
+    assert.ok(stops > 0, 'the request was stopped');
   });
 
   it('does not move an e-mail address back that was moved meanwhile, without the current password', async () => {
@@ -328,5 +316,29 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
       ]);
       assert.deepEqual(responses.map(({ status }) => status).sort(), [200, 403], `round ${round}`);
     }
+  });
+});
+
+// PGlite runs one transaction after the other: none waits for a lock.
+describeOnEachEngine('identity under a lock', { migrations, engines: ['postgres'] }, (open) => {
+  const { opened, createUser, logIn, sessionsOf, hashOf } = prepare(open);
+
+  it('returns 401 when the password changes while the login waits for the lock of the user', async () => {
+    const database = opened();
+    const user = await createUser();
+    const [held, waits] = [createGate(), createGate()];
+    const change = database.write(async (tx) => {
+      await tx.execute(sql`select 1 from users where id = ${user.id} for update`);
+      held.open();
+      await waits.pass();
+      await setPassword(tx, user.id, hashOf(otherPassword));
+    });
+    await held.pass();
+    const response = logIn(user.email, oldPassword);
+    await untilWaiting(database, 1);
+    waits.open();
+    await change;
+    assert.equal((await response).status, 401);
+    assert.equal(await sessionsOf(user), 0);
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
+import { rowsOf } from '@zerda/chassis/database/rows-of';
 import { openTestPglite } from '@zerda/chassis/database/testing';
 import { sql } from 'drizzle-orm';
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
@@ -141,9 +142,9 @@ describe('POST /api/auth/refresh', () => {
 
   it('keeps no token that could be used', async () => {
     const { refresh_token } = await tokensOf((await somebody()).email);
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select row_to_json(s)::text as row from sessions s`),
-    )) as unknown as { rows: { row: string }[] };
+    const rows = await database.read((db) =>
+      rowsOf<{ row: string }>(db, sql`select row_to_json(s)::text as row from sessions s`),
+    );
     const stored = rows.map(({ row }) => row).join();
     for (const part of refresh_token.split('.')) assert.ok(!stored.includes(part));
   });
@@ -227,11 +228,14 @@ describe('a password', () => {
     const { text } = await post('/api/users', user).set('idempotency-key', 'with-password').expect(201);
     const again = await post('/api/users', user).set('idempotency-key', 'with-password').expect(201);
     assert.equal(again.headers['idempotency-replayed'], 'true');
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`
+    const rows = await database.read((db) =>
+      rowsOf<{ row: string }>(
+        db,
+        sql`
         select row_to_json(k)::text as row from idempotency_keys k union all
-        select row_to_json(o)::text from outbox o union all select row_to_json(u)::text from users u`),
-    )) as unknown as { rows: { row: string }[] };
+        select row_to_json(o)::text from outbox o union all select row_to_json(u)::text from users u`,
+      ),
+    );
     const stored = rows.map(({ row }) => row).join();
     assert.ok(!`${text}${stored}`.includes('unmistakable'));
     assert.ok(!stored.includes('argon2'));

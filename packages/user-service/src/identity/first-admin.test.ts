@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
+import { rowsOf } from '@zerda/chassis/database/rows-of';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { recordingLogger } from '@zerda/chassis/testing';
 import { sql } from 'drizzle-orm';
@@ -36,9 +37,12 @@ describeOnEachEngine('the first admin', { migrations }, (open) => {
     const account = await findAccount(database, { email });
     assert.equal(account?.user.role, 'admin');
     assert.ok(await logsIn());
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select type, (select sum(users) from user_counters)::int4 as users from outbox`),
-    )) as unknown as { rows: { type: string; users: number }[] };
+    const rows = await database.read((db) =>
+      rowsOf<{ type: string; users: number }>(
+        db,
+        sql`select type, (select sum(users) from user_counters)::int4 as users from outbox`,
+      ),
+    );
     assert.deepEqual(rows, [{ type: 'zerda.user.created.v1', users: 1 }]);
   });
 

@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Deadline } from '@zerda/chassis/deadline';
-import { Failure } from '@zerda/chassis/failure';
 import { runInContext } from '@zerda/chassis/request-context';
+import { isFailure } from '@zerda/chassis/testing';
 import { createPasswordQueue, type PasswordQueueOptions, type PasswordWorkKind } from './password-queue.ts';
-
-const isFailure = (code: string) => (error: unknown) => error instanceof Failure && error.code === code;
 
 /** A queue whose works end when the test says so. */
 function heldQueue(options: Partial<PasswordQueueOptions> = {}) {

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
-import { Failure } from '@zerda/chassis/failure';
-import { recordingLogger } from '@zerda/chassis/testing';
+import { isFailure, recordingLogger } from '@zerda/chassis/testing';
 import { sql } from 'drizzle-orm';
 import type { StoredUser } from '../store/tables.ts';
 import { insertUser } from '../store/user-store.ts';
@@ -12,7 +11,7 @@ import { cleanIdentity } from './clean-identity.ts';
 import { createKeySecrets } from './key-secrets.ts';
 import { createSessions, endSessionsOf, type Sessions } from './sessions.ts';
 
-const ended = (error: unknown) => error instanceof Failure && error.code === 'session-ended';
+const ended = isFailure('session-ended');
 const secret = 'the secret of the sessions of this test';
 
 describeOnEachEngine('sessions', { migrations }, (open) => {

@@ -3,6 +3,7 @@ import { before, beforeEach, describe, it } from 'node:test';
 import { createKeySet } from '@zerda/chassis/auth/key-set';
 import { createTokenVerifier } from '@zerda/chassis/auth/token-verifier';
 import type { Database } from '@zerda/chassis/database/database';
+import { rowsOf } from '@zerda/chassis/database/rows-of';
 import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { StartupError } from '@zerda/chassis/startup-error';
@@ -94,9 +95,9 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
 
   it('are of no use to who has the database alone', async () => {
     await replica().current();
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select row_to_json(k)::text as row from signing_keys k`),
-    )) as unknown as { rows: { row: string }[] };
+    const rows = await database.read((db) =>
+      rowsOf<{ row: string }>(db, sql`select row_to_json(k)::text as row from signing_keys k`),
+    );
     assert.doesNotMatch(rows.map(({ row }) => row).join(), /PRIVATE|"d"/);
     await assert.rejects(replica(['another secret, as long as the first']).current(), (error) => {
       assert.ok(error instanceof Failure);

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
-import { type CountingDatabase, countDeadlocks, describeOnEachEngine } from '@zerda/chassis/database/testing';
+import {
+  type CountingDatabase,
+  countDeadlocks,
+  describeOnEachEngine,
+  settle,
+} from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { cleanKeys } from '@zerda/chassis/idempotency/clean-keys';
 import { StartupError } from '@zerda/chassis/startup-error';
@@ -37,14 +42,15 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
   it('do not deadlock while admins change and delete each other', async () => {
     for (let round = 0; round < 3; round += 1) {
       const ids = await Promise.all([1, 2, 3, 4, 5, 6].map((n) => create(`admin-${round}-${n}`)));
-      await Promise.all(
+      await settle(
         ids.flatMap((id, at) =>
           ids.flatMap((byAdmin) => [
-            store.update(id, { name: `by ${byAdmin}` }, undefined, { byAdmin }).catch(expected),
-            ...(at > 3 ? [store.remove(id, undefined, { byAdmin }).catch(expected)] : []),
-            create(`made-${round}-${id}`, `${round} ${at}`).catch(expected),
+            ['update', store.update(id, { name: `by ${byAdmin}` }, undefined, { byAdmin })] as const,
+            ...(at > 3 ? [['removal', store.remove(id, undefined, { byAdmin })] as const] : []),
+            ['creation', create(`made-${round}-${id}`, `${round} ${at}`)] as const,
           ]),
         ),
+        expected,
       );
     }
     assert.equal(counting.deadlocks, 0);
@@ -64,6 +70,12 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
           store.update(other, { email: `${otherNext}@example.com` }).catch(expected),
         ]),
       );
+      // At once each address is taken; over a free one they change.
+      for (const [one, itsNext, other, otherNext] of pairs) {
+        await store.update(one, { email: `free.${otherNext}@example.com` });
+        await store.update(other, { email: `${otherNext}@example.com` });
+        await store.update(one, { email: `${itsNext}@example.com` });
+      }
     }
     assert.equal(counting.deadlocks, 0);
   });
@@ -86,23 +98,30 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
       const begun = await Promise.all(
         ids.flatMap((id) => Array.from({ length: 20 }, (_, n) => logIn(id, n))),
       );
-      await Promise.all([
-        ...begun.flatMap((session, n) => [
-          sessions.refresh(session?.refreshToken ?? '').catch(expected),
-          ...(n % 4 === 0 ? [sessions.end(session?.refreshToken ?? '')] : []),
-        ]),
-        ...ids.flatMap((id) => Array.from({ length: 20 }, (_, n) => logIn(id, n))),
-        ...ids.map((id) =>
-          write(async (tx) => {
-            if ((await lockAccount(tx, id)) !== undefined) await setPassword(tx, id, 'a hash');
+      await settle(
+        [
+          ...begun.flatMap((session, n) => [
+            ['refresh', sessions.refresh(session?.refreshToken ?? '')] as const,
+            ...(n % 4 === 0 ? [['logout', sessions.end(session?.refreshToken ?? '')] as const] : []),
+          ]),
+          ...ids.flatMap((id) => Array.from({ length: 20 }, (_, n) => ['login', logIn(id, n)] as const)),
+          ...ids.map((id) => {
+            const change = write(async (tx) => {
+              if ((await lockAccount(tx, id)) !== undefined) await setPassword(tx, id, 'a hash');
+            });
+            return ['new password', change] as const;
           }),
-        ),
-        write((tx) => tx.execute(sql`update sessions set expires_at = now() where created_at < now()`)),
-        cleanIdentity(counting.database),
-        cleanIdentity(counting.database),
-        cleanKeys(counting.database),
-        ...ids.slice(1).map((id) => store.remove(id).catch(expected)),
-      ]);
+          [
+            'expiry',
+            write((tx) => tx.execute(sql`update sessions set expires_at = now() where created_at < now()`)),
+          ],
+          ['cleaning', cleanIdentity(counting.database)],
+          ['cleaning', cleanIdentity(counting.database)],
+          ['cleaning of keys', cleanKeys(counting.database)],
+          ...ids.slice(1).map((id) => ['removal', store.remove(id)] as const),
+        ],
+        expected,
+      );
     }
     assert.equal(counting.deadlocks, 0);
   });
@@ -112,12 +131,13 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
       createSigningKeys({ database: counting.database, secrets, tokenSeconds: 60 }),
     );
     for (let round = 0; round < 5; round += 1)
-      await Promise.all(
+      await settle(
         replicas.flatMap((keys, at) => [
-          keys.current(),
-          keys.rotate({ atOnce: at % 2 === 0 }).catch(expected),
-          keys.published(),
+          ['signing', keys.current()] as const,
+          ['rotation', keys.rotate({ atOnce: at % 2 === 0 })] as const,
+          ['publication', keys.published()] as const,
         ]),
+        expected,
       );
     assert.equal(counting.deadlocks, 0);
   });

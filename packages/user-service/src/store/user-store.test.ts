@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
+import { rowsOf } from '@zerda/chassis/database/rows-of';
 import { countWrites, describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
+import { isFailure } from '@zerda/chassis/testing';
 import { eventEnvelope } from '@zerda/contracts/events/envelope';
 import { userEvents } from '@zerda/contracts/events/users';
 import type { NewUser } from '@zerda/contracts/users';
@@ -12,8 +14,6 @@ import fc from 'fast-check';
 import { migrations } from '../testing.ts';
 import { type StoredUser, users } from './tables.ts';
 import { createUserStore, type UserStore } from './user-store.ts';
-
-const isFailure = (code: string) => (error: unknown) => error instanceof Failure && error.code === code;
 
 let serial = 0;
 
@@ -165,9 +165,12 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     await assert.rejects(store.update(id, { name: 'x' }, parsePreconditions({ ifMatch: '"9"' })));
     await store.remove(id);
     await assert.rejects(store.remove(id));
-    const { rows } = (await database.read((db) =>
-      db.execute(sql`select event from outbox where subject = ${`users/${id}`} order by position`),
-    )) as unknown as { rows: { event: unknown }[] };
+    const rows = await database.read((db) =>
+      rowsOf<{ event: unknown }>(
+        db,
+        sql`select event from outbox where subject = ${`users/${id}`} order by position`,
+      ),
+    );
     const told = rows.map(({ event }) => eventEnvelope.parse(event));
     assert.deepEqual(
       told.map(({ type, source, sequence }) => [type, source, sequence]),
