@@ -246,9 +246,12 @@ export function askRaw(port: number, path: string, options: TestRequest = {}): P
 }
 
 /** Waits until something holds; fails after five seconds. */
-export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what = 'the condition',
+): Promise<void> {
   const giveUpAt = performance.now() + 5000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > giveUpAt) throw new Error(`waited in vain for ${what}`);
     await wait(2);
   }
