@@ -9,7 +9,7 @@ import {
 import { Failure } from '@zerda/chassis/failure';
 import { cleanKeys } from '@zerda/chassis/idempotency/clean-keys';
 import { StartupError } from '@zerda/chassis/startup-error';
-import { silentLogger } from '@zerda/chassis/testing';
+import { createGate, isFailure, silentLogger } from '@zerda/chassis/testing';
 import { sql } from 'drizzle-orm';
 import { cleanIdentity } from '../identity/clean-identity.ts';
 import { lockAccount, setPassword } from '../identity/credentials.ts';
@@ -78,6 +78,23 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
       }
     }
     assert.equal(counting.deadlocks, 0);
+  });
+
+  it('are refused an address whose user is being changed at once, and wait for nobody', async () => {
+    const asking = await create('asks');
+    const holder = await create('holder');
+    const held = createGate();
+    const done = createGate();
+    const moving = counting.database.write(async (tx) => {
+      await tx.execute(sql`update users set email = 'moved@example.com' where id = ${holder}`);
+      held.open();
+      await done.pass();
+    });
+    await held.pass();
+    await assert.rejects(store.update(asking, { email: 'holder@example.com' }), isFailure('email-taken'));
+    done.open();
+    await moving;
+    await store.update(asking, { email: 'holder@example.com' });
   });
 
   it('do not deadlock while they log in, refresh, log out, get new passwords and are deleted', async () => {

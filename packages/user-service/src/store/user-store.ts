@@ -152,7 +152,10 @@ export async function changeUser(
   precondition?: Precondition,
   authority?: Authority,
 ): Promise<StoredUser> {
-  const { version } = await lockUser(tx, id, precondition, authority);
+  const { version, email } = await lockUser(tx, id, precondition, authority);
+  // An address of another user is refused here: in the unique index, two users who take each other's would wait in a circle.
+  if (isOtherAddress(email, change.email) && (await isTaken(tx, change.email)))
+    throw new Failure('email-taken');
   const [changed] = await uniqueEmail(() =>
     tx
       .update(users)
@@ -197,6 +200,10 @@ async function lock(tx: Queries, id: number, strength: 'share' | 'update'): Prom
 
 function requireAdmin(user: StoredUser | undefined): void {
   if (user?.role !== 'admin') throw forbidden('The caller is no longer an admin.');
+}
+
+function isOtherAddress(current: string, next: string | undefined): next is string {
+  return next !== undefined && next.toLowerCase() !== current.toLowerCase();
 }
 
 async function isTaken(db: Queries, email: string): Promise<boolean> {
