@@ -1,6 +1,7 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { runCommand } from '../../scripts/lib/command.ts';
 import { compare } from './compare.ts';
+import { meetHostileClients } from './hostile-load.ts';
 import { shedOverload } from './overload.ts';
 import { measurePolicies } from './policies.ts';
 import { soak } from './soak.ts';
@@ -13,13 +14,15 @@ const programs: Readonly<Record<string, (stage: Stage) => Promise<number>>> = {
   '--soak': soak,
   '--policies': measurePolicies,
   '--overload': shedOverload,
+  '--hostile-load': meetHostileClients,
 };
 
 /**
  * `npm run bench`: the gateway beside other proxies; with `-- --quick` shorter, with `-- --soak` by itself for five minutes, with
- * `-- --policies` what each policy costs, with `-- --overload` what becomes of three times what can be done.
- * Exit code 1 says that the figures cannot be trusted, that memory grew in a soak, or that too little was answered under
- * overload; a missed goal of the comparison is only told.
+ * `-- --policies` what each policy costs, with `-- --overload` what becomes of three times what can be done, with
+ * `-- --hostile-load` what becomes of a good load beside thousands of hostile clients. Exit code 1 says that the figures cannot be
+ * trusted, that memory grew in a soak, that too little was answered under overload, or that a good request failed beside hostile
+ * clients; a missed goal of the comparison is only told.
  */
 await runCommand(async () => {
   const [option = '', ...more] = process.argv.slice(2);

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { type HostileKind, runHostileClients } from '../bench/hostile-clients.ts';
+import type { Response } from './lib/client.ts';
+import { openTarget, type Target, type User } from './lib/target.ts';
+
+/** Seconds that hostile clients are there. */
+const seconds = Number(process.env.ATTACK_SECONDS ?? 5);
+
+/** How many of each kind come at once; `npm run bench -- --hostile-load` has thousands. */
+const clients: Readonly<Record<HostileKind, number>> = {
+  'slow senders': 300,
+  'slow readers': 300,
+  'health pollers': 100,
+  'reconnecting clients': 50,
+};
+
+describe('clients that hold connections', () => {
+  let target: Target;
+  let user: User;
+
+  before(async () => {
+    target = await openTarget();
+    user = await target.createUser();
+    await target.logIn(user, '127.10.0.1');
+  });
+  after(() => target?.close());
+
+  for (const [kind, count] of Object.entries(clients) as [HostileKind, number][])
+    it(`do not fail the requests and logins of others: ${kind}`, async (context) => {
+      const opened = await target.gatewayMetric('circuit_breaker_events_total', 'event="open"');
+      const hostile = runHostileClients({
+        ...{ kind, clients: count, addresses: 10, milliseconds: seconds * 1000 },
+        port: Number(new URL(target.system.gateway.url).port),
+        ...{ largePath: '/openapi.json', smallPath: '/api/users/health' },
+      });
+      const good: Response[] = [];
+      const endAt = performance.now() + seconds * 1000;
+      while (performance.now() < endAt) {
+        const token = await target.adminToken();
+        good.push(
+          ...(await Promise.all([
+            target.client.send('GET', '/api/users', { token }),
+            target.client.send('GET', '/api/orders', { token }),
+            target.client.send('GET', '/api/health'),
+            target.tryLogIn(user, '127.10.0.1'),
+          ])),
+        );
+        await wait(50);
+      }
+      const { connections, statuses } = await hostile;
+      const failed = good.filter(({ status }) => status !== 200);
+      context.diagnostic(
+        `${connections} hostile connections: ${JSON.stringify(statuses)}; ${good.length} good requests, ${failed.length} failed, ` +
+          `slowest ${Math.round(Math.max(...good.map(({ ms }) => ms)))} ms`,
+      );
+      assert.deepEqual(
+        failed.map(({ status, body }) => [status, body?.type]),
+        [],
+      );
+      assert.ok(connections >= count, `${connections} connections`);
+      assert.equal(await target.gatewayMetric('circuit_breaker_events_total', 'event="open"'), opened);
+    });
+});

@@ -1,0 +1,4 @@
+import { answerParent } from './helper.ts';
+import { runHostileClients } from './hostile-clients.ts';
+
+answerParent(runHostileClients);
