@@ -16,6 +16,8 @@ export interface RequestContext {
   readonly baggage?: string | undefined;
   /** `Authorization` of the request, for calls to other services that are made in its caller's name. */
   readonly authorization?: string | undefined;
+  /** Subject of the caller's token, once the token has been verified: for the line of the log. */
+  subject?: string | undefined;
   /** The client once it is known, for what is shared fairly between clients. */
   client?: CallClient | undefined;
 }

@@ -11,7 +11,7 @@ import {
 } from '@zerda/chassis/http/client-address';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
-import { createRequestObserver } from '@zerda/chassis/http/request-observer';
+import { createClientInLog, createRequestObserver } from '@zerda/chassis/http/request-observer';
 import { routerPath } from '@zerda/chassis/http/route-path';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
@@ -52,6 +52,10 @@ export interface AppDependencies {
   readonly upstreamTimeoutMs: number;
   /** Proxies in front of the gateway. */
   readonly trustedProxies: TrustedProxies;
+  /** How lines of the log name the address of the client. */
+  readonly clientAddressInLog: 'full' | 'truncated' | 'off';
+  /** Whether lines of the log name the subject of the caller. */
+  readonly subjectInLog: boolean;
   /** Tells who asks; `off` when everybody may do everything. */
   readonly authentication: Authentication;
   /** Where requests are counted that have a limit. */
@@ -75,6 +79,8 @@ export function createApp({
   requestTimeoutMs,
   upstreamTimeoutMs,
   trustedProxies,
+  clientAddressInLog,
+  subjectInLog,
   authentication,
   limiters,
   limitFactor,
@@ -84,12 +90,15 @@ export function createApp({
 }: AppDependencies): RequestListener {
   const answerHeaders = createAnswerHeaders();
   const guards = createAnswerGuards();
-  const observer = createRequestObserver({ logger, metrics, requestTimeoutMs });
   const settings = resolveRoutes(table, upstreamTimeoutMs);
   const findClient = createClientLookup(trustedProxies, logger);
   const forwardedHeaders = createForwardedHeaders(findClient);
   const isSecure = createSecureLookup(findClient);
   const clientAddress: ClientAddress = (request) => findClient(request).address;
+  const observer = createRequestObserver({
+    ...{ logger, metrics, requestTimeoutMs, subjectInLog },
+    clientInLog: createClientInLog(clientAddressInLog, clientAddress),
+  });
   const resources: PolicyResources = {
     ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, isSecure, upstreamTimeoutMs },
     passesAnswer: createAnswerFilter(guards.names),

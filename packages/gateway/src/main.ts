@@ -61,6 +61,7 @@ await runService(service, async () => {
     ...{ table, upstreams, logger, metrics },
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     upstreamTimeoutMs: config.UPSTREAM_TIMEOUT_MS,
+    ...{ clientAddressInLog: config.LOG_CLIENT_ADDRESS, subjectInLog: config.LOG_SUBJECT },
     ...{ trustedProxies: proxies, authentication, limiters, load, slowClients },
     limitFactor: config.RATE_LIMIT_FACTOR,
     cacheBytes: config.CACHE_MAX_BYTES,

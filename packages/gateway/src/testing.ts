@@ -120,9 +120,19 @@ export const idleEntry: LoadEntry = {
 /** A door that asks nobody who they are; it counts in this process, and is never too busy. */
 export const openDoor: Pick<
   AppDependencies,
-  'trustedProxies' | 'authentication' | 'limiters' | 'limitFactor' | 'load' | 'slowClients' | 'cacheBytes'
+  | 'trustedProxies'
+  | 'clientAddressInLog'
+  | 'subjectInLog'
+  | 'authentication'
+  | 'limiters'
+  | 'limitFactor'
+  | 'load'
+  | 'slowClients'
+  | 'cacheBytes'
 > = {
   trustedProxies: { hops: 0 },
+  clientAddressInLog: 'truncated',
+  subjectInLog: true,
   authentication: 'off',
   limiters: memoryLimiters,
   limitFactor: 1,

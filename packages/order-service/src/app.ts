@@ -5,7 +5,7 @@ import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
-import { createRequestObserver } from '@zerda/chassis/http/request-observer';
+import { createRequestObserver, type RequestObserverOptions } from '@zerda/chassis/http/request-observer';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { documents } from '@zerda/contracts/openapi/documents';
@@ -25,6 +25,8 @@ export interface AppDependencies {
   readonly metrics: Metrics;
   /** Milliseconds a request may take. */
   readonly requestTimeoutMs: number;
+  /** What lines of the log say of clients; see the request observer. */
+  readonly requestLog?: Pick<RequestObserverOptions, 'clientInLog' | 'subjectInLog'>;
 }
 
 /** The order service's API, in the order that a request goes through it. */
@@ -36,11 +38,12 @@ export function createApp({
   logger,
   metrics,
   requestTimeoutMs,
+  requestLog,
 }: AppDependencies): Express {
   const placeOrder = createPlaceOrder({ orders, users });
   const app = express();
   app.disable('x-powered-by');
-  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
+  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs, ...requestLog }).middleware);
   app.use(createAnswerHeaders().set);
   app.use(createApiRouter(orderOperations, createOrderHandlers({ orders, placeOrder }), authentication));
   if (keySet !== undefined) app.get(keysPath, serveKeys(keySet));

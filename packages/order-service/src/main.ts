@@ -91,6 +91,7 @@ await runService(service, async () => {
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
+    requestLog: { subjectInLog: config.LOG_SUBJECT },
   });
   await listen(app, { name: 'API', host, port, lifecycle, logger, metrics });
   lifecycle.markReady();

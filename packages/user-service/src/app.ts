@@ -3,7 +3,7 @@ import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
-import { createRequestObserver } from '@zerda/chassis/http/request-observer';
+import { createRequestObserver, type RequestObserverOptions } from '@zerda/chassis/http/request-observer';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { identityOperations } from '@zerda/contracts/identity';
@@ -24,14 +24,16 @@ export interface AppDependencies
   readonly metrics: Metrics;
   /** Milliseconds a request may take. */
   readonly requestTimeoutMs: number;
+  /** What lines of the log say of clients; see the request observer. */
+  readonly requestLog?: Pick<RequestObserverOptions, 'clientInLog' | 'subjectInLog'>;
 }
 
 /** The user service's API, in the order that a request goes through it. */
 export function createApp(dependencies: AppDependencies): Express {
-  const { authentication, identity, logger, metrics, requestTimeoutMs } = dependencies;
+  const { authentication, identity, logger, metrics, requestTimeoutMs, requestLog } = dependencies;
   const app = express();
   app.disable('x-powered-by');
-  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs }).middleware);
+  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs, ...requestLog }).middleware);
   app.use(createAnswerHeaders().set);
   if (identity !== undefined)
     app.use(createApiRouter(identityOperations, createIdentityHandlers({ ...dependencies, ...identity })));

@@ -4,6 +4,7 @@ import { openServiceDatabase } from '@zerda/chassis/database/service-database';
 import { runEventsCommand } from '@zerda/chassis/events/events-command';
 import { eventSecrets, openServiceEvents } from '@zerda/chassis/events/service-events';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
+import { createClientInLog } from '@zerda/chassis/http/request-observer';
 import { listen } from '@zerda/chassis/http/server';
 import { startKeyCleaner } from '@zerda/chassis/idempotency/clean-keys';
 import { openProcess } from '@zerda/chassis/lifecycle/open-process';
@@ -93,6 +94,10 @@ await runService(service, async () => {
     logger,
     metrics,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
+    requestLog: {
+      clientInLog: createClientInLog(config.LOG_CLIENT_ADDRESS, identity.clientAddress),
+      subjectInLog: config.LOG_SUBJECT,
+    },
   });
   await listen(app, { name: 'API', host, port, lifecycle, logger, metrics });
   lifecycle.markReady();

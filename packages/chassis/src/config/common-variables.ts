@@ -29,6 +29,11 @@ export function commonVariables(defaults: CommonDefaults) {
       .enum(['json', 'pretty'])
       .optional()
       .describe('`json` or `pretty`; when not set, pretty in a terminal and JSON elsewhere.'),
+    LOG_SUBJECT: flag()
+      .default(true)
+      .describe(
+        'Whether the line of a request in the log names the subject of the access token, the id of the user.',
+      ),
     REQUEST_TIMEOUT_MS: milliseconds(1)
       .default(10_000)
       .describe('Milliseconds a request may take; a caller asks for less with `X-Request-Timeout-Ms`.'),

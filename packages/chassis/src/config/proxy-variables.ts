@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { AddressRange } from '../http/addresses.ts';
 import { createAddressRanges } from '../http/addresses.ts';
 import type { TrustedProxies } from '../http/client-address.ts';
@@ -17,6 +18,12 @@ export function proxyVariables() {
       .optional()
       .describe(
         'Instead of the number: addresses or ranges (CIDR) of the proxies in front of this service, joined by commas; the client is the last address in `X-Forwarded-For` that is not one of them. Not set, no address is trusted.',
+      ),
+    LOG_CLIENT_ADDRESS: z
+      .enum(['full', 'truncated', 'off'])
+      .default('truncated')
+      .describe(
+        'How the line of a request in the log names the client address: `full`; `truncated` to its network, the /24 of IPv4 or the /48 of IPv6; or not at all (`off`).',
       ),
   };
 }

@@ -68,6 +68,16 @@ export function networkOf(address: string): string {
   return embeddedIPv4(groups, translatedPrefix) ?? `${network.join(':')}::/64`;
 }
 
+/** Returns the network of an address that holds many subscribers: the /24 of IPv4, the /48 of IPv6. Other text is returned as it is. */
+export function truncateAddress(address: string): string {
+  const plain = plainAddress(address);
+  if (isIPv6(plain)) {
+    const network = groupsOf(plain).slice(0, 3);
+    return `${network.map((group) => group.toString(16)).join(':')}::/48`;
+  }
+  return isIP(plain) === 4 ? `${plain.slice(0, plain.lastIndexOf('.'))}.0/24` : plain;
+}
+
 /** First six groups of IPv4-mapped addresses. */
 const mappedPrefix = [0, 0, 0, 0, 0, 0xffff];
 /** First six groups of addresses that a translator makes of IPv4. */

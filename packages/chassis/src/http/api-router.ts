@@ -131,6 +131,8 @@ function authenticate({ id, access }: Operation, authentication: Authentication 
       const caller = await authentication.verify(token);
       if (access === 'admin' && caller.role !== 'admin') throw forbidden('This is for admins.');
       callers.set(request, caller);
+      const context = currentContext();
+      if (context !== undefined) context.subject = caller.subject;
     } else if (access !== 'optional') throw unauthenticated();
     next();
   };

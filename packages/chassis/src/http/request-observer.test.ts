@@ -7,13 +7,18 @@ import request from 'supertest';
 import { currentContext, type RequestContext, runInContext } from '../request-context.ts';
 import { recordingLogger, testMetrics } from '../testing.ts';
 import { createAnswerHeaders } from './answer-headers.ts';
-import { createRequestObserver, setRoute } from './request-observer.ts';
+import {
+  createClientInLog,
+  createRequestObserver,
+  type RequestObserverOptions,
+  setRoute,
+} from './request-observer.ts';
 
-function observed(answer: RequestListener) {
+function observed(answer: RequestListener, options: Partial<RequestObserverOptions> = {}) {
   const { logger, lines } = recordingLogger();
   const metrics = testMetrics();
   const answerHeaders = createAnswerHeaders();
-  const observer = createRequestObserver({ logger, metrics, requestTimeoutMs: 10_000 });
+  const observer = createRequestObserver({ logger, metrics, requestTimeoutMs: 10_000, ...options });
   const app: RequestListener = (incoming, response) =>
     runInContext(observer.begin(incoming, response), () =>
       answerHeaders.set(incoming, response, () => answer(incoming, response)),
@@ -74,6 +79,30 @@ describe('request observer', () => {
     });
     assert.ok(Number(duration_ms) >= 0 && Number(bytes) > 5);
     assert.match((await metrics.render()).body, /http_route="\/api\/users\/\{id\}"/);
+  });
+
+  it('names the client and the caller in the line, as far as it is told to', async () => {
+    const answer: RequestListener = (_incoming, response) => {
+      const context = currentContext();
+      if (context !== undefined) context.subject = '7';
+      response.end();
+    };
+    for (const [address, form, expected] of [
+      ['192.0.2.77', 'full', '192.0.2.77'],
+      ['192.0.2.77', 'truncated', '192.0.2.0/24'],
+      ['2001:db8:1:2:3::4', 'truncated', '2001:db8:1::/48'],
+      ['::1', 'truncated', '0:0:0::/48'],
+      ['unknown', 'truncated', 'unknown'],
+      ['192.0.2.77', 'off', undefined],
+    ] as const) {
+      const { app, lines } = observed(answer, { clientInLog: createClientInLog(form, () => address) });
+      await request(app).get('/');
+      assert.deepEqual([lines[0]?.client_address, lines[0]?.subject], [expected, '7']);
+    }
+    const { app, lines } = observed(answer, { subjectInLog: false });
+    await request(app).get('/');
+    assert.equal(lines.length, 1);
+    assert.equal(lines[0]?.subject, undefined);
   });
 
   it('counts a caller who went away as 499', async () => {

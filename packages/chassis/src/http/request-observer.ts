@@ -7,6 +7,8 @@ import { Deadline } from '../deadline.ts';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { type RequestContext, runInContext } from '../request-context.ts';
+import { truncateAddress } from './addresses.ts';
+import type { ClientAddress } from './client-address.ts';
 import { closeWithConnection } from './queued-answers.ts';
 
 export interface RequestObserverOptions {
@@ -14,6 +16,19 @@ export interface RequestObserverOptions {
   readonly metrics: Metrics;
   /** Milliseconds a request may take; the caller can ask for less. */
   readonly requestTimeoutMs: number;
+  /** Returns how the line of a request names its client; undefined leaves it out, as it does by default. */
+  readonly clientInLog?: ((request: IncomingMessage) => string | undefined) | undefined;
+  /** Whether the line names the subject of the caller; true by default. */
+  readonly subjectInLog?: boolean | undefined;
+}
+
+/** Returns how lines of the log name the clients of requests, as LOG_CLIENT_ADDRESS has it; undefined for not at all. */
+export function createClientInLog(
+  form: 'full' | 'truncated' | 'off',
+  clientAddress: ClientAddress,
+): RequestObserverOptions['clientInLog'] {
+  if (form === 'off') return undefined;
+  return form === 'full' ? clientAddress : (request) => truncateAddress(clientAddress(request));
 }
 
 /** Watches requests from their head to the end of their answer. */
@@ -54,12 +69,16 @@ export function createRequestObserver({
   logger,
   metrics,
   requestTimeoutMs,
+  clientInLog,
+  subjectInLog = true,
 }: RequestObserverOptions): RequestObserver {
   // All there is on these lines is named below: there is nothing in them to be redacted.
   const lines = logger.child({}, { redact: [] });
   function begin(request: IncomingMessage, response: Routed): RequestContext {
     const startedAt = performance.now();
     const writtenBefore = request.socket.bytesWritten;
+    // Now, since a connection that has ended does not tell its address.
+    const client = clientInLog?.(request);
     metrics.requestStarted();
     const trace = traceparentOf(request);
     const context: RequestContext = {
@@ -87,6 +106,8 @@ export function createRequestObserver({
         status,
         duration_ms: Math.round(ms * 10) / 10,
         bytes: request.socket.bytesWritten - writtenBefore,
+        client_address: client,
+        subject: subjectInLog ? context.subject : undefined,
       };
       if (status >= 500) lines.warn(line, 'request');
       else lines.info(line, 'request');

@@ -32,6 +32,7 @@ export const authenticate: PolicyKind<typeof accessKeys> = {
     }
     function know(visit: Visit, caller: Caller): false {
       visit.caller = caller;
+      visit.context.subject = caller.subject;
       metrics.authenticated('verified');
       return false;
     }
