@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -11,6 +12,7 @@ import { removeNamespaces } from './lib/own-release.ts';
 
 const run = promisify(execFile);
 const namespace = `${readInstallation().namespace}-documented`;
+const inNamespace = ['--namespace', namespace];
 const registry = process.env.REGISTRY;
 
 if (registry === undefined) {
@@ -22,12 +24,46 @@ if (registry === undefined) {
 function suite(registry: string): void {
   afterEach(() => removeNamespaces(namespace));
 
-  it('of README.md push the images and install the chart', async () => {
+  it('push the images, install the chart and change what is installed', async () => {
     const blocks = await bashBlocks('README.md');
     await runBlock(blocks, /^REGISTRY=\S+ npm run images$/m);
     await runBlock(blocks, /^helm upgrade --install \S+ \S+ --namespace \S+ --create-namespace --set/m);
     await ready();
     await run('helm', ['test', 'zerda', '--namespace', namespace]);
+
+    await runBlock(blocks, /cert-manager\.io\/cluster-issuer/);
+    const { spec, metadata } = JSON.parse(
+      await kubectl(['get', 'ingress', ...inNamespace, '--output', 'json']),
+    ).items[0];
+    assert.deepEqual(spec.tls, [{ hosts: ['zerda.example.com'], secretName: 'zerda-tls' }]);
+    assert.equal(metadata.annotations['cert-manager.io/cluster-issuer'], 'letsencrypt');
+    await runBlock(blocks, /--set global\.nats\.type=bundled/);
+    await ready();
+    await kubectl(['rollout', 'status', 'statefulset/zerda-nats', ...inNamespace, '--timeout=300s']);
+    // OpenShift and load balancers are those of other clusters: the API server takes the objects, and nothing is changed.
+    const options = await bashBlocks('docs/kubernetes.md');
+    await runBlock(options, /--set global\.openshift=true/, (text) =>
+      text.replaceAll(/.$/gm, '$& --dry-run=server'),
+    );
+  });
+
+  it('without Helm: kubectl apply -k, with the files of secrets that k8s/kustomization.yaml asks for', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'zerda-kustomize-'));
+    try {
+      await cp(join(root, 'k8s'), folder, { recursive: true });
+      for (const name of ['user-service', 'order-service', 'events', 'auth'])
+        await copyFile(join(folder, 'secrets/example.env'), join(folder, `secrets/${name}.env`));
+      const file = join(folder, 'kustomization.yaml');
+      const images = ['gateway', 'user-service', 'order-service'].map(
+        (service) => `  - { name: zerda/${service}, newName: ${registry}/zerda/${service} }\n`,
+      );
+      const text = (await readFile(file, 'utf8')).replace(/^namespace: zerda$/m, `namespace: ${namespace}`);
+      await writeFile(file, `${text}images:\n${images.join('')}`);
+      await kubectl(['apply', '--kustomize', folder]);
+      await ready();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   it('of docs/kubernetes.md create the Secrets and install without access to the cluster', async () => {
@@ -35,14 +71,18 @@ function suite(registry: string): void {
     await ready();
   });
 
-  /** Runs the block that matches, with this cluster's registry and a namespace of this test, and no other change. */
-  async function runBlock(blocks: readonly string[], pattern: RegExp): Promise<void> {
+  /** Runs the block that matches, with this cluster's registry and a namespace of this test, and no other change but `change`. */
+  async function runBlock(
+    blocks: readonly string[],
+    pattern: RegExp,
+    change = (text: string): string => text,
+  ): Promise<void> {
     const block = blocks.find((text) => pattern.test(text));
     assert.ok(block, `no block matches ${pattern}`);
     const text = block
       .replaceAll('ghcr.io/you', registry)
       .replaceAll(/(--namespace|create namespace) zerda\b/g, `$1 ${namespace}`);
-    await run('bash', ['-euo', 'pipefail', '-c', text], { cwd: root, maxBuffer: 16 * 1024 * 1024 });
+    await run('bash', ['-euo', 'pipefail', '-c', change(text)], { cwd: root, maxBuffer: 16 * 1024 * 1024 });
   }
 
   async function ready(): Promise<void> {
