@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { afterEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { root } from '../../scripts/lib/services.ts';
 import { readInstallation } from './lib/installation.ts';
-import { kubectl } from './lib/kubectl.ts';
+import { apply, kubectl } from './lib/kubectl.ts';
 import { removeNamespaces } from './lib/own-release.ts';
 
 const run = promisify(execFile);
@@ -45,6 +46,49 @@ function suite(registry: string): void {
     await runBlock(options, /--set global\.openshift=true/, (text) =>
       text.replaceAll(/.$/gm, '$& --dry-run=server'),
     );
+  });
+
+  it('of README.md install for production, with databases and Secrets that are there before', async () => {
+    await kubectl(['create', 'namespace', namespace]);
+    const secret = (name: string, stringData: Record<string, string>) => ({
+      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } },
+      stringData,
+    });
+    const databases = ['users', 'orders'].flatMap((name) => {
+      const password = randomBytes(12).toString('hex');
+      const labels = { app: `${name}-database` };
+      const env = Object.entries({ POSTGRES_USER: name, POSTGRES_DB: name, POSTGRES_PASSWORD: password });
+      return [
+        secret(`${name}-app`, {
+          uri: `postgresql://${name}:${password}@${name}-database.${namespace}:5432/${name}`,
+        }),
+        {
+          ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name: labels.app, namespace, labels } },
+          spec: {
+            containers: [
+              {
+                ...{ name: 'postgres', image: 'postgres:17-bookworm', ports: [{ containerPort: 5432 }] },
+                env: env.map(([key, value]) => ({ name: key, value })),
+                readinessProbe: { exec: { command: ['pg_isready', '-h', '127.0.0.1'] }, periodSeconds: 1 },
+              },
+            ],
+          },
+        },
+        {
+          ...{ apiVersion: 'v1', kind: 'Service', metadata: { name: labels.app, namespace } },
+          spec: { selector: labels, ports: [{ port: 5432 }] },
+        },
+      ];
+    });
+    const words = (): string => randomBytes(32).toString('hex');
+    await apply(
+      ...databases,
+      secret('zerda-events', { secret: words() }),
+      secret('zerda-auth', { 'key-secret': words(), 'admin-password': words() }),
+    );
+    await kubectl(['wait', '--for=condition=Ready', 'pod', '--all', ...inNamespace, '--timeout=120s']);
+    await runBlock(await bashBlocks('README.md'), /--values charts\/zerda\/values-prod\.yaml/);
+    await ready();
   });
 
   it('without Helm: kubectl apply -k, with the files of secrets that k8s/kustomization.yaml asks for', async () => {
