@@ -52,7 +52,8 @@ export interface Forwarding {
  */
 export function forward(forwarding: Forwarding): Promise<unknown> {
   const { request, response, route } = forwarding;
-  if (!hasBody(request)) return send(forwarding, undefined, () => undefined);
+  const begun = performance.now();
+  if (!hasBody(request)) return send(forwarding, { begun });
   let exchange: Exchange | undefined;
   const body = createRequestBody({
     request,
@@ -63,12 +64,15 @@ export function forward(forwarding: Forwarding): Promise<unknown> {
     onStall: () => exchange?.onStall(),
     onReceived: () => exchange?.onRequestReceived(),
   });
-  const begin = () =>
-    send(forwarding, body, (begun) => {
-      exchange = begun;
+  const sendOn = () =>
+    send(forwarding, {
+      ...{ begun, body },
+      onAttempt(attempted) {
+        exchange = attempted;
+      },
     });
   const receiving = body.receive();
-  return receiving === undefined ? begin() : receiveFirst(forwarding, body, receiving).then(begin);
+  return receiving === undefined ? sendOn() : receiveFirst(forwarding, body, receiving).then(sendOn);
 }
 
 /** Meanwhile the request is only the client's concern: it counts as none in flight, and its time does not run. */
@@ -77,13 +81,18 @@ async function receiveFirst(
   body: RequestBody,
   receiving: Promise<void>,
 ): Promise<void> {
-  const { context, visit } = forwarding;
+  const { context, visit, route } = forwarding;
   const begun = performance.now();
   visit?.load?.pause();
   const unwatch = watchSender(forwarding, body);
+  const timer =
+    route.totalTimeoutMs === undefined
+      ? undefined
+      : setTimeout(() => body.giveUp(tookTooLong()), route.totalTimeoutMs);
   try {
     await receiving;
   } finally {
+    clearTimeout(timer);
     unwatch();
   }
   context.deadline.extend(performance.now() - begun);
@@ -93,6 +102,9 @@ async function receiveFirst(
 
 const sentTooSlowly = () =>
   new Failure('request-timeout', { detail: 'The body of the request came too slowly.' });
+
+const tookTooLong = () =>
+  new Failure('request-timeout', { detail: 'The body of the request took too long.' });
 
 function watchSender({ request, slowClients, clientAddress }: Forwarding, body: RequestBody): () => void {
   return slowClients.watch({
@@ -104,17 +116,21 @@ function watchSender({ request, slowClients, clientAddress }: Forwarding, body: 
   });
 }
 
-function send(
-  forwarding: Forwarding,
-  body: RequestBody | undefined,
-  onAttempt: (exchange: Exchange) => void,
-): Promise<unknown> {
+interface Sending {
+  /** When the request came, on the clock of `performance.now()`. */
+  readonly begun: number;
+  readonly body?: RequestBody;
+  readonly onAttempt?: (exchange: Exchange) => void;
+}
+
+function send(forwarding: Forwarding, sending: Sending): Promise<unknown> {
   const { request, response, route } = forwarding;
+  const { body, onAttempt } = sending;
   let exchange: Exchange | undefined;
   return route.upstream.call(
     (attempt) => {
-      exchange = new Exchange(forwarding, attempt, body);
-      onAttempt(exchange);
+      exchange = new Exchange(forwarding, attempt, sending);
+      onAttempt?.(exchange);
       return exchange.begin();
     },
     {
@@ -149,6 +165,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #forwarding: Forwarding;
   readonly #attempt: Attempt;
   readonly #body: RequestBody | undefined;
+  readonly #begun: number;
   #resolve!: (answer: UpstreamAnswer) => void;
   #reject!: (error: Error) => void;
   #abort: ((reason: Error) => void) | undefined;
@@ -173,10 +190,11 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Ends what was noted while the client is waited for; undefined while it is not. */
   #stopWaiting: (() => void) | undefined;
 
-  constructor(forwarding: Forwarding, attempt: Attempt, body: RequestBody | undefined) {
+  constructor(forwarding: Forwarding, attempt: Attempt, { body, begun }: Sending) {
     this.#forwarding = forwarding;
     this.#attempt = attempt;
     this.#body = body;
+    this.#begun = begun;
   }
 
   /** Resolves with the head of the answer. */
@@ -201,7 +219,11 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, this);
     else this.#waitForSender(this.#body);
     if (totalTimeoutMs !== undefined)
-      this.#totalTimer = setTimeout(Exchange.#onTotalTimeout, totalTimeoutMs, this);
+      this.#totalTimer = setTimeout(
+        Exchange.#onTotalTimeout,
+        this.#begun + totalTimeoutMs - performance.now(),
+        this,
+      );
     response.on('close', this.#onClientGone);
     upstream.dispatcher.dispatch(
       {
@@ -260,7 +282,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const body = exchange.#body;
     exchange.giveUp(
       body !== undefined && body.hereSince === undefined
-        ? new Failure('request-timeout', { detail: 'The body of the request took too long.' })
+        ? tookTooLong()
         : new UpstreamTimeoutError(route.upstream.name, route.totalTimeoutMs ?? 0),
     );
   }

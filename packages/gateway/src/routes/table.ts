@@ -78,7 +78,7 @@ const limits = {
   total_timeout_ms: milliseconds
     .optional()
     .describe(
-      'Milliseconds until the end of the answer, from when the request is passed on; without a limit by default, as streams need it.',
+      'Milliseconds from the head of the request to the end of the answer; without a limit by default, as streams need it.',
     ),
   body_limit_bytes: z
     .int()
