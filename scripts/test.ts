@@ -13,6 +13,8 @@ import { formatSummary, readSummary, type TestSummary } from './lib/test-summary
 
 const coverageFolder = join(root, 'coverage');
 const rawCoverage = join(coverageFolder, 'tmp');
+/** Milliseconds that a file of tests may take: one that hangs fails by its name instead of holding up all of them. */
+const longestFileMs = 600_000;
 
 let stopChild = (): unknown => undefined;
 
@@ -43,7 +45,13 @@ await runCommand(async () => {
     const tap = join(reports, `${summaries.length}.tap`);
     const code = await node(
       [
-        ...['--import', 'tsx', '--test', `--test-concurrency=${concurrency}`],
+        ...[
+          '--import',
+          'tsx',
+          '--test',
+          `--test-concurrency=${concurrency}`,
+          `--test-timeout=${longestFileMs}`,
+        ],
         ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
         ...['--test-reporter=tap', `--test-reporter-destination=${tap}`],
         ...runnerOptions,
