@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
@@ -51,8 +52,11 @@ const behaviours: Readonly<
   },
   'slow readers'(socket, { largePath }) {
     socket.write(`GET ${largePath} HTTP/1.1\r\nHost: a\r\n\r\n`);
-    // The head, then nothing more.
-    socket.once('data', () => socket.pause());
+    // The head, then nothing more; who is refused comes back.
+    socket.once('data', (chunk) => {
+      if (chunk.toString('latin1', 9, 12) === '200') socket.pause();
+      else socket.destroy();
+    });
     return undefined;
   },
   'health pollers'(socket) {
@@ -74,6 +78,7 @@ export async function runHostileClients(plan: HostilePlan): Promise<HostileResul
   let connections = 0;
   const endAt = performance.now() + milliseconds;
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
 
   /** One connection, to its end. */
   function useConnection(localAddress: string): Promise<void> {

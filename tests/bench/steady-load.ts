@@ -9,6 +9,8 @@ export interface SteadyLoadPlan {
   readonly perSecond: number;
   /** Milliseconds in which requests are sent; their answers are waited for. */
   readonly milliseconds: number;
+  /** Loopback addresses that requests come from in turn; that of the machine alone by default. */
+  readonly addresses?: readonly string[];
 }
 
 /** A whole answer. */
@@ -32,6 +34,8 @@ export interface SteadyRequest {
   readonly path: string;
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string;
+  /** Address that it comes from. */
+  readonly localAddress?: string | undefined;
   /** Sends it on a connection that is opened for it and closed after it; by default connections are kept. */
   readonly ownConnection?: boolean;
 }
@@ -91,7 +95,7 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
   let stopped = false;
 
   function send(index: number, dueAt: number): Promise<void> {
-    const { method = 'GET', path, headers, body, ownConnection } = options.request(index);
+    const { method = 'GET', path, headers, body, localAddress, ownConnection } = options.request(index);
     const sentAt = performance.now();
     // Timers may be early by part of a millisecond.
     const countedFrom = Math.min(dueAt, sentAt);
@@ -107,7 +111,11 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
       const fail = (error: NodeJS.ErrnoException): void =>
         end({ status: undefined, error: error.code ?? error.message, retryAfter: undefined, text: '' });
       const sending = request(
-        { host, port, method, path, headers, agent: ownConnection ? false : agent, timeout: patienceMs },
+        {
+          ...{ host, port, method, path, headers, localAddress },
+          agent: ownConnection ? false : agent,
+          timeout: patienceMs,
+        },
         (response) => {
           let text = '';
           response.setEncoding('utf8').on('data', (piece: string) => {
@@ -158,13 +166,13 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
 
 /** The same GET request at a fixed pace, for some time. */
 export async function runSteadyLoad(plan: SteadyLoadPlan): Promise<SteadyLoadResult> {
-  const { port, path, perSecond, milliseconds } = plan;
+  const { port, path, perSecond, milliseconds, addresses = [] } = plan;
   const total = Math.round((perSecond * milliseconds) / 1000);
   const answers: SteadyAnswer[] = [];
   const errors: Record<string, number> = {};
   const load = startSteadyLoad({
     ...{ host: '127.0.0.1', port, perSecond, total },
-    request: () => ({ path }),
+    request: (index) => ({ path, localAddress: addresses[index % addresses.length] }),
     onOutcome({ status, error = '', ms }) {
       if (status === undefined) errors[error] = (errors[error] ?? 0) + 1;
       else answers.push({ status, ms });

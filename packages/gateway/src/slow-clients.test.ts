@@ -25,9 +25,9 @@ function startWatch(context: TestContext, options: Partial<SlowClientsOptions> =
     disconnected,
     ended,
     passSeconds(seconds: number): void {
-      for (let second = 0; second < seconds; second += 1) {
-        now += 1000;
-        context.mock.timers.tick(1000);
+      for (let tenth = 0; tenth < seconds * 10; tenth += 1) {
+        now += 100;
+        context.mock.timers.tick(100);
       }
     },
     watch(name: string, transfer: Partial<Transfer> = {}) {
@@ -241,7 +241,7 @@ describe('clients that send slowly', () => {
   it('are disconnected with 408 when they do not keep up the rate', async (context) => {
     const metrics = testMetrics();
     const slowClients = createSlowClients({
-      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, everyMs: 20, graceMs: 100 },
+      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs: 100 },
       metrics: metrics.policies,
     });
     context.after(() => slowClients.stop());
@@ -339,7 +339,7 @@ describe('clients that do not read', () => {
   it('do not keep what is theirs for ever', async (context) => {
     const metrics = testMetrics();
     const slowClients = createSlowClients({
-      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, everyMs: 20, graceMs: 100 },
+      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs: 100 },
       metrics: metrics.policies,
     });
     context.after(() => slowClients.stop());

@@ -34,11 +34,14 @@ export interface SlowClientsOptions {
   /** Slow clients of one network address at most. */
   readonly maxPerAddress: number;
   readonly metrics: Pick<PolicyMetrics, 'slowClientDisconnected'>;
-  /** Milliseconds between two looks; a client that takes longer is slow. 1000 by default. */
-  readonly everyMs?: number;
+  /** Milliseconds after which a client is slow; 1000 by default. */
+  readonly slowMs?: number;
   /** Milliseconds before the rate counts; 10,000 by default. */
   readonly graceMs?: number;
 }
+
+/** Looks in the time after which a client is slow: those that came together are not disconnected together. */
+const looksPerTime = 10;
 
 interface Watched {
   readonly transfer: Transfer;
@@ -57,7 +60,7 @@ export function createSlowClients({
   max,
   maxPerAddress,
   metrics,
-  everyMs = 1000,
+  slowMs = 1000,
   graceMs = 10_000,
 }: SlowClientsOptions): SlowClients {
   const watched = new Set<Watched>();
@@ -75,7 +78,7 @@ export function createSlowClients({
       if (!client.transfer.isClientsTurn()) {
         client.since = now;
         client.bytesBefore = client.transfer.bytes();
-      } else if (now - client.since >= everyMs) slow.push(client);
+      } else if (now - client.since >= slowMs) slow.push(client);
     }
     return slow.sort((a, b) => a.since - b.since);
   }
@@ -102,7 +105,7 @@ export function createSlowClients({
     }
   }
 
-  const timer = setInterval(look, everyMs);
+  const timer = setInterval(look, slowMs / looksPerTime);
   timer.unref();
   return {
     watch(transfer) {

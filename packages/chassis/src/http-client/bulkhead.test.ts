@@ -149,19 +149,50 @@ describe('bulkhead', () => {
       assert.equal(ended, false);
     });
 
-    it('are not ended by a client that has used up its own share, but for its own', (context) => {
+    it('are not ended by a client that has as many slots or more, but for its own', (context) => {
       const pass = startClock(context);
       const bulkhead = new Bulkhead();
       const other = wait(bulkhead, 8, user('other'));
       const own = wait(bulkhead, 8, user('greedy'));
       fill(bulkhead, 8, user('greedy'));
+      fill(bulkhead, 8, undefined);
       pass(2000);
-      const before = bulkhead.inFlight;
+      assert.equal(bulkhead.inFlight, 8);
       assert.ok(bulkhead.enter(8, user('greedy')), 'in place of its own');
       assert.deepEqual([own(), other()], [false, true]);
       assert.equal(bulkhead.enter(8, user('greedy')), false);
       assert.equal(other(), true);
-      assert.equal(bulkhead.inFlight, before);
+      assert.equal(bulkhead.inFlight, 8);
+    });
+
+    it('give their slots to a client that has fewer, up to as many as theirs has', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const waits = [1, 2, 3, 4, 5, 6].map(() => wait(bulkhead, 8, user('greedy')));
+      fill(bulkhead, 8, undefined);
+      pass(199);
+      assert.equal(bulkhead.enter(8, user('other')), false);
+      pass(1);
+      assert.equal(fill(bulkhead, 8, user('other')), 3);
+      assert.deepEqual(
+        waits.map((stillWaits) => stillWaits()),
+        [false, false, false, true, true, true],
+      );
+      assert.equal(bulkhead.inFlight, 8);
+    });
+
+    it('of clients with a token are not ended for anonymous clients beyond their share', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const waits = [1, 2].map(() => wait(bulkhead, 8, user('alice')));
+      for (let index = 0; index < 6; index += 1)
+        assert.ok(bulkhead.enter(8, { id: `address ${index}`, anonymous: true }));
+      pass(2000);
+      assert.equal(bulkhead.enter(8, { id: 'address 7', anonymous: true }), false);
+      assert.deepEqual(
+        waits.map((stillWaits) => stillWaits()),
+        [true, true],
+      );
     });
   });
 });

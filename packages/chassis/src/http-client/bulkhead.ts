@@ -26,41 +26,64 @@ export class Bulkhead {
   }
 
   /**
-   * Takes a slot; false when there is none for this client. Before that, a call that has waited for its client for a second
-   * is ended to make room: any of them where the capacity is used up, one of the client's own where its share is.
+   * Takes a slot; false when there is none for this client. Where there is none, it takes that of a call which waits for its client and
+   * is ended: one of its own that has waited for a second, or one of a client that has more slots that has waited for a fifth of that.
    * @param capacity calls in flight at most
    * @param client identifies whose request the call is for; undefined for a call that is not counted by client
    */
   enter(capacity: number, client: CallClient | undefined): boolean {
-    const obstacle = this.#obstacle(capacity, client);
-    if (obstacle !== undefined) {
-      if (!this.#endWaiting(obstacle === 'share' ? client?.id : undefined)) return false;
-      if (this.#obstacle(capacity, client) !== undefined) return false;
-    }
+    if (!this.#hasSlot(capacity, client) && !this.#replaceWaiting(capacity, client)) return false;
     if (client !== undefined) {
-      this.#byClient.set(client.id, (this.#byClient.get(client.id) ?? 0) + 1);
+      this.#byClient.set(client.id, this.#slotsOf(client) + 1);
       if (client.anonymous) this.#anonymous += 1;
     }
     this.#inFlight += 1;
     return true;
   }
 
-  #obstacle(capacity: number, client: CallClient | undefined): 'capacity' | 'share' | undefined {
+  #hasSlot(capacity: number, client: CallClient | undefined): boolean {
     const inFlight = this.#inFlight;
-    if (inFlight >= capacity) return 'capacity';
-    if (client === undefined) return undefined;
-    const { id, anonymous } = client;
-    if (anonymous && this.#anonymous >= Math.ceil(capacity * anonymousShare)) return 'capacity';
-    const own = this.#byClient.get(id) ?? 0;
+    if (inFlight >= capacity) return false;
+    if (client === undefined) return true;
+    if (this.#isAnonymousShareUsed(capacity, client)) return false;
+    const own = this.#slotsOf(client);
     const free = capacity - inFlight;
-    return own > free && (own < inFlight || own >= Math.ceil(capacity * aloneShare)) ? 'share' : undefined;
+    return own <= free || (own >= inFlight && own < Math.ceil(capacity * aloneShare));
+  }
+
+  #isAnonymousShareUsed(capacity: number, { anonymous }: CallClient): boolean {
+    return anonymous && this.#anonymous >= Math.ceil(capacity * anonymousShare);
+  }
+
+  #slotsOf(client: CallClient | undefined): number {
+    return client === undefined ? 0 : (this.#byClient.get(client.id) ?? 0);
+  }
+
+  /** Ends the call that has waited longest among those whose slot this client may take; false when there is none. */
+  #replaceWaiting(capacity: number, client: CallClient | undefined): boolean {
+    const own = this.#slotsOf(client);
+    const needsAnonymous = client !== undefined && this.#isAnonymousShareUsed(capacity, client);
+    const now = performance.now();
+    for (const call of this.#waiting) {
+      const waitedMs = now - call.since;
+      if (waitedMs < impatienceMs) return false;
+      if (needsAnonymous && call.client?.anonymous !== true) continue;
+      const isCounted = client !== undefined && call.client !== undefined;
+      const hasMore = isCounted && this.#slotsOf(call.client) > own + 1;
+      const isOwn = !isCounted || call.client.id === client.id;
+      if (!hasMore && !(isOwn && waitedMs >= patienceMs)) continue;
+      this.#waiting.delete(call);
+      call.end();
+      return this.#inFlight < capacity;
+    }
+    return false;
   }
 
   /** Gives a slot back that this client has taken. */
   leave(client: CallClient | undefined): void {
     this.#inFlight -= 1;
     if (client === undefined) return;
-    const own = this.#byClient.get(client.id) ?? 0;
+    const own = this.#slotsOf(client);
     if (own > 1) this.#byClient.set(client.id, own - 1);
     else this.#byClient.delete(client.id);
     if (client.anonymous) this.#anonymous -= 1;
@@ -76,19 +99,6 @@ export class Bulkhead {
     this.#waiting.add(call);
     return () => this.#waiting.delete(call);
   }
-
-  /** Ends the call that has waited longest; false when none has waited for long enough. */
-  #endWaiting(clientId: string | undefined): boolean {
-    const latest = performance.now() - patienceMs;
-    for (const call of this.#waiting) {
-      if (call.since > latest) return false;
-      if (clientId !== undefined && call.client?.id !== clientId) continue;
-      this.#waiting.delete(call);
-      call.end();
-      return true;
-    }
-    return false;
-  }
 }
 
 interface WaitingCall {
@@ -100,5 +110,7 @@ interface WaitingCall {
 
 const aloneShare = 7 / 8;
 const anonymousShare = 3 / 4;
-/** Milliseconds that a call may wait for its client while others have no slot. */
+/** Milliseconds that a call may wait for its client while another request of the client has no slot. */
 const patienceMs = 1000;
+/** The same while a client with fewer slots has none for its request: retries of the many must not keep all calls younger than that. */
+const impatienceMs = 200;
