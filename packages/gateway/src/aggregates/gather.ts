@@ -34,22 +34,19 @@ export interface Gathered {
  */
 export async function gather(asks: readonly Ask[]): Promise<Gathered> {
   const answers = new Map<string, JsonText>();
-  const degraded: DegradedPart[] = [];
-  await beforeDeadline(() =>
-    Promise.all(
-      asks.map(async ({ name, required, keptStatuses, ask }) => {
-        try {
-          const { content, stale } = await ask();
-          answers.set(name, content);
-          if (stale !== undefined)
-            degraded.push({ part: name, reason: stale.reason, stale_seconds: stale.seconds });
-        } catch (error) {
-          if (required) throw toFailure(error, keptStatuses);
-          degraded.push(missing(name, error));
-        }
-      }),
-    ),
-  );
+  async function askFor({ name, required, keptStatuses, ask }: Ask): Promise<DegradedPart | undefined> {
+    try {
+      const { content, stale } = await ask();
+      answers.set(name, content);
+      return stale && { part: name, reason: stale.reason, stale_seconds: stale.seconds };
+    } catch (error) {
+      if (required) throw toFailure(error, keptStatuses);
+      return missing(name, error);
+    }
+  }
+  // In the order of the table, whichever comes first.
+  const outcomes = await beforeDeadline(() => Promise.all(asks.map(askFor)));
+  const degraded = outcomes.filter((outcome) => outcome !== undefined);
   if (answers.size > 0) return { answers, degraded };
   const reasons = degraded.map(({ part, reason }) => `${part}: ${reason}`).join(', ');
   throw new Failure('upstream-unavailable', {
