@@ -38,7 +38,7 @@ import { createMatch } from './routes/match.ts';
 import { formOf } from './routes/path-form.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
-import { type SlowClients, watchEndedResponse } from './slow-clients.ts';
+import { type SlowClients, watchResponse } from './slow-clients.ts';
 import type { Upstreams } from './upstreams.ts';
 
 export interface AppDependencies {
@@ -144,7 +144,7 @@ export function createApp({
     if (response.socket === null && closing.has(request.socket)) return;
     takeOriginForm(request);
     const context = observer.begin(request, response);
-    watchEndedResponse({ request, slowClients, clientAddress }, response);
+    watchResponse({ request, slowClients, clientAddress }, response);
     if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
     answerHeaders.setOn(response, context);
     addHeaders(response, transportSecurityOf(isSecure(request)));

@@ -40,12 +40,12 @@ export const gatewayVariables = z.object({
   MIN_CLIENT_BYTES_PER_SECOND: count()
     .default(500)
     .describe(
-      'Bytes a second that a client must send of a request body, or take of a response, on average once it has had 10 s; a slower one is disconnected. 0 is without such a rate.',
+      'Bytes a second that a client must send of a request body, or take of a response, on average of each 10 s; a slower one is disconnected. 0 is without such a rate.',
     ),
   MAX_SLOW_CLIENTS: count(1)
-    .default(1000)
+    .default(500)
     .describe(
-      'Clients at most that take more than a second to send a request body, or to take the rest of a response; where there are more, those that have been slow for longest are disconnected.',
+      'Clients at most that take more than a second to send a request body, or to take the rest of a response, with up to 200 KiB of memory each; where there are more, the addresses with most of them lose those that have been slow for longest.',
     ),
   MAX_SLOW_CLIENTS_PER_ADDRESS: count(1)
     .default(100)

@@ -26,7 +26,7 @@ import { missingSecurityHeaders, passedAnswerHeaders, passedRequestHeaders } fro
 import type { Visit } from './policies/visit.ts';
 import { createRequestBody, type RequestBody } from './request-body.ts';
 import type { ForwardedRoute } from './routes/forwarded-route.ts';
-import { type SlowClients, watchReader } from './slow-clients.ts';
+import { bytesTaken, type SlowClients, watchReader } from './slow-clients.ts';
 import { toFailure } from './upstream-failure.ts';
 
 export interface Forwarding {
@@ -62,6 +62,7 @@ export function forward(forwarding: Forwarding): Promise<unknown> {
     idleTimeoutMs: route.idleTimeoutMs,
     onFailure: (failure) => exchange?.giveUp(failure),
     onStall: () => exchange?.onStall(),
+    onProgress: () => exchange?.onRequestProgress(),
     onReceived: () => exchange?.onRequestReceived(),
   });
   const sendOn = () =>
@@ -187,7 +188,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   #release: () => void = () => undefined;
   /** Lets the upstream go on. */
   #resume: () => void = () => undefined;
-  /** Ends what was noted while the client is waited for; undefined while it is not. */
+  /** Ends the watch of a client that sends; undefined while none does. */
+  #stopSending: (() => void) | undefined;
+  #unmarkSender: () => void = () => undefined;
+  /** Ends the watch of a client that is to read; undefined while none is waited for. */
   #stopWaiting: (() => void) | undefined;
 
   constructor(forwarding: Forwarding, attempt: Attempt, { body, begun }: Sending) {
@@ -217,7 +221,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     if (this.#body === undefined || this.#body.complete)
       this.#headTimer = setTimeout(Exchange.#onHeadTimeout, ms, this);
-    else this.#waitForSender(this.#body);
+    else this.#watchSender(this.#body);
     if (totalTimeoutMs !== undefined)
       this.#totalTimer = setTimeout(
         Exchange.#onTotalTimeout,
@@ -251,26 +255,40 @@ class Exchange implements Dispatcher.DispatchHandler {
     else this.#reject(error);
   }
 
-  /** A client that still sends has the upstream's slot only as long as nobody else needs it. */
-  #waitForSender(body: RequestBody): void {
-    const { slowClients } = this.#forwarding;
+  /** A client that still sends is watched until all of the request is here, whatever comes of the response meanwhile. */
+  #watchSender(body: RequestBody): void {
     const unwatch = watchSender(this.#forwarding, body);
-    const unmark = this.#attempt.waitForClient(() => {
-      slowClients.countReplaced('request');
+    this.#stopSending = () => {
+      this.#unmarkSender();
+      unwatch();
+    };
+    // A half-open circuit waits for this call: it must not depend on a client that takes its time.
+    if (this.#attempt.probe)
+      this.#headTimer = setTimeout(() => this.giveUp(sentTooSlowly()), this.#attempt.ms);
+  }
+
+  /** While it is the client's turn, it has the upstream's slot only as long as nobody else needs it. */
+  onRequestProgress(): void {
+    this.#unmarkSender();
+    if (this.#stopSending === undefined || this.#body?.hereSince !== undefined) return;
+    this.#unmarkSender = this.#attempt.waitForClient(() => {
+      this.#forwarding.slowClients.countReplaced('request');
       this.giveUp(sentTooSlowly());
     });
-    this.#stopWaiting = () => {
-      unwatch();
-      unmark();
-    };
   }
 
   /** The upstream's time runs from the end of the request: before, it has nothing to respond to, and `idle` bounds it. */
   onRequestReceived(): void {
+    this.#endSending();
     if (this.#answered || this.#ended || this.#givenUp !== undefined) return;
-    this.#endWait();
+    clearTimeout(this.#headTimer);
     this.#attempt.requestSent();
     this.#headTimer = setTimeout(Exchange.#onHeadTimeout, this.#attempt.ms, this);
+  }
+
+  #endSending(): void {
+    this.#stopSending?.();
+    this.#stopSending = undefined;
   }
 
   static #onHeadTimeout(exchange: Exchange): void {
@@ -319,7 +337,6 @@ class Exchange implements Dispatcher.DispatchHandler {
       return true;
     }
     clearTimeout(this.#headTimer);
-    this.#endWait();
     const { context, request, response, route, visit, guards } = this.#forwarding;
     const answer = { status, problem: status < 500 ? undefined : rawValuesOf(raw, headerNames.problem)[0] };
     if (response.destroyed || this.#attempt.retriesAfter(answer)) {
@@ -352,7 +369,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const { response, route } = this.#forwarding;
     this.#headSent = true;
     if (this.#discarded || response.write(chunk) || response.writableLength < mostUnsent) return true;
-    this.#clientTimer ??= setTimeout(() => this.giveUp(new CallerGoneError()), route.idleTimeoutMs);
+    this.#clientTimer ??= this.#startClientTimer(route.idleTimeoutMs);
     this.#waitForReader();
     response.once('drain', () => {
       clearTimeout(this.#clientTimer);
@@ -361,6 +378,16 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#resume();
     });
     return false;
+  }
+
+  /** Fires when the client has taken nothing at all for that long. */
+  #startClientTimer(ms: number): NodeJS.Timeout {
+    const { socket } = this.#forwarding.request;
+    const before = bytesTaken(socket);
+    return setTimeout(() => {
+      if (bytesTaken(socket) > before) this.#clientTimer = this.#startClientTimer(ms);
+      else this.giveUp(new CallerGoneError());
+    }, ms);
   }
 
   /** Until the client has taken what is there, it has the upstream's slot only as long as nobody else needs it. */
@@ -436,6 +463,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #stopTimers(): void {
     this.#endWait();
+    this.#endSending();
     clearTimeout(this.#headTimer);
     clearTimeout(this.#totalTimer);
     clearTimeout(this.#clientTimer);

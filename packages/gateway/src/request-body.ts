@@ -14,6 +14,8 @@ export interface RequestBodyOptions {
   readonly onFailure: (failure: Failure) => void;
   /** Told when the upstream takes no more of it. */
   readonly onStall: () => void;
+  /** Told when a piece of a body that is being passed on has come, and when it is the client's turn again. */
+  readonly onProgress: () => void;
   /** Told when all of a body that is being passed on is here. */
   readonly onReceived: () => void;
 }
@@ -47,6 +49,9 @@ export interface RequestBody {
 
 /** Bytes up to which a body is received before it is passed on. */
 const bufferedBytes = 64 * 1024;
+
+/** Pieces of it that are kept apart. */
+const mostPieces = 64;
 
 /** @throws Failure when the request says itself that its body is larger than it may be */
 export function createRequestBody(options: RequestBodyOptions): RequestBody {
@@ -91,6 +96,7 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
     hereSince = undefined;
     idle.restart();
     request.resume();
+    options.onProgress();
   }
 
   function take(chunk: Buffer): void {
@@ -102,9 +108,12 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
     if (stream !== undefined) {
       idle.restart();
       if (stream.destroyed || !stream.write(chunk)) pause();
+      options.onProgress();
       return;
     }
     begun.push(chunk);
+    // A piece of one byte takes as much memory as two hundred.
+    if (begun.length >= mostPieces) begun = [Buffer.concat(begun)];
     if (received <= bufferedBytes) {
       idle.restart();
       return;
@@ -155,6 +164,8 @@ export function createRequestBody(options: RequestBodyOptions): RequestBody {
       return hereSince;
     },
     receive() {
+      // It may have left while something else was waited for.
+      if (response.destroyed) throw new CallerGoneError(0);
       if (request.complete) {
         // It came with the head, and needs no events.
         whole = (request.read() as Buffer | null) ?? Buffer.alloc(0);

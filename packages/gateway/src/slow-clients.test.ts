@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { testMetrics } from '@zerda/chassis/testing';
+import { createGate, testMetrics } from '@zerda/chassis/testing';
 import { createLoadMonitor } from './load-monitor.ts';
 import { createSlowClients, type SlowClientsOptions, type Transfer } from './slow-clients.ts';
 import { ask, sendJson, startGateway, type TestGateway, tableWith, until } from './testing.ts';
@@ -49,7 +49,7 @@ function startWatch(context: TestContext, options: Partial<SlowClientsOptions> =
 }
 
 describe('slow clients', () => {
-  it('are disconnected below the rate, but not in their first ten seconds', (context) => {
+  it('are disconnected below the rate, measured over ten seconds each', (context) => {
     const { watch, passSeconds, ended, disconnected } = startWatch(context);
     watch('silent');
     const quick = watch('quick');
@@ -60,8 +60,8 @@ describe('slow clients', () => {
     assert.deepEqual(ended, []);
     passSeconds(1);
     assert.deepEqual(ended.sort(), ['late', 'silent']);
-    quick.receive(500);
-    passSeconds(1);
+    quick.receive(4999);
+    passSeconds(9);
     assert.deepEqual(ended.length, 2);
     passSeconds(1);
     assert.deepEqual(ended.at(-1), 'quick');
@@ -95,6 +95,13 @@ describe('slow clients', () => {
     }
     assert.deepEqual(ended, ['a', 'b']);
     assert.deepEqual(disconnected, ['response total', 'response total']);
+  });
+
+  it('are fewer where an address has most of them, when they are too many', (context) => {
+    const { watch, passSeconds, ended } = startWatch(context, { max: 4 });
+    for (const name of ['lonely', 'many', 'many', 'many', 'many', 'many', 'other']) watch(name);
+    passSeconds(1);
+    assert.deepEqual(ended, ['many', 'many', 'many']);
   });
 
   it('are fewer for one address, and leave others alone', (context) => {
@@ -238,6 +245,90 @@ describe('clients that send slowly', () => {
     for (const sender of senders) sender.destroy();
   });
 
+  it('keep the slot of a large body while it is the service that takes its time', async (context) => {
+    const replaced: string[] = [];
+    const slowClients = {
+      watch: () => () => undefined,
+      countReplaced: (direction: string) => replaced.push(direction),
+      stop: () => undefined,
+    };
+    const gateway = await startGateway(context, {
+      door: { slowClients },
+      maxInFlight: 2,
+      users: (incoming) => void incoming.pause(),
+      table: tableWith({ body_limit_bytes: 2 ** 26 }),
+    });
+    const length = 32 * 1024 * 1024;
+    const senders = [0, 1].map(() => beginPost(gateway, { length }));
+    for (const sender of senders) sender.end(Buffer.alloc(length));
+    await until(() => gateway.users.requests.length === 2, 'both at the service');
+    await wait(2000);
+    const { status, headers } = await ask(`${gateway.url}/api/users/1`);
+    assert.deepEqual([status, headers['x-problem'], replaced], [503, 'upstream-overloaded', []]);
+    for (const sender of senders) sender.destroy();
+  });
+
+  it('keep no circuit half-open', async (context) => {
+    const gateway = await startGateway(context, {
+      users: (incoming) => void incoming.socket.destroy(),
+      circuit: { volume: 1, resetMs: 500 },
+      upstreamTimeoutMs: 1500,
+    });
+    assert.equal((await ask(`${gateway.url}/api/users/1`)).status, 502);
+    await until(() => gateway.upstreams.users.breaker.state === 'half-open', 'half-open');
+    gateway.users.behaviour = (incoming, response) =>
+      void incoming.resume().on('end', () => sendJson(response, 200, {}));
+    const probes = (): number => gateway.users.requests.filter(({ method }) => method === 'POST').length;
+    const senders: ClientRequest[] = [];
+    while (probes() < 3) {
+      const sender = beginPost(gateway, { length: large });
+      sender.write(begin);
+      senders.push(sender);
+      await wait(60);
+    }
+    assert.equal((await ask(`${gateway.url}/api/users/1`)).status, 503);
+    await until(
+      async () => (await ask(`${gateway.url}/api/users/1`)).status === 200,
+      'a response for others',
+    );
+    for (const sender of senders) sender.destroy();
+  });
+
+  it('are forgotten when they have left before the body was asked for', async (context) => {
+    let watched = 0;
+    const slowClients = {
+      watch() {
+        watched += 1;
+        return () => undefined;
+      },
+      countReplaced: () => undefined,
+      stop: () => undefined,
+    };
+    const slow = createGate();
+    const gateway = await startGateway(context, {
+      door: {
+        slowClients,
+        limiters: {
+          create: () => ({
+            count: async () => {
+              await slow.pass();
+              return { allowed: true, remaining: 1, resetMs: 1 };
+            },
+          }),
+        },
+      },
+    });
+    const sender = beginPost(gateway, { length: 100 });
+    sender.write('x');
+    const [request] = (await once(gateway.server, 'request')) as [IncomingMessage];
+    const left = new Promise((resolve) => request.socket.once('close', resolve));
+    sender.destroy();
+    await left;
+    slow.open();
+    await wait(20);
+    assert.equal(watched, 0);
+  });
+
   it('are disconnected with 408 when they do not keep up the rate', async (context) => {
     const metrics = testMetrics();
     const slowClients = createSlowClients({
@@ -279,6 +370,36 @@ function askWithoutReading(context: TestContext, { port }: TestGateway) {
   return reader;
 }
 
+/** Sends bytes, and returns the connection. */
+function sendBytes(context: TestContext, { port }: TestGateway, bytes: string) {
+  const socket = connect(port, '127.0.0.1');
+  const connection = { socket, gone: false };
+  socket
+    .on('error', () => undefined)
+    .on('close', () => {
+      connection.gone = true;
+    });
+  context.after(() => socket.destroy());
+  socket.write(bytes);
+  return connection;
+}
+
+describe('clients that send in pieces of one byte', () => {
+  it('take no more memory than what they send', async (context) => {
+    const gateway = await startGateway(context);
+    const before = process.memoryUsage().heapUsed;
+    const received: Socket[] = [];
+    gateway.server.on('connection', (socket) => received.push(socket));
+    const head = 'POST /api/users HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
+    const bytes = `${head}${'1\r\nx\r\n'.repeat(60_000)}`;
+    const connections = Array.from({ length: 20 }, () => sendBytes(context, gateway, bytes));
+    await until(() => received.length === 20 && received.every(({ bytesRead }) => bytesRead >= bytes.length));
+    assert.ok(connections.every(({ gone }) => !gone));
+    const { heapUsed } = process.memoryUsage();
+    assert.ok(heapUsed - before < 100 * 2 ** 20, `${Math.round((heapUsed - before) / 2 ** 20)} MiB`);
+  });
+});
+
 describe('clients that do not read', () => {
   /** More than the buffers of two sockets hold. */
   const much = Buffer.alloc(32 * 1024 * 1024);
@@ -298,10 +419,9 @@ describe('clients that do not read', () => {
     assert.equal((await ask(`${gateway.url}/api/users/1`)).status, 200);
     assert.equal(gateway.upstreams.users.inFlight, 1);
     assert.equal((await ask(`${gateway.url}/api/orders`)).status, 200, 'neither counts as in flight');
-    const [first, second] = readers;
-    first?.socket.resume();
-    await until(() => first?.gone === true, 'the end of the first');
-    assert.equal(second?.gone, false);
+    for (const { socket } of readers) socket.resume();
+    await until(() => readers.some(({ gone }) => gone), 'the end of one');
+    assert.equal(readers.filter(({ gone }) => gone).length, 1);
     assert.equal(gateway.upstreams.users.breaker.state, 'closed');
   });
 
@@ -334,6 +454,59 @@ describe('clients that do not read', () => {
     await until(() => load.reason() === undefined, 'the response');
     assert.equal((await ask(`${gateway.url}/api/orders`)).status, 200);
     assert.equal(reader.gone, false);
+  });
+
+  it('are not in flight with requests that wait behind one another on their connection', async (context) => {
+    const load = createLoadMonitor({ maxInFlight: 50, maxDelayMs: 60_000 });
+    context.after(() => load.stop());
+    const gateway = await startGateway(context, {
+      table: tableWith({ cache: { ttl_ms: 60_000, max_bytes: 2 ** 26, request_headers: [] } }),
+      door: { load, cacheBytes: 2 ** 27, limitFactor: 0 },
+      users: (_incoming, response) => void response.end(much),
+    });
+    let requests = 0;
+    gateway.server.on('request', () => {
+      requests += 1;
+    });
+    const first = 'GET /api/users/1 HTTP/1.1\r\nHost: a\r\n\r\n';
+    const { socket } = sendBytes(context, gateway, first);
+    socket.pause();
+    await until(
+      () => load.reason() === undefined && gateway.users.requests.length === 1,
+      'the first response',
+    );
+    socket.write('GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(60));
+    await until(() => requests >= 61, 'the requests');
+    await wait(50);
+    assert.equal(load.reason(), undefined);
+    assert.equal((await ask(`${gateway.url}/api/orders`)).status, 200);
+  });
+
+  it('are disconnected when many small responses wait behind one another on their connection', async (context) => {
+    const metrics = testMetrics();
+    const slowClients = createSlowClients({
+      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs: 500 },
+      metrics: metrics.policies,
+    });
+    context.after(() => slowClients.stop());
+    const gateway = await startGateway(context, { door: { slowClients, limitFactor: 0 } });
+    let requests = 0;
+    gateway.server.on('request', () => {
+      requests += 1;
+    });
+    const { socket } = sendBytes(context, gateway, '');
+    socket.pause();
+    let sent = 0;
+    async function areAllRead(): Promise<boolean> {
+      socket.write('GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(20));
+      sent += 20;
+      const giveUpAt = performance.now() + 200;
+      while (requests < sent && performance.now() < giveUpAt) await wait(2);
+      return requests >= sent;
+    }
+    while (await areAllRead());
+    const counted = /slow_clients_disconnected_total\{direction="response",reason="rate"\} 1/;
+    await until(async () => counted.test((await metrics.render()).body), 'the end of its connection');
   });
 
   it('do not keep what is theirs for ever', async (context) => {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { networkOf } from '@zerda/chassis/http/addresses';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import type { PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
@@ -27,7 +28,7 @@ export interface SlowClients {
 }
 
 export interface SlowClientsOptions {
-  /** Bytes a second that a client must send or take on average, once it has had `graceMs`; 0 is without such a rate. */
+  /** Bytes a second that a client must send or take on average of each `graceMs`; 0 is without such a rate. */
   readonly minBytesPerSecond: number;
   /** Slow clients at most, in both directions together. */
   readonly max: number;
@@ -36,7 +37,7 @@ export interface SlowClientsOptions {
   readonly metrics: Pick<PolicyMetrics, 'slowClientDisconnected'>;
   /** Milliseconds after which a client is slow; 1000 by default. */
   readonly slowMs?: number;
-  /** Milliseconds before the rate counts; 10,000 by default. */
+  /** Milliseconds that the rate is measured over; 10,000 by default. */
   readonly graceMs?: number;
 }
 
@@ -47,13 +48,15 @@ interface Watched {
   readonly transfer: Transfer;
   /** Since when it is the client's turn, on the clock of `performance.now()`. */
   since: number;
+  /** Since when its rate is measured, and what it had sent or taken by then. */
+  measuredSince: number;
   bytesBefore: number;
 }
 
 /**
  * A slow client takes no slot of a service and does not count as a request in flight, but its connection and what is kept for it
  * take memory. So their number is bounded, and each must keep up a rate (as the MinRate of mod_reqtimeout in Apache httpd). Where
- * there are too many, those that have been slow for longest are disconnected: they have had most of the time.
+ * there are too many, the addresses with most of them lose those that have been slow for longest.
  */
 export function createSlowClients({
   minBytesPerSecond,
@@ -77,45 +80,73 @@ export function createSlowClients({
     for (const client of watched) {
       if (!client.transfer.isClientsTurn()) {
         client.since = now;
-        client.bytesBefore = client.transfer.bytes();
+        measureAnew(client, now);
       } else if (now - client.since >= slowMs) slow.push(client);
     }
-    return slow.sort((a, b) => a.since - b.since);
+    return slow.sort(byAge);
   }
 
-  function isTooSlow({ transfer, since, bytesBefore }: Watched, now: number): boolean {
-    const ms = now - since;
-    return ms >= graceMs && (transfer.bytes() - bytesBefore) * 1000 < minBytesPerSecond * ms;
+  /** Each `graceMs` are measured by themselves: what was quick before is no credit. */
+  function isTooSlow(client: Watched, now: number): boolean {
+    const ms = now - client.measuredSince;
+    if (ms < graceMs) return false;
+    if ((client.transfer.bytes() - client.bytesBefore) * 1000 < minBytesPerSecond * ms) return true;
+    measureAnew(client, now);
+    return false;
   }
 
   function look(): void {
     const now = performance.now();
-    const perAddress = new Map<string, number>();
-    let total = 0;
-    for (const client of findSlow(now).reverse()) {
-      const network = client.transfer.network();
-      const ofAddress = perAddress.get(network) ?? 0;
-      if (isTooSlow(client, now)) disconnect(client, 'rate');
-      else if (ofAddress >= maxPerAddress) disconnect(client, 'address');
-      else if (total >= max) disconnect(client, 'total');
-      else {
-        perAddress.set(network, ofAddress + 1);
-        total += 1;
+    const byAddress = new Map<string, Watched[]>();
+    for (const client of findSlow(now)) {
+      if (isTooSlow(client, now)) {
+        disconnect(client, 'rate');
+        continue;
       }
+      const network = client.transfer.network();
+      const others = byAddress.get(network);
+      if (others === undefined) byAddress.set(network, [client]);
+      else others.push(client);
     }
+    const perAddress = [...byAddress.values()];
+    const share = shareOf(perAddress);
+    for (const clients of perAddress)
+      for (const client of clients.splice(0, Math.max(0, clients.length - share)))
+        disconnect(client, share < maxPerAddress ? 'total' : 'address');
+    // More addresses than clients may be slow.
+    const left = perAddress.flat().sort(byAge);
+    for (const client of left.slice(0, Math.max(0, left.length - max))) disconnect(client, 'total');
+  }
+
+  /** Slow clients that each address may have, so that all of them together are not too many: those with most lose theirs first. */
+  function shareOf(perAddress: readonly (readonly Watched[])[]): number {
+    let share = maxPerAddress;
+    while (share > 1 && perAddress.reduce((sum, { length }) => sum + Math.min(length, share), 0) > max)
+      share -= 1;
+    return share;
   }
 
   const timer = setInterval(look, slowMs / looksPerTime);
   timer.unref();
   return {
     watch(transfer) {
-      const client = { transfer, since: performance.now(), bytesBefore: transfer.bytes() };
+      const now = performance.now();
+      const client = { transfer, since: now, measuredSince: now, bytesBefore: transfer.bytes() };
       watched.add(client);
       return () => watched.delete(client);
     },
     countReplaced: (direction) => metrics.slowClientDisconnected(direction, 'replaced'),
     stop: () => clearInterval(timer),
   };
+}
+
+function measureAnew(client: Watched, now: number): void {
+  client.measuredSince = now;
+  client.bytesBefore = client.transfer.bytes();
+}
+
+function byAge(a: Watched, b: Watched): number {
+  return a.since - b.since;
 }
 
 /** What it takes to watch the client of a request. */
@@ -134,23 +165,43 @@ export function watchReader(
   return slowClients.watch({
     direction: 'response',
     network: () => networkOf(clientAddress(request)),
-    bytes: () => socket.bytesWritten - socket.writableLength,
-    isClientsTurn: () => true,
+    bytes: () => bytesTaken(socket),
+    isClientsTurn: () => socket.writableLength > 0,
     end,
   });
+}
+
+/** What libuv tells of a connection. */
+interface Handle {
+  readonly bytesWritten: number;
+  /** Bytes that the system has not taken yet; less with each part of a write, where `writableLength` falls at its end. */
+  readonly writeQueueSize: number;
+}
+
+/** Bytes that the system has taken for the client of a connection. */
+export function bytesTaken(socket: Socket): number {
+  const { _handle: handle } = socket as { readonly _handle?: Handle | null };
+  return handle ? handle.bytesWritten - handle.writeQueueSize : socket.bytesWritten;
 }
 
 /** Bytes of a response that may wait for a client without being watched. */
 const unwatchedBytes = 16 * 1024;
 
-/** Watches the client of a response that is complete here, where much of it is still to be taken. */
-export function watchEndedResponse(watch: ClientWatch, response: ServerResponse): void {
+/** Connections with responses that wait for earlier ones. */
+const pipelining = new WeakSet<Socket>();
+
+/**
+ * Watches the client of a response that is complete here, where much of it is still to be taken; and every client that sends requests
+ * without waiting for responses (pipelining, RFC 9112, section 9.3.2): many small ones may wait behind one that it does not take.
+ */
+export function watchResponse(watch: ClientWatch, response: ServerResponse): void {
+  const { socket } = watch.request;
+  const end = (): void => void socket.resetAndDestroy();
+  if (response.socket === null && !pipelining.has(socket)) {
+    pipelining.add(socket);
+    socket.once('close', watchReader(watch, end));
+  }
   response.once('prefinish', () => {
-    const { socket } = watch.request;
-    if (socket.writableLength <= unwatchedBytes) return;
-    response.once(
-      'close',
-      watchReader(watch, () => socket.resetAndDestroy()),
-    );
+    if (socket.writableLength > unwatchedBytes) response.once('close', watchReader(watch, end));
   });
 }

@@ -194,5 +194,24 @@ describe('bulkhead', () => {
         [true, true],
       );
     });
+
+    it('of counted clients are not ended for requests that are counted for nobody, as long as those have as many', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const waits = ['a', 'b', 'c'].map((id) => wait(bulkhead, 4, user(id)));
+      assert.ok(bulkhead.enter(4, undefined));
+      pass(5000);
+      assert.equal(bulkhead.enter(4, undefined), false);
+      assert.ok(waits.every((stillWaits) => stillWaits()));
+    });
+
+    it('are not ended where that would not make room, since the capacity has become less', (context) => {
+      const pass = startClock(context);
+      const bulkhead = new Bulkhead();
+      const waits = [1, 2, 3, 4].map(() => wait(bulkhead, 4, undefined));
+      pass(5000);
+      assert.equal(bulkhead.enter(2, undefined), false);
+      assert.ok(waits.every((stillWaits) => stillWaits()));
+    });
   });
 });

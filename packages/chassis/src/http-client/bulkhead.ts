@@ -16,6 +16,8 @@ export interface CallClient {
 export class Bulkhead {
   #inFlight = 0;
   #anonymous = 0;
+  /** Calls that are not counted by client. */
+  #uncounted = 0;
   readonly #byClient = new Map<string, number>();
   /** Calls that wait for their client, the one that has waited longest first. */
   readonly #waiting = new Set<WaitingCall>();
@@ -29,15 +31,17 @@ export class Bulkhead {
    * Takes a slot; false when there is none for this client. Where there is none, it takes that of a call which waits for its client and
    * is ended: one of its own that has waited for a second, or one of a client that has more slots that has waited for a fifth of that.
    * @param capacity calls in flight at most
-   * @param client identifies whose request the call is for; undefined for a call that is not counted by client
+   * @param client identifies whose request the call is for; undefined for a call that is not counted by client: all of these are one
    */
   enter(capacity: number, client: CallClient | undefined): boolean {
     if (!this.#hasSlot(capacity, client) && !this.#replaceWaiting(capacity, client)) return false;
-    if (client !== undefined) {
-      this.#byClient.set(client.id, this.#slotsOf(client) + 1);
-      if (client.anonymous) this.#anonymous += 1;
-    }
     this.#inFlight += 1;
+    if (client === undefined) {
+      this.#uncounted += 1;
+      return true;
+    }
+    this.#byClient.set(client.id, this.#slotsOf(client) + 1);
+    if (client.anonymous) this.#anonymous += 1;
     return true;
   }
 
@@ -56,11 +60,13 @@ export class Bulkhead {
   }
 
   #slotsOf(client: CallClient | undefined): number {
-    return client === undefined ? 0 : (this.#byClient.get(client.id) ?? 0);
+    return client === undefined ? this.#uncounted : (this.#byClient.get(client.id) ?? 0);
   }
 
   /** Ends the call that has waited longest among those whose slot this client may take; false when there is none. */
   #replaceWaiting(capacity: number, client: CallClient | undefined): boolean {
+    // One ended call would not make room where the capacity has become less.
+    if (this.#inFlight > capacity) return false;
     const own = this.#slotsOf(client);
     const needsAnonymous = client !== undefined && this.#isAnonymousShareUsed(capacity, client);
     const now = performance.now();
@@ -68,10 +74,9 @@ export class Bulkhead {
       const waitedMs = now - call.since;
       if (waitedMs < impatienceMs) return false;
       if (needsAnonymous && call.client?.anonymous !== true) continue;
-      const isCounted = client !== undefined && call.client !== undefined;
-      const hasMore = isCounted && this.#slotsOf(call.client) > own + 1;
-      const isOwn = !isCounted || call.client.id === client.id;
-      if (!hasMore && !(isOwn && waitedMs >= patienceMs)) continue;
+      const hasMore = this.#slotsOf(call.client) > own + 1;
+      const isOwn = call.client?.id === client?.id;
+      if (isOwn ? waitedMs < patienceMs : !hasMore) continue;
       this.#waiting.delete(call);
       call.end();
       return this.#inFlight < capacity;
@@ -82,7 +87,10 @@ export class Bulkhead {
   /** Gives a slot back that this client has taken. */
   leave(client: CallClient | undefined): void {
     this.#inFlight -= 1;
-    if (client === undefined) return;
+    if (client === undefined) {
+      this.#uncounted -= 1;
+      return;
+    }
     const own = this.#slotsOf(client);
     if (own > 1) this.#byClient.set(client.id, own - 1);
     else this.#byClient.delete(client.id);

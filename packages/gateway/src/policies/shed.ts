@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { Failure } from '@zerda/chassis/failure';
 import { z } from 'zod';
 import type { PolicyKind } from './policy.ts';
@@ -31,9 +32,23 @@ export const shed: PolicyKind<typeof keys> = {
       requireCapacity();
       const entry = load.enter();
       visit.load = { pause: entry.pause, resume: entry.resume, requireCapacity };
-      // Once all of the response is handed over, only the client is left to be waited for.
-      visit.response.on('prefinish', entry.leave).on('close', entry.leave);
+      leaveAtEnd(visit.response, entry.leave);
       return false;
     };
   },
 };
+
+/** Calls `leave` once all of the response is handed over, when only its client is left to be waited for, or the client has left. */
+function leaveAtEnd(response: ServerResponse, leave: () => void): void {
+  response.on('close', leave);
+  if (response.socket !== null) {
+    response.on('prefinish', leave);
+    return;
+  }
+  // A response behind others of its connection tells of its end only when its turn has come, which is up to the client.
+  const { end } = response;
+  response.end = ((...args: Parameters<typeof end>) => {
+    leave();
+    return end.apply(response, args);
+  }) as typeof end;
+}
