@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { root } from '../../scripts/lib/services.ts';
 import { readInstallation } from './lib/installation.ts';
 import { apply, kubectl } from './lib/kubectl.ts';
-import { removeNamespaces } from './lib/own-release.ts';
+import { removeAtOnce } from './lib/own-release.ts';
 
 const run = promisify(execFile);
 const namespace = `${readInstallation().namespace}-documented`;
@@ -23,7 +23,7 @@ if (registry === undefined) {
 }
 
 function suite(registry: string): void {
-  afterEach(() => removeNamespaces(namespace));
+  afterEach(() => removeAtOnce(namespace));
 
   it('push the images, install the chart and change what is installed', async () => {
     const blocks = await bashBlocks('README.md');

@@ -35,20 +35,7 @@ export async function installRelease({
     async upgrade(changes) {
       await runQuietly(['helm', 'upgrade', release, chartFolder, ...waiting, ...changes]);
     },
-    async remove() {
-      await kubectl(['delete', 'namespace', namespace, '--wait=false']);
-      // Nobody is served any more: pods need not wait for callers to leave, and none comes back in a namespace that ends.
-      await kubectl([
-        'delete',
-        'pods',
-        '--all',
-        '--namespace',
-        namespace,
-        '--grace-period=1',
-        '--wait=false',
-      ]);
-      await removeNamespaces(namespace);
-    },
+    remove: () => removeAtOnce(namespace),
   };
   await removeNamespaces(namespace);
   try {
@@ -59,6 +46,14 @@ export async function installRelease({
     throw error;
   }
   return own;
+}
+
+/** Ends all that is in a namespace, and waits until it is gone. */
+export async function removeAtOnce(namespace: string): Promise<void> {
+  await kubectl(['delete', 'namespace', namespace, '--ignore-not-found', '--wait=false']);
+  // Nobody is served any more: pods need not wait for callers to leave, and none comes back in a namespace that ends.
+  await kubectl(['delete', 'pods', '--all', '--namespace', namespace, '--grace-period=1', '--wait=false']);
+  await removeNamespaces(namespace);
 }
 
 /** Makes a namespace that enforces PodSecurity's `restricted`. */
