@@ -56,6 +56,11 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.deepEqual(await store.find(other.id), other);
   });
 
+  it('lets a user change the letter case of the own e-mail address', async () => {
+    const { id, email } = await create();
+    assert.equal((await store.update(id, { email: email.toUpperCase() })).email, email.toUpperCase());
+  });
+
   it('uses one connection for concurrent changes of one user', async () => {
     const counting = countWrites(database);
     const counted = createUserStore(counting.database);

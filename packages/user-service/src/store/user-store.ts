@@ -154,7 +154,7 @@ export async function changeUser(
 ): Promise<StoredUser> {
   const { version, email } = await lockUser(tx, id, precondition, authority);
   // An address of another user is refused here: in the unique index, two users who take each other's would wait in a circle.
-  if (isOtherAddress(email, change.email) && (await isTaken(tx, change.email)))
+  if (change.email !== undefined && change.email !== email && (await isTaken(tx, change.email, id)))
     throw new Failure('email-taken');
   const [changed] = await uniqueEmail(() =>
     tx
@@ -202,16 +202,13 @@ function requireAdmin(user: StoredUser | undefined): void {
   if (user?.role !== 'admin') throw forbidden('The caller is no longer an admin.');
 }
 
-function isOtherAddress(current: string, next: string | undefined): next is string {
-  return next !== undefined && next.toLowerCase() !== current.toLowerCase();
-}
-
-async function isTaken(db: Queries, email: string): Promise<boolean> {
+/** Whether a user has this e-mail address, other than the one with the id `except`. */
+async function isTaken(db: Queries, email: string, except?: number): Promise<boolean> {
   const rows = await db
     .select({ id: users.id })
     .from(users)
     .where(sql`lower(${users.email}) = lower(${email})`);
-  return rows.length > 0;
+  return rows.some(({ id }) => id !== except);
 }
 
 async function uniqueEmail<T>(statement: () => Promise<T>): Promise<T> {
