@@ -63,7 +63,10 @@ async function migrate(client: Client, { folder, apply }: MigrationOptions): Pro
     // PGlite, whose one connection lives on, would stay in a transaction that is left open.
     const lost = await client.query('rollback').then(() => false, isConnectionLost);
     if (error instanceof StartupError) throw error;
-    const [failed] = await findPending(client, folder).catch(() => []);
+    const failed = await readState(client, folder).then(
+      ({ pending }) => pending[0],
+      () => undefined,
+    );
     const what = failed === undefined ? 'a migration' : `migration ${failed}`;
     // The runner makes errors of its own of some that the driver has thrown; the connection itself knows better.
     const Away = lost || isConnectionLost(error) ? DatabaseAwayError : StartupError;
@@ -77,12 +80,25 @@ async function migrate(client: Client, { folder, apply }: MigrationOptions): Pro
  * The advisory lock belongs to the transaction, where the runner's own lock belongs to the session: a pooler gives each
  * transaction another session. As the lock ends with the transaction, each migration takes it again and looks again for what
  * is pending: another replica may have applied some of them meanwhile.
+ * @throws StartupError when that migration has a lower number than one that is applied: it would run on tables it was not written for
  */
 async function applyNext(client: Client, folder: URL): Promise<boolean> {
   await client.query('begin');
   await client.query(`select pg_advisory_xact_lock(${PG_MIGRATE_LOCK_ID})`);
-  await requireOrder(client, folder);
-  const applied = await runner({
+  const { applied, pending } = await readState(client, folder);
+  const [next] = pending;
+  if (next === undefined) {
+    await client.query('commit');
+    return false;
+  }
+  const newest = applied.at(-1);
+  if (newest !== undefined && newest > next) {
+    throw new StartupError(
+      `migration ${next} is not applied, and ${newest}, which comes after it, is; give the new one the next free number`,
+      78,
+    );
+  }
+  await runner({
     dbClient: client,
     dir: fileURLToPath(folder),
     direction: 'up',
@@ -95,25 +111,11 @@ async function applyNext(client: Client, folder: URL): Promise<boolean> {
     checkOrder: false,
     log: () => undefined,
   });
-  // Where nothing was pending, the runner has committed nothing.
-  await client.query('commit');
-  return applied.length > 0;
-}
-
-/** @throws StartupError when a pending migration has a lower number than one that is applied: it would run on tables it was not written for */
-async function requireOrder(client: Client, folder: URL): Promise<void> {
-  const applied = await findApplied(client);
-  const newest = applied.sort().at(-1);
-  const [first] = await findPending(client, folder);
-  if (newest === undefined || first === undefined || first > newest) return;
-  throw new StartupError(
-    `migration ${first} is not applied, and ${newest}, which comes after it, is; give the new one the next free number`,
-    78,
-  );
+  return true;
 }
 
 async function requireNothingPending(client: Client, folder: URL): Promise<void> {
-  const pending = await findPending(client, folder);
+  const { pending } = await readState(client, folder);
   if (pending.length === 0) return;
   throw new StartupError(
     `pending migrations: ${pending.join(', ')}; apply them first, or set MIGRATE_ON_START=true`,
@@ -121,20 +123,22 @@ async function requireNothingPending(client: Client, folder: URL): Promise<void>
   );
 }
 
-/** Names of the migrations that are not applied, in their order. */
-async function findPending(client: Client, folder: URL): Promise<string[]> {
-  const applied = new Set(await findApplied(client));
-  const names = (await readdir(folder))
-    .filter((file) => file.endsWith('.sql'))
-    .map((file) => basename(file, '.sql'));
-  return names.filter((name) => !applied.has(name)).sort();
+/** Names of the migrations that are applied and of those that are pending, in their order. */
+async function readState(
+  client: Client,
+  folder: URL,
+): Promise<{ readonly applied: readonly string[]; readonly pending: readonly string[] }> {
+  const applied = await findApplied(client);
+  const files = await readdir(folder);
+  const names = files.filter((file) => file.endsWith('.sql')).map((file) => basename(file, '.sql'));
+  return { applied, pending: names.filter((name) => !applied.includes(name)).sort() };
 }
 
 async function findApplied(client: Client): Promise<string[]> {
   const { rows } = await client.query(`select to_regclass('${table}') is not null as migrated`);
   if (!rows[0]?.migrated) return [];
   const applied = await client.query(`select name from ${table}`);
-  return applied.rows.map(({ name }) => name);
+  return applied.rows.map(({ name }) => name).sort();
 }
 
 /** As much of pg's client as node-pg-migrate uses, on PGlite: its protocol takes parameters only in single statements. */
