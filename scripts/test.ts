@@ -45,13 +45,8 @@ await runCommand(async () => {
     const tap = join(reports, `${summaries.length}.tap`);
     const code = await node(
       [
-        ...[
-          '--import',
-          'tsx',
-          '--test',
-          `--test-concurrency=${concurrency}`,
-          `--test-timeout=${longestFileMs}`,
-        ],
+        ...['--import', 'tsx', '--test'],
+        ...[`--test-concurrency=${concurrency}`, `--test-timeout=${longestFileMs}`],
         ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
         ...['--test-reporter=tap', `--test-reporter-destination=${tap}`],
         ...runnerOptions,

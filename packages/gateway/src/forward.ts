@@ -51,39 +51,55 @@ export interface Forwarding {
  * @throws what `Upstream.call` throws, and `Failure` for a body that is too large or does not come
  */
 export function forward(forwarding: Forwarding): Promise<unknown> {
-  const { request, response, route } = forwarding;
+  const { request, response, route, context } = forwarding;
   const begun = performance.now();
-  if (!hasBody(request)) return send(forwarding, { begun });
   let exchange: Exchange | undefined;
-  const body = createRequestBody({
-    request,
-    response,
-    limitBytes: route.bodyLimitBytes,
-    idleTimeoutMs: route.idleTimeoutMs,
-    onFailure: (failure) => exchange?.giveUp(failure),
-    onStall: () => exchange?.onStall(),
-    onProgress: () => exchange?.onRequestProgress(),
-    onReceived: () => exchange?.onRequestReceived(),
-  });
-  const sendOn = () =>
-    send(forwarding, {
-      ...{ begun, body },
-      onAttempt(attempted) {
-        exchange = attempted;
+  const body = hasBody(request)
+    ? createRequestBody({
+        request,
+        response,
+        limitBytes: route.bodyLimitBytes,
+        idleTimeoutMs: route.idleTimeoutMs,
+        onFailure: (failure) => exchange?.giveUp(failure),
+        onStall: () => exchange?.onStall(),
+        onProgress: () => exchange?.onRequestProgress(),
+        onReceived: () => exchange?.onRequestReceived(),
+      })
+    : undefined;
+  const send = () =>
+    route.upstream.call(
+      (attempt) => {
+        exchange = new Exchange(forwarding, attempt, { body, begun });
+        return exchange.begin();
       },
-    });
-  const receiving = body.receive();
-  return receiving === undefined ? sendOn() : receiveFirst(forwarding, body, receiving).then(sendOn);
+      {
+        context,
+        timeoutMs: route.timeoutMs,
+        slowMs: route.slowMs,
+        retries: isIdempotent(request) ? route.retries : 0,
+        repeatable: () =>
+          exchange?.interim !== true && !response.destroyed && (body === undefined || body.repeatable),
+      },
+    );
+  const receiving = body?.receive();
+  if (body === undefined || receiving === undefined) return send();
+  return receiveFirst(forwarding, { body, begun }, receiving).then(send);
+}
+
+/** What a request is sent on with. */
+interface Incoming {
+  readonly body: RequestBody | undefined;
+  /** When the request was to be forwarded, on the clock of `performance.now()`. */
+  readonly begun: number;
 }
 
 /** Meanwhile the request is only the client's concern: it counts as none in flight, and its time does not run. */
 async function receiveFirst(
   forwarding: Forwarding,
-  body: RequestBody,
+  { body, begun }: Incoming & { readonly body: RequestBody },
   receiving: Promise<void>,
 ): Promise<void> {
   const { context, visit, route } = forwarding;
-  const begun = performance.now();
   visit?.load?.pause();
   const unwatch = watchSender(forwarding, body);
   const timer =
@@ -115,34 +131,6 @@ function watchSender({ request, slowClients, clientAddress }: Forwarding, body: 
     isClientsTurn: () => body.hereSince === undefined,
     end: () => body.giveUp(sentTooSlowly()),
   });
-}
-
-interface Sending {
-  /** When the request came, on the clock of `performance.now()`. */
-  readonly begun: number;
-  readonly body?: RequestBody;
-  readonly onAttempt?: (exchange: Exchange) => void;
-}
-
-function send(forwarding: Forwarding, sending: Sending): Promise<unknown> {
-  const { request, response, route } = forwarding;
-  const { body, onAttempt } = sending;
-  let exchange: Exchange | undefined;
-  return route.upstream.call(
-    (attempt) => {
-      exchange = new Exchange(forwarding, attempt, sending);
-      onAttempt?.(exchange);
-      return exchange.begin();
-    },
-    {
-      context: forwarding.context,
-      timeoutMs: route.timeoutMs,
-      slowMs: route.slowMs,
-      retries: isIdempotent(request) ? route.retries : 0,
-      repeatable: () =>
-        exchange?.interim !== true && !response.destroyed && (body === undefined || body.repeatable),
-    },
-  );
 }
 
 /** RFC 9110, section 9.2.2; a key makes a POST idempotent. */
@@ -194,7 +182,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Ends the watch of a client that is to read; undefined while none is waited for. */
   #stopWaiting: (() => void) | undefined;
 
-  constructor(forwarding: Forwarding, attempt: Attempt, { body, begun }: Sending) {
+  constructor(forwarding: Forwarding, attempt: Attempt, { body, begun }: Incoming) {
     this.#forwarding = forwarding;
     this.#attempt = attempt;
     this.#body = body;
@@ -267,7 +255,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#headTimer = setTimeout(() => this.giveUp(sentTooSlowly()), this.#attempt.ms);
   }
 
-  /** While it is the client's turn, it has the upstream's slot only as long as nobody else needs it. */
+  /** While it is the client's turn, another request that needs the slot of this call may take it. */
   onRequestProgress(): void {
     this.#unmarkSender();
     if (this.#stopSending === undefined || this.#body?.hereSince !== undefined) return;
@@ -390,7 +378,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     }, ms);
   }
 
-  /** Until the client has taken what is there, it has the upstream's slot only as long as nobody else needs it. */
+  /** Until the client has taken what is there, another request that needs the slot of this call may take it. */
   #waitForReader(): void {
     this.#endWait();
     const { response, visit, slowClients } = this.#forwarding;

@@ -62,8 +62,9 @@ export function createLoadMonitor({ maxInFlight, maxDelayMs }: LoadMonitorOption
       return {
         pause,
         resume() {
-          if (!counted && !over) inFlight += 1;
-          counted ||= !over;
+          if (counted || over) return;
+          inFlight += 1;
+          counted = true;
         },
         leave() {
           pause();

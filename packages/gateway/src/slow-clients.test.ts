@@ -123,6 +123,17 @@ describe('slow clients', () => {
   });
 });
 
+/** A watch in real time whose times are short. */
+function watchImpatiently(context: TestContext, { graceMs }: { graceMs: number }) {
+  const metrics = testMetrics();
+  const slowClients = createSlowClients({
+    ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs },
+    metrics: metrics.policies,
+  });
+  context.after(() => slowClients.stop());
+  return { slowClients, metrics };
+}
+
 /** Begins a request whose body the test sends when it likes. */
 function beginPost({ url }: TestGateway, { length }: { length: number }): ClientRequest {
   const headers = { 'content-type': 'application/json', 'content-length': length };
@@ -332,12 +343,7 @@ describe('clients that send slowly', () => {
   });
 
   it('are disconnected with 408 when they do not keep up the rate', async (context) => {
-    const metrics = testMetrics();
-    const slowClients = createSlowClients({
-      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs: 100 },
-      metrics: metrics.policies,
-    });
-    context.after(() => slowClients.stop());
+    const { slowClients, metrics } = watchImpatiently(context, { graceMs: 100 });
     const gateway = await startGateway(context, {
       door: { slowClients },
       users: (incoming) => void incoming.resume(),
@@ -492,12 +498,7 @@ describe('clients that do not read', () => {
   });
 
   it('are disconnected when many small responses wait behind one another on their connection', async (context) => {
-    const metrics = testMetrics();
-    const slowClients = createSlowClients({
-      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs: 500 },
-      metrics: metrics.policies,
-    });
-    context.after(() => slowClients.stop());
+    const { slowClients, metrics } = watchImpatiently(context, { graceMs: 500 });
     const gateway = await startGateway(context, { door: { slowClients, limitFactor: 0 } });
     let requests = 0;
     gateway.server.on('request', () => {
@@ -519,12 +520,7 @@ describe('clients that do not read', () => {
   });
 
   it('do not keep what is theirs for ever', async (context) => {
-    const metrics = testMetrics();
-    const slowClients = createSlowClients({
-      ...{ minBytesPerSecond: 500, max: 1000, maxPerAddress: 100, slowMs: 50, graceMs: 100 },
-      metrics: metrics.policies,
-    });
-    context.after(() => slowClients.stop());
+    const { slowClients, metrics } = watchImpatiently(context, { graceMs: 100 });
     const gateway = await startGateway(context, { door: { slowClients } });
     const socket = connect(gateway.port, '127.0.0.1');
     context.after(() => socket.destroy());

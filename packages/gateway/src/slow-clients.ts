@@ -196,12 +196,16 @@ const pipelining = new WeakSet<Socket>();
  */
 export function watchResponse(watch: ClientWatch, response: ServerResponse): void {
   const { socket } = watch.request;
-  const end = (): void => void socket.resetAndDestroy();
   if (response.socket === null && !pipelining.has(socket)) {
     pipelining.add(socket);
-    socket.once('close', watchReader(watch, end));
+    socket.once('close', watchConnection(watch));
   }
   response.once('prefinish', () => {
-    if (socket.writableLength > unwatchedBytes) response.once('close', watchReader(watch, end));
+    if (socket.writableLength > unwatchedBytes) response.once('close', watchConnection(watch));
   });
+}
+
+/** Watches a reader whose connection ends with the watch. */
+function watchConnection(watch: ClientWatch): () => void {
+  return watchReader(watch, () => watch.request.socket.resetAndDestroy());
 }

@@ -20,7 +20,7 @@ import {
   UpstreamTimeoutError,
 } from './call-outcome.ts';
 import { type CircuitBreaker, type CircuitBreakerSettings, createCircuitBreaker } from './circuit-breaker.ts';
-import { createRetryBudget, type RetryBudgetOptions } from './retry-budget.ts';
+import { createRetryBudget } from './retry-budget.ts';
 import { createUndiciAdapter, statusError } from './undici-adapter.ts';
 
 export interface UpstreamOptions {
@@ -38,8 +38,6 @@ export interface UpstreamOptions {
    */
   readonly maxInFlight?: number;
   readonly circuit: CircuitBreakerSettings;
-  /** How often calls are repeated at most; see the retry budget. */
-  readonly retryBudget?: RetryBudgetOptions;
   /** How its addresses are looked up and left; see the balancer. */
   readonly balancing?: Pick<BalancerOptions, 'lookups' | 'ejection'>;
   readonly metrics: Pick<
@@ -87,12 +85,12 @@ export interface Attempt {
   retriesAfter(answer: UpstreamAnswer): boolean;
   /** Keeps the call in flight until the function it returns is called, for a body that is read later. */
   hold(): () => void;
-  /** Tells that all of the request has been sent: what the service is judged by begins now. */
+  /** Is called when all of the request has been sent: the time in which the service must respond begins now. */
   requestSent(): void;
   /**
-   * Tells that the call waits for its client, and may be ended to make room for another one.
+   * Is called when the call waits for its client: from then on another call may take its slot.
    * @param end ends the call
-   * @returns tells that it waits no longer
+   * @returns is to be called when the call waits no longer
    */
   waitForClient(end: () => void): () => void;
 }
@@ -114,8 +112,8 @@ export interface Upstream {
    */
   get<Body>(path: string, options?: GetOptions): Promise<AxiosResponse<Body>>;
   /**
-   * Makes any other kind of call under the circuit breaker, which judges a call that is repeated by its last attempt. `work` must end within its time, by throwing
-   * `UpstreamTimeoutError` when that runs out and `CallerGoneError` when nobody waits any more.
+   * Makes any other kind of call under the circuit breaker, which judges a repeated call by its last attempt. `work` must end within
+   * its time, by throwing `UpstreamTimeoutError` when that runs out and `CallerGoneError` when nobody waits any more.
    */
   call<Answer extends UpstreamAnswer>(
     work: (attempt: Attempt) => Promise<Answer>,
@@ -148,7 +146,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     bodyTimeout: options.timeoutMs,
   });
   const breaker = createCircuitBreaker({ ...options.circuit, name, metrics, logger });
-  const budget = createRetryBudget(options.retryBudget);
+  const budget = createRetryBudget();
   const http = axios.create({
     adapter: createUndiciAdapter(dispatcher),
     baseURL: base.href,
@@ -186,10 +184,10 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     const client = context?.client;
     if (!bulkhead.enter(most, client)) throw new BulkheadFullError(name, bulkhead.inFlight);
     let holders = 1;
-    let left = false;
+    let hasLeft = false;
     const leave = (): void => {
-      if (!left) bulkhead.leave(client);
-      left = true;
+      if (!hasLeft) bulkhead.leave(client);
+      hasLeft = true;
     };
     const release = (): void => {
       holders -= 1;
