@@ -11,7 +11,7 @@ export class Deadline {
     return new Deadline(performance.now() + ms);
   }
 
-  /** Moves it `ms` milliseconds later: for time in which the client was still sending its request, which nobody else had. */
+  /** Moves it `ms` milliseconds later, for the time that the client took to send its request. */
   extend(ms: number): void {
     this.endsAt += ms;
   }

@@ -195,7 +195,7 @@ describe('bulkhead', () => {
       );
     });
 
-    it('of counted clients are not ended for requests that are counted for nobody, as long as those have as many', (context) => {
+    it('keep their slots against requests without a client that together have as many', (context) => {
       const pass = startClock(context);
       const bulkhead = new Bulkhead();
       const waits = ['a', 'b', 'c'].map((id) => wait(bulkhead, 4, user(id)));

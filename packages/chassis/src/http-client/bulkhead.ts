@@ -11,7 +11,7 @@ export interface CallClient {
  * alone has seven eighths of the capacity. While there are others, a client that has more calls in flight than are left free gets no
  * further one (dynamic threshold; Choudhury and Hahne, 1998): with n greedy clients each holds a share of 1/(n + 1), and that share
  * stays free for clients that have none. Anonymous clients, which can have any number of addresses, together have three quarters.
- * A call that waits for its client uses a slot of the service only as long as nobody else needs it.
+ * Another call may take the slot of a call that waits for its client.
  */
 export class Bulkhead {
   #inFlight = 0;

@@ -81,7 +81,7 @@ describe('request observer', () => {
     assert.match((await metrics.render()).body, /http_route="\/api\/users\/\{id\}"/);
   });
 
-  it('names the client and the caller in the line, as far as it is told to', async () => {
+  it('writes the client address and the subject into the line, as its options say', async () => {
     const answer: RequestListener = (_incoming, response) => {
       const context = currentContext();
       if (context !== undefined) context.subject = '7';

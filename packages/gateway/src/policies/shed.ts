@@ -45,7 +45,7 @@ function leaveAtEnd(response: ServerResponse, leave: () => void): void {
     response.on('prefinish', leave);
     return;
   }
-  // A response behind others of its connection tells of its end only when its turn has come, which is up to the client.
+  // A response behind others of its connection emits no event at its end, but only at its turn, which the client decides.
   const { end } = response;
   response.end = ((...args: Parameters<typeof end>) => {
     leave();
