@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, get, type RequestListener } from 'node:http';
+import { createServer, get, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import request from 'supertest';
@@ -103,6 +103,15 @@ describe('request observer', () => {
     await request(app).get('/');
     assert.equal(lines.length, 1);
     assert.equal(lines[0]?.subject, undefined);
+  });
+
+  it('truncates the address of each of many clients, also when they come again', () => {
+    let address = '';
+    const clientInLog = createClientInLog('truncated', () => address);
+    for (let index = 0; index < 5000; index += 1) {
+      address = `2001:db8:${(index % 2500).toString(16)}::1`;
+      assert.equal(clientInLog?.({} as IncomingMessage), `2001:db8:${(index % 2500).toString(16)}::/48`);
+    }
   });
 
   it('counts a caller who went away as 499', async () => {

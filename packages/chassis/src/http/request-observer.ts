@@ -28,8 +28,21 @@ export function createClientInLog(
   clientAddress: ClientAddress,
 ): RequestObserverOptions['clientInLog'] {
   if (form === 'off') return undefined;
-  return form === 'full' ? clientAddress : (request) => truncateAddress(clientAddress(request));
+  if (form === 'full') return clientAddress;
+  const networks = new Map<string, string>();
+  return (request) => {
+    const address = clientAddress(request);
+    const known = networks.get(address);
+    if (known !== undefined) return known;
+    const network = truncateAddress(address);
+    if (networks.size >= mostNetworks) networks.clear();
+    networks.set(address, network);
+    return network;
+  };
 }
+
+/** Addresses whose network is remembered: to write the one of an IPv6 address takes 5 microseconds, a tenth of a forwarded request. */
+const mostNetworks = 1000;
 
 /** Watches requests from their head to the end of their answer. */
 export interface RequestObserver {
