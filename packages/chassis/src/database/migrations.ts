@@ -98,6 +98,7 @@ async function applyNext(client: Client, folder: URL): Promise<boolean> {
       78,
     );
   }
+  // Commits this transaction: what the runner begins within it is no transaction of its own.
   await runner({
     dbClient: client,
     dir: fileURLToPath(folder),
@@ -105,8 +106,6 @@ async function applyNext(client: Client, folder: URL): Promise<boolean> {
     count: 1,
     migrationsTable: table,
     noLock: true,
-    // Makes the runner commit this transaction instead of one of its own.
-    singleTransaction: true,
     // The runner orders by the time at which a transaction began, which is not the order in which replicas got the lock.
     checkOrder: false,
     log: () => undefined,
