@@ -1,21 +1,23 @@
-# One image a service: docker build --build-arg SERVICE=gateway --target runtime .
-# SERVICE comes after what all images share, so that those layers are made once; and because only the folder of that
-# service is copied, an edit in another service leaves this image as it is.
+# Builds the image of one service: docker build --build-arg SERVICE=gateway --target runtime .
+# SERVICE comes after the shared layers, so the images share them. Only the folder of that service is copied, so a change of
+# another service does not change this image.
 
 ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs24-debian12:nonroot
 
-# Dependencies and what every service is made of.
-FROM ${NODE_IMAGE} AS dependencies
+# The manifests of all packages. The next stage copies them by content, so a change of other files does not install anything.
+FROM ${NODE_IMAGE} AS manifests
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-COPY packages/chassis/package.json packages/chassis/
-COPY packages/contracts/package.json packages/contracts/
-COPY packages/gateway/package.json packages/gateway/
-COPY packages/order-service/package.json packages/order-service/
-COPY packages/user-service/package.json packages/user-service/
-# Both secrets are optional: the npm configuration of whoever builds (a registry of their own), and the authorities that
-# registry's certificate is signed by. Neither stays in a layer. Nothing that is installed needs its install script here.
+COPY packages packages
+RUN find packages -mindepth 2 -maxdepth 2 ! -name package.json -exec rm -rf {} +
+
+# Dependencies and shared packages.
+FROM ${NODE_IMAGE} AS dependencies
+WORKDIR /app
+COPY --from=manifests /app ./
+# Both secrets are optional: an npm configuration (for a private registry), and the certificate authorities of that registry.
+# Neither is stored in a layer. No dependency needs its install script here.
 RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc \
     --mount=type=secret,id=authorities,target=/run/secrets/authorities \
     if [ -f /run/secrets/npmrc ]; then export NPM_CONFIG_USERCONFIG=/run/secrets/npmrc; fi; \
@@ -23,17 +25,19 @@ RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc \
     npm ci --ignore-scripts --no-audit --no-fund && npm cache clean --force
 COPY scripts/build.ts scripts/
 COPY scripts/lib scripts/lib
-# Their owner is whom the dev image runs as: changed files are put in their place there.
+# The dev image runs as this owner and must be able to replace changed files.
 COPY --chown=1000:1000 packages/contracts packages/contracts
 COPY --chown=1000:1000 packages/chassis packages/chassis
+COPY --chown=1000:1000 packages/events packages/events
+COPY --chown=1000:1000 packages/upstream packages/upstream
 
 FROM dependencies AS build
 ARG SERVICE
 COPY --chown=1000:1000 packages/${SERVICE} packages/${SERVICE}
 RUN npm run build -- ${SERVICE}
 
-# For `skaffold dev -p hot`: tsx runs the sources as they are, and starts anew when one of them changes. It looks at them by their
-# path time and again: skaffold puts other files in the place of the changed ones, which a watch of the old ones misses.
+# For `skaffold dev -p hot`: tsx runs the sources and restarts when one of them changes. It polls the paths, because skaffold
+# replaces changed files, which file watches miss.
 FROM dependencies AS dev
 ARG SERVICE
 COPY --chown=1000:1000 packages/${SERVICE} packages/${SERVICE}
@@ -43,8 +47,7 @@ USER 1000:1000
 ENTRYPOINT ["node"]
 CMD ["/app/node_modules/tsx/dist/cli.mjs", "watch", "--clear-screen=false", "src/main.ts"]
 
-# What runs: Node, one bundle with its migrations, and the native code that it needs. No shell, no package manager, no embedded
-# database.
+# The runtime image: Node, one bundle with its migrations, and native code. No shell, package manager or embedded database.
 FROM ${RUNTIME_IMAGE} AS runtime
 ARG SERVICE
 ARG VERSION=0.1.0
@@ -59,7 +62,9 @@ LABEL org.opencontainers.image.title="zerda ${SERVICE}" \
       org.opencontainers.image.source="${SOURCE}"
 WORKDIR /app
 COPY --from=build /app/dist/${SERVICE} ./
-# The native code of argon2 asks for it, and slim runtime images leave it out.
+# Manifests and licenses of the packages in the bundle, where scanners find them.
+COPY --from=build /app/dist/bundled-packages/${SERVICE} ./node_modules/
+# argon2's native code needs this library, which slim runtime images omit.
 COPY --from=build /lib/*-linux-gnu/librt.so.1 /usr/lib/
 ENV NODE_ENV=production
 USER 65532:65532

@@ -1,5 +1,5 @@
-# docker buildx bake: the three images for this machine. docker buildx bake release --push: for amd64 and arm64, with SBOM and
-# provenance.
+# docker buildx bake: builds the three images for this machine.
+# docker buildx bake release --push: builds and pushes them for amd64 and arm64, with SBOM and provenance.
 variable "REGISTRY" { default = "" }
 variable "VERSION" { default = "0.1.0" }
 variable "REVISION" { default = "" }

@@ -1,5 +1,5 @@
-// Writes the JSON schemas that kubeconform reads, from the OpenAPI document of a version of Kubernetes, which its Go module
-// holds: node .ci/kubernetes-schemas.mjs swagger.json folder. Strict: no member that a type does not have.
+// Writes JSON schemas for kubeconform from the OpenAPI document in the Go module of a Kubernetes version:
+// node .ci/kubernetes-schemas.mjs swagger.json folder. The schemas are strict: they reject unknown members.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 

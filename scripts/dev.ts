@@ -1,30 +1,29 @@
 import { watchBundle } from './lib/bundler.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
-import { createPrefix, logVariables, wantsColour } from './lib/console-lines.ts';
-import { withOwnSecrets } from './lib/own-secrets.ts';
+import { withGeneratedSecrets } from './lib/generated-secrets.ts';
 import { requireFreePorts } from './lib/ports.ts';
 import { createRestarter } from './lib/restarter.ts';
+import { openServiceOutput } from './lib/service-output.ts';
 import { planSystem } from './lib/services.ts';
 
 await runCommand(async () => {
-  const plan = planSystem(await withOwnSecrets(process.env));
+  const plan = planSystem(await withGeneratedSecrets(process.env));
   await requireFreePorts(
     plan.host,
     plan.services.flatMap(({ ports }) => ports),
   );
 
-  const prefix = createPrefix(wantsColour(process.stdout, process.env));
-  const log = logVariables(process.stdout, process.env);
+  const output = await openServiceOutput(plan, process.stdout, process.env);
   const watched = await Promise.all(
     plan.services.map(async ({ name, file, env, url, managementUrl }) => {
       const restarter = createRestarter(
-        { name, file, env: { ...env, ...log }, readyUrl: `${managementUrl}/readyz` },
+        { name, file, env: { ...env, ...output.env }, readyUrl: `${managementUrl}/readyz` },
         {
-          onLine: (line) => console.log(prefix(name, line)),
-          onReady: (ms) => console.log(prefix(name, `ready in ${ms.toFixed(0)} ms on ${url}`)),
-          onDeath: (exitCode) =>
+          onLine: (line) => output.onLine(name, line),
+          onReady: (ms) => console.log(output.prefix(name, `ready in ${ms.toFixed(0)} ms on ${url}`)),
+          onUnexpectedExit: (exitCode) =>
             console.error(
-              prefix(name, `ended with exit code ${exitCode}; it starts again at the next change`),
+              output.prefix(name, `ended with exit code ${exitCode}; it restarts at the next change`),
             ),
         },
       );
@@ -35,7 +34,7 @@ await runCommand(async () => {
           running = true;
           restarter.restart();
         },
-        onFailure: () => console.error(prefix(name, 'not built; what ran before goes on')),
+        onFailure: () => console.error(output.prefix(name, 'build failed; the previous build keeps running')),
       });
       return { restarter, watcher };
     }),
@@ -44,5 +43,6 @@ await runCommand(async () => {
   await new Promise<void>((resolve) => onStopSignal(resolve));
   await Promise.all(watched.map(({ watcher }) => watcher.dispose()));
   const codes = await Promise.all(watched.map(({ restarter }) => restarter.stop()));
+  await output.close();
   return Math.max(...codes);
 });

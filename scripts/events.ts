@@ -1,29 +1,34 @@
 import { bundle } from './lib/bundler.ts';
 import { runCommand } from './lib/command.ts';
-import { withOwnSecrets } from './lib/own-secrets.ts';
-import { runServiceCommand } from './lib/service-command.ts';
+import { withGeneratedSecrets } from './lib/generated-secrets.ts';
+import { runServiceCommand, selectServices } from './lib/service-command.ts';
 import { planSystem, services } from './lib/services.ts';
 
 /**
- * `npm run events -- [service] …` does at one service what `node main.mjs events …` does, or at all of them: then each says what it
- * has to say, and those that do not know the letter or the command are passed over, unless none does.
+ * `npm run events -- [service] …`: runs `node main.mjs events …` for one service, or for all. For all services, failures
+ * are ignored as long as one service succeeds, because an event or a command may exist in one of them only.
  */
 await runCommand(async () => {
-  const words = process.argv.slice(2);
-  const namesWithDatabase = services.filter(({ hasDatabase }) => hasDatabase).map(({ name }) => name);
-  const withDatabase = planSystem(await withOwnSecrets(process.env)).services.filter(({ name }) =>
+  const namesWithDatabase = services.filter(({ database }) => database).map(({ name }) => name);
+  const withDatabase = planSystem(await withGeneratedSecrets(process.env)).services.filter(({ name }) =>
     namesWithDatabase.includes(name),
   );
-  const named = withDatabase.filter(({ name }) => name === words[0]);
-  const chosen = named.length > 0 ? named : withDatabase;
-  const rest = named.length > 0 ? words.slice(1) : words;
+  const { chosen, rest: eventsArgs } = selectServices(withDatabase, process.argv.slice(2));
 
   await bundle(chosen.map(({ name }) => name));
-  const runs = await Promise.all(chosen.map((service) => runServiceCommand(service, ['events', ...rest])));
-  const done = runs.filter(({ code }) => code === 0);
-  for (const { output } of done) process.stdout.write(output);
-  // A list that is not whole must not look like one.
-  const failed = done.length === 0 || rest[1] === 'list' ? runs.filter(({ code }) => code !== 0) : [];
-  for (const { errors } of failed) process.stderr.write(errors);
+  const runs = await Promise.all(
+    chosen.map((service) => runServiceCommand(service, ['events', ...eventsArgs])),
+  );
+  const succeeded = runs.filter(({ code }) => code === 0);
+  for (const { output } of succeeded) process.stdout.write(output);
+  // An incomplete list must not look complete.
+  const failed =
+    succeeded.length === 0 || eventsArgs[1] === 'list' ? runs.filter(({ code }) => code !== 0) : [];
+  for (const run of runs) {
+    // The failure of one service is not shown, but its audit lines are: it may have changed something.
+    const shown = run.code === 0 || failed.includes(run);
+    const lines = run.errors.split(/(?<=\n)/).filter((line) => shown || line.includes('"stream":"audit"'));
+    process.stderr.write(lines.join(''));
+  }
   return failed[0]?.code ?? 0;
 });

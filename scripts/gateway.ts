@@ -8,8 +8,8 @@ import { supervise } from './lib/supervisor.ts';
 const service = 'gateway';
 
 /**
- * `npm run gateway`: the gateway alone, in front of services that run elsewhere. It reads its own variables: PORT,
- * MANAGEMENT_PORT, ROUTES_FILE, and USER_SERVICE_URL and the like for where they are.
+ * `npm run gateway`: starts only the gateway, for services that run elsewhere. It reads the gateway's variables, such as
+ * PORT, MANAGEMENT_PORT, ROUTES_FILE and USER_SERVICE_URL.
  */
 await runCommand(async () => {
   const { HOST = '127.0.0.1', PORT = '8000', MANAGEMENT_PORT = '9090' } = process.env;
@@ -29,12 +29,12 @@ await runCommand(async () => {
     ],
     {
       onLine: (_service, line) => console.log(line),
-      onDeath: ({ name }, exitCode) => console.error(`${name} ended with exit code ${exitCode}`),
+      onUnexpectedExit: ({ name }, exitCode) => console.error(`${name} ended with exit code ${exitCode}`),
     },
   );
   onStopSignal(supervisor.stop);
   void supervisor.ready.then(() =>
-    console.log(`gateway on http://${HOST}:${PORT}; npm run routes shows its table`),
+    console.log(`gateway is ready on http://${HOST}:${PORT}. "npm run routes" prints its route table.`),
   );
   return supervisor.ended;
 });

@@ -5,7 +5,7 @@ import { findHelm, renderedFiles } from './lib/chart.ts';
 import { runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
 
-/** `npm run generate` writes the files that are made from code; with `--check` it only says which ones have drifted. */
+/** `npm run generate`: writes the generated files. With `--check` it only reports which ones are out of date. */
 await runCommand(async () => {
   const breaking = await findBreakingChanges();
   for (const line of breaking) console.error(line);
@@ -19,9 +19,9 @@ await runCommand(async () => {
   // After the schemas: Helm reads them.
   await write(generatedFiles());
   if (helm === undefined)
-    console.log('helm is not on the PATH: what it renders of the chart is left as it is');
+    console.log('helm is not on the PATH; k8s/ and tests/chart/golden were not updated');
   else await write(await renderedFiles(helm));
-  console.log(drift.length === 0 ? 'nothing has changed' : `${drift.length} files written`);
+  console.log(drift.length === 0 ? 'no changes' : `${drift.length} files written`);
   return 0;
 });
 

@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { buildImages, runLoudly } from './lib/cluster.ts';
+import { buildImages, runVisibly } from './lib/cluster.ts';
 import { runCommand } from './lib/command.ts';
 import { planPush } from './lib/images.ts';
 import { root } from './lib/services.ts';
 
 /**
- * `npm run images`: builds `zerda/<service>:local` for each service, which compose.yaml runs. With REGISTRY it also pushes
- * `<REGISTRY>/zerda/<service>:<tag>`; IMAGE_TAG is the tag, by default the one that the chart asks for. BUILDER, NODE_IMAGE and
- * RUNTIME_IMAGE as for `npm run cluster:up`.
+ * `npm run images`: builds the image `zerda/<service>:local` of each service, which compose.yaml uses. If REGISTRY is set, it
+ * also pushes `<REGISTRY>/zerda/<service>:<tag>`. IMAGE_TAG sets the tag; the default is the chart's appVersion. BUILDER,
+ * NODE_IMAGE and RUNTIME_IMAGE work as for `npm run cluster:up`.
  */
 await runCommand(async () => {
   const { REGISTRY: registry } = process.env;
@@ -20,13 +20,13 @@ await runCommand(async () => {
   const tag = process.env.IMAGE_TAG || (await chartTag());
   await buildImages(process.env, async (name, { builder }) => {
     const { image, commands } = planPush(name, tag, { builder, registry });
-    for (const command of commands) await runLoudly(command);
+    for (const command of commands) await runVisibly(command);
     console.log(`pushed ${image}`);
   });
   return 0;
 });
 
-/** Tag of the services' images that the chart asks for by default. */
+/** Returns the default image tag of the chart. */
 async function chartTag(): Promise<string> {
   const { appVersion } = parse(await readFile(join(root, 'charts/zerda/Chart.yaml'), 'utf8')) as {
     appVersion: string;

@@ -2,17 +2,17 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-// Runs after every `npm ci`, also where there are no development dependencies or no git: hooks are a convenience of
-// whoever commits, so nothing here may fail an installation.
+// Runs after every `npm ci`, also without development dependencies or git. The hooks are optional, so this script must
+// never fail an installation.
 const root = fileURLToPath(new URL('..', import.meta.url));
 const lefthook = fileURLToPath(new URL('../node_modules/lefthook/bin/index.js', import.meta.url));
 
 if (!process.env.CI && existsSync(lefthook) && isOwnWorkTree()) {
   const { status } = spawnSync(process.execPath, [lefthook, 'install'], { cwd: root, stdio: 'ignore' });
-  if (status !== 0) console.warn('The git hooks are not installed; npx lefthook install tells why.');
+  if (status !== 0) console.warn('The git hooks were not installed. Run "npx lefthook install" to see why.');
 }
 
-/** Not merely inside some work tree: a copy of this project in another repository is none of that one's hooks. */
+/** Returns whether this folder is the root of a Git work tree, and not a copy inside another repository. */
 function isOwnWorkTree() {
   const { status, stdout } = spawnSync('git', ['rev-parse', '--show-prefix'], {
     cwd: root,

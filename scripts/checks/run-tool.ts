@@ -7,25 +7,27 @@ import { root } from '../lib/services.ts';
 export interface ToolResult {
   readonly code: number;
   readonly stdout: string;
-  /** Both streams as they came. */
+  /** Standard output and standard error, interleaved. */
   readonly output: string;
 }
 
 export interface ToolOptions {
-  /** Default: the repository. */
+  /** Working directory; the repository by default. */
   readonly cwd?: string;
+  /** Environment variables in addition to those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs the command of an installed package with this Node, so that no shell is needed to find it. */
+/** Runs a command of an installed package with the current Node, without a shell. */
 export async function runTool(
   packageName: string,
   command: string,
   args: readonly string[],
-  { cwd = root }: ToolOptions = {},
+  { cwd = root, env = {} }: ToolOptions = {},
 ): Promise<ToolResult> {
   const child = spawn(process.execPath, [commandFile(packageName, command), ...args], {
     cwd,
-    env: { ...process.env, NO_COLOR: '1' },
+    env: { ...process.env, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';

@@ -17,8 +17,8 @@ interface Lock {
 const exact = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/;
 
 /**
- * What is wrong with the versions below `directory` (default: the repository), one line each: a dependency that is not
- * one exact version, one that two packages want in two versions, and a lock file bound to one registry's address.
+ * Returns problems with dependency versions below `directory` (default: the repository), one line each: a version that is
+ * not exact, one dependency in two versions, and a lock file with registry URLs.
  */
 export async function findVersionProblems(directory = root): Promise<string[]> {
   const packages = await readdir(join(directory, 'packages'), { withFileTypes: true });
@@ -35,7 +35,7 @@ export async function findVersionProblems(directory = root): Promise<string[]> {
     const manifest = await readJson<Manifest>(join(directory, file));
     const all = { ...manifest.dependencies, ...manifest.devDependencies, ...manifest.optionalDependencies };
     for (const [name, version] of Object.entries(all)) {
-      if (!exact.test(version)) problems.push(`${file}: ${name} is "${version}", not one exact version`);
+      if (!exact.test(version)) problems.push(`${file}: ${name} is "${version}", not an exact version`);
       const first = seen.get(name);
       if (first === undefined) seen.set(name, { version, file });
       else if (first.version !== version)
@@ -50,8 +50,7 @@ async function findRegistryAddresses(directory: string): Promise<string[]> {
   return Object.entries(packages)
     .filter(([, { resolved }]) => resolved !== undefined && /^[a-z+]+:\/\//.test(resolved))
     .map(
-      ([name, { resolved }]) =>
-        `package-lock.json: ${name} comes from ${resolved}; keep registries out of it`,
+      ([name, { resolved }]) => `package-lock.json: ${name} is resolved to ${resolved}; remove registry URLs`,
     );
 }
 

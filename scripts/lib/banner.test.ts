@@ -3,8 +3,8 @@ import { describe, it } from 'node:test';
 import { banner } from './banner.ts';
 import { planSystem } from './services.ts';
 
-describe('the banner', () => {
-  it('shows every address, one call to try, how to stop and reset, and the time taken', () => {
+describe('banner', () => {
+  it('shows every URL, an example call, how to stop and reset, and the start time', () => {
     const text = banner({ plan: planSystem({ ZERDA_GATEWAY_PORT: '18000' }), startedInMs: 2345 });
     assert.match(text, /ready in 2\.3 s/);
     for (const address of [':18000', ':8001', ':8002', ':9090', ':9091', ':9092'])
@@ -15,7 +15,7 @@ describe('the banner', () => {
     assert.match(text, /embedded database \(user-service and order-service.*authentication off/);
   });
 
-  it('speaks of no embedded database and no reset when PostgreSQL is used', () => {
+  it('mentions neither an embedded database nor the reset when PostgreSQL is used', () => {
     const plan = planSystem({
       ZERDA_USER_DATABASE_URL: 'postgres://a/a',
       ZERDA_ORDER_DATABASE_URL: 'postgres://a/b',

@@ -1,19 +1,19 @@
 import { relative } from 'node:path';
-import { secretsFile } from './own-secrets.ts';
+import { secretsFile } from './generated-secrets.ts';
 import type { ServicePlan, SystemPlan } from './services.ts';
 
 export interface BannerOptions {
   readonly plan: SystemPlan;
-  /** From the command to the last service being ready, in milliseconds. */
+  /** Milliseconds from the start of the command until all services are ready. */
   readonly startedInMs: number;
 }
 
-/** What a person sees once the system is ready: where it is, what to try, how to end it, what is for trying only. */
+/** Returns the text that `npm start` prints when the system is ready: URLs, next steps and demo settings. */
 export function banner({ plan, startedInMs }: BannerOptions): string {
   const gateway = plan.services.find(({ name }) => name === 'gateway');
   const embedded = plan.services.filter((service) => service.embedded);
-  const inside = relative(process.cwd(), plan.dataDir);
-  const folder = inside.startsWith('..') ? plan.dataDir : inside || '.';
+  const relativeDataDir = relative(process.cwd(), plan.dataDir);
+  const folder = relativeDataDir.startsWith('..') ? plan.dataDir : relativeDataDir || '.';
   const admin = plan.services.find(({ env }) => env.AUTH === 'required')?.env.AUTH_ADMIN_EMAIL;
   return [
     '',
@@ -23,11 +23,11 @@ export function banner({ plan, startedInMs }: BannerOptions): string {
     '',
     `  Try      curl ${gateway?.url}/api/dashboard`,
     `  Explore  ${gateway?.url}/docs`,
-    ...(admin ? [`  Log in   as ${admin}, with the AUTH_ADMIN_PASSWORD of ${secretsFile(folder)}`] : []),
+    ...(admin ? [`  Log in   as ${admin}, with AUTH_ADMIN_PASSWORD from ${secretsFile(folder)}`] : []),
     '  Stop     Ctrl-C',
-    ...(embedded.length > 0 ? [`  Reset    npm run reset   (data is kept in ${folder})`] : []),
+    ...(embedded.length > 0 ? [`  Reset    npm run reset   (data is stored in ${folder})`] : []),
     '',
-    `  For trying out only: ${demoParts(embedded, plan).join('; ')}.`,
+    `  For demos only: ${demoParts(embedded, plan).join('; ')}.`,
     '',
   ].join('\n');
 }
@@ -40,8 +40,12 @@ function demoParts(embedded: readonly ServicePlan[], plan: SystemPlan): string[]
   const names = embedded.map(({ name }) => name).join(' and ');
   return [
     ...(names
-      ? [`embedded database (${names}; PostgreSQL by ZERDA_USER_DATABASE_URL, ZERDA_ORDER_DATABASE_URL)`]
+      ? [
+          `embedded database (${names}; for PostgreSQL, set ZERDA_USER_DATABASE_URL and ZERDA_ORDER_DATABASE_URL)`,
+        ]
       : []),
-    ...(plan.services.some(({ env }) => env.AUTH === 'off') ? ['authentication off (AUTH=required)'] : []),
+    ...(plan.services.some(({ env }) => env.AUTH === 'off')
+      ? ['authentication off (to enable it, set AUTH=required)']
+      : []),
   ];
 }

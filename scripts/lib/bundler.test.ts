@@ -10,7 +10,7 @@ import { bundleFile } from './services.ts';
 
 const run = promisify(execFile);
 
-/** A service in a temporary folder that prints its greeting and the names of its migrations. */
+/** Creates a service in a temporary folder that prints a greeting and the names of its migrations. */
 async function service(t: TestContext) {
   const folder = await mkdtemp(join(tmpdir(), 'zerda-bundler-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -38,8 +38,8 @@ console.log(greeting, readdirSync(new URL('../migrations/', import.meta.url)).jo
   };
 }
 
-describe('the bundler', () => {
-  it('makes one file that runs and finds its migrations where the source finds them', async (t) => {
+describe('bundler', () => {
+  it('creates one file that runs and finds its migrations', async (t) => {
     const { folders, file } = await service(t);
     const [made] = await bundle(['user-service'], folders);
     const { stdout } = await run(process.execPath, [file]);
@@ -48,7 +48,7 @@ describe('the bundler', () => {
     assert.match(await readFile(`${file}.map`, 'utf8'), /greeting\.ts/);
   });
 
-  it('says whether anything changed, migrations included', async (t) => {
+  it('reports whether the code or the migrations changed', async (t) => {
     const { folders, greet, migrate, file } = await service(t);
     const changed = async () => (await bundle(['user-service'], folders))[0]?.changed;
     assert.equal(await changed(), true);
@@ -62,7 +62,7 @@ describe('the bundler', () => {
     assert.equal((await run(process.execPath, [file])).stdout, 'good day 0001_first.sql,0002_second.sql\n');
   });
 
-  it('bundles again at each change while watching, and survives a source that does not compile', async (t) => {
+  it('bundles after each change while watching, also after a source that does not compile', async (t) => {
     const { folders, greet, breakSource, migrate, file } = await service(t);
     const events: string[] = [];
     let wake = (): void => {};

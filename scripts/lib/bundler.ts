@@ -9,34 +9,34 @@ export interface Bundle {
   readonly name: ServiceName;
   /** Size of the JavaScript, without its source map. */
   readonly bytes: number;
-  /** False when the bundle and the assets on disk were the same already. */
+  /** Whether the bundle or the assets differ from those that were on disk. */
   readonly changed: boolean;
 }
 
-/** Where services are read from and bundles written to. Default: `packages/` and `dist/`. */
+/** Source and target folder of bundles; `packages/` and `dist/` by default. */
 export interface BundleFolders {
   readonly packages: string;
   readonly dist: string;
 }
 
-const standardFolders: BundleFolders = { packages: join(root, 'packages'), dist: join(root, 'dist') };
+const defaultFolders: BundleFolders = { packages: join(root, 'packages'), dist: join(root, 'dist') };
 
-/** What a service reads when it runs, beside its code: files and folders of its package that bundles get a copy of. */
+/** Files and folders of a package that a service reads at run time. They are copied next to the bundle. */
 const assets = ['migrations', 'routes.yaml', 'common-passwords.bloom'];
 
 /**
- * Bundles services, each into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets. What they
- * share is read once for all.
- * @param plugins plugins of esbuild, for bundles that are to differ from the sources; none by default
- * @throws StartupError when one does not build; esbuild has printed why.
+ * Bundles services, each into `dist/<service>/`: `bin/main.mjs` with its source map, and a copy of its assets. One build
+ * reads shared sources once.
+ * @param plugins esbuild plugins that change the sources; none by default
+ * @throws StartupError when a build fails; esbuild has printed the errors
  */
 export async function bundle(
   names: readonly ServiceName[],
-  folders = standardFolders,
+  folders = defaultFolders,
   plugins: Plugin[] = [],
 ): Promise<Bundle[]> {
   const { outputFiles } = await build({ ...options(names, folders), plugins }).catch(() => {
-    throw new StartupError(`${names.join(', ')} could not be bundled, see above.`);
+    throw new StartupError(`Bundling ${names.join(', ')} failed. See the errors above.`);
   });
   return Promise.all(
     names.map((name) => {
@@ -51,15 +51,15 @@ export async function bundle(
 }
 
 /**
- * Bundles a service again whenever one of its sources or assets changes.
- * A build that fails is printed by esbuild and leaves the last bundle as it is.
+ * Bundles a service now and whenever one of its sources or assets changes. If a build fails, esbuild prints the errors and
+ * the last bundle stays unchanged.
  */
 export async function watchBundle(
   name: ServiceName,
   { onBundle, onFailure }: { onBundle: (bundle: Bundle) => void; onFailure: () => void },
-  folders = standardFolders,
+  folders = defaultFolders,
 ): Promise<BuildContext> {
-  const report: Plugin = {
+  const reportPlugin: Plugin = {
     name: 'report',
     setup(setup) {
       setup.onEnd(async ({ errors, outputFiles = [] }) => {
@@ -70,7 +70,7 @@ export async function watchBundle(
   };
   const watched = await context({
     ...options([name], folders),
-    plugins: [watchAssets(name, folders), report],
+    plugins: [watchAssets(name, folders), reportPlugin],
   });
   await watched.watch();
   return watched;
@@ -90,10 +90,18 @@ function options(names: readonly ServiceName[], { packages, dist }: BundleFolder
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    // PGlite finds its WebAssembly beside its own files; drizzle's part for it imports it, which in one bundle would be at
-    // the start and not when it is used. pg asks for pg-native only when told to. argon2 is native code.
-    external: ['@electric-sql/pglite', 'drizzle-orm/pglite', 'pg-native', '@node-rs/argon2'],
-    // CommonJS dependencies still call require for what Node itself brings; the name differs from any in the sources.
+    // The ES modules of OpenTelemetry are a quarter of the size of its CommonJS modules.
+    mainFields: ['module', 'main'],
+    // PGlite loads its files from its own folders, and drizzle-orm/pglite would import it at startup if bundled.
+    // pg-native is an optional dependency of pg. argon2 is native code.
+    external: [
+      '@electric-sql/pglite',
+      '@electric-sql/pglite-prepopulatedfs',
+      'drizzle-orm/pglite',
+      'pg-native',
+      '@node-rs/argon2',
+    ],
+    // CommonJS dependencies call require for Node's built-in modules. The import name must not occur in the sources.
     banner: {
       js: "import { createRequire as requireFrom } from 'node:module';const require = requireFrom(import.meta.url);",
     },
@@ -104,7 +112,7 @@ function options(names: readonly ServiceName[], { packages, dist }: BundleFolder
   } as const satisfies BuildOptions;
 }
 
-/** esbuild watches what it reads; the assets are read by nobody, so the entry point declares them. */
+/** Watches the assets. esbuild watches only files that it reads, so the entry point declares the assets. */
 function watchAssets(name: ServiceName, { packages }: BundleFolders): Plugin {
   const folder = join(packages, name);
   const entry = join(folder, 'src', 'main.ts');
@@ -127,7 +135,7 @@ function watchAssets(name: ServiceName, { packages }: BundleFolders): Plugin {
   };
 }
 
-/** Writes what differs from the disk, each file by a rename, so that a process starting now reads a whole bundle. */
+/** Writes changed files only, each with a rename, so that a process that starts meanwhile reads a complete bundle. */
 async function save(
   name: ServiceName,
   { packages, dist }: BundleFolders,
@@ -148,8 +156,8 @@ async function save(
 }
 
 async function writeIfChanged(path: string, contents: Uint8Array): Promise<boolean> {
-  const before = await readFile(path).catch(() => undefined);
-  if (before && hash(before) === hash(contents)) return false;
+  const current = await readFile(path).catch(() => undefined);
+  if (current && hash(current) === hash(contents)) return false;
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}`;
   await writeFile(temporary, contents);
@@ -165,9 +173,9 @@ async function hashAssets(folder: string): Promise<string> {
   return parts.join('\n');
 }
 
-/** Files of the assets that a folder has, relative to it. */
+/** Returns the asset files of a folder, relative to it. */
 async function assetFiles(folder: string): Promise<string[]> {
-  const found = await Promise.all(
+  const paths = await Promise.all(
     assets.map(async (asset) => {
       const path = join(folder, asset);
       const kind = await stat(path).catch(() => undefined);
@@ -178,7 +186,7 @@ async function assetFiles(folder: string): Promise<string[]> {
         .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
     }),
   );
-  return found.flat().sort();
+  return paths.flat().sort();
 }
 
 const hash = (contents: Uint8Array): string => createHash('sha256').update(contents).digest('hex');

@@ -23,8 +23,8 @@ env: {A: b}
 hosts: [a]
 `;
 
-describe("a chart's values", () => {
-  it('are read with their descriptions and defaults', () => {
+describe("chart's values", () => {
+  it('are read with descriptions and defaults', () => {
     assert.deepEqual(readValues(values), [
       { path: 'replicas', description: 'Pods of it.', default: '2' },
       { path: 'image.repository', description: 'Where it is pulled from, and by what name.', default: '""' },
@@ -34,7 +34,7 @@ describe("a chart's values", () => {
     ]);
   });
 
-  it('make a schema that is strict where their comments do not say otherwise', () => {
+  it('produce a strict schema unless a comment overrides it', () => {
     assert.deepEqual(schemaOf(values), {
       $schema: 'http://json-schema.org/draft-07/schema#',
       type: 'object',
@@ -57,11 +57,14 @@ describe("a chart's values", () => {
     });
   });
 
-  it('are refused where one has no description, or a schema that is none', () => {
+  it('are rejected without a description or with an invalid schema', () => {
     assert.throws(
       () => readValues('image:\n  tag: ""\n'),
       /image\.tag has no comment that begins with "# --"/,
     );
-    assert.throws(() => schemaOf('# -- x\n# @schema {oops}\na: 1\n'), /the "# @schema" of a is not JSON/);
+    assert.throws(
+      () => schemaOf('# -- x\n# @schema {oops}\na: 1\n'),
+      /The "# @schema" comment of a is not valid JSON/,
+    );
   });
 });

@@ -1,13 +1,13 @@
 import { isMap, isPair, isScalar, type Pair, parseDocument, type YAMLMap } from 'yaml';
 
-/** A JSON schema, as far as it is made here. */
+/** A JSON schema. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
-/** A value of a chart as its values.yaml has it. */
+/** A value of a chart, from its values.yaml. */
 export interface ChartValue {
-  /** Names from the root, joined by dots. */
+  /** Path from the root, joined by dots. */
   readonly path: string;
-  /** What its comment says after `# --`. */
+  /** Text of its comment after `# --`. */
   readonly description: string;
   /** Its default, as JSON. */
   readonly default: string;
@@ -20,17 +20,18 @@ interface Comment {
 }
 
 /**
- * The values of a chart in their order, each with its description.
- * @throws Error that names a value without one
+ * Returns the values of a chart in order, each with its description.
+ * @throws Error that names a value without description
  */
 export function readValues(text: string): ChartValue[] {
   return valuesOf(rootOf(text), []);
 }
 
 /**
- * The JSON schema of a chart's values: strict in every map but those whose comment says `additionalProperties`. Draft 7, which Helm
- * reads in all its versions; the root takes `enabled` and `global` too, by which a chart around this one speaks to it.
- * @throws Error that names the value whose comment or default has no meaning
+ * Returns the JSON schema of a chart's values. Maps reject unknown keys unless their comment sets `additionalProperties`.
+ * The schema is draft 7, which all Helm versions support. The root also allows `enabled` and `global`, which a parent chart
+ * sets.
+ * @throws Error that names the value with an invalid comment or default
  */
 export function schemaOf(text: string): JsonSchema {
   const { properties, ...rest } = mapSchema(rootOf(text), []) as { properties: Record<string, unknown> };
@@ -45,11 +46,11 @@ function rootOf(text: string): YAMLMap {
   const document = parseDocument(text);
   const [error] = document.errors;
   if (error !== undefined) throw error;
-  if (!isMap(document.contents)) throw new Error('values.yaml holds no map');
+  if (!isMap(document.contents)) throw new Error('values.yaml does not contain a map');
   return document.contents;
 }
 
-/** A map without a description is a group of values; with one it is itself the value, whatever its default holds. */
+/** Returns the values of a map. A nested map without a description is a group of values; one with a description is a value. */
 function valuesOf(map: YAMLMap, parents: readonly string[]): ChartValue[] {
   return map.items.flatMap((pair, index) => {
     const { name, path, value } = partsOf(pair, parents);
@@ -65,27 +66,27 @@ function mapSchema(map: YAMLMap, parents: readonly string[]): JsonSchema {
     map.items.map((pair, index) => {
       const { name, path, value } = partsOf(pair, parents);
       const { description, schema } = commentOf(map, index, path);
-      const own =
+      const generatedSchema =
         description === undefined && isMap(value)
           ? mapSchema(value, [...parents, name])
           : { description, type: typeOf(value, path) };
-      return [name, { ...own, ...schema }];
+      return [name, { ...generatedSchema, ...schema }];
     }),
   );
   return { type: 'object', additionalProperties: false, properties };
 }
 
 function partsOf(pair: unknown, parents: readonly string[]) {
-  if (!isPair(pair) || !isScalar(pair.key)) throw new Error('a value has no name');
+  if (!isPair(pair) || !isScalar(pair.key)) throw new Error('A value has no name');
   const name = String(pair.key.value);
   return { name, path: [...parents, name].join('.'), value: (pair as Pair).value as YAMLMap };
 }
 
-/** A comment belongs to the value right below it; the one before the first value hangs on the map. */
+/** Returns the comment directly above a value. The parser attaches the comment above the first value to the map. */
 function commentOf(map: YAMLMap, index: number, path: string): Comment {
   const { key } = map.items[index] as Pair<{ commentBefore?: string | null }>;
-  const whole = key.commentBefore ?? (index === 0 ? map.commentBefore : undefined) ?? '';
-  const lines = (whole.split(/\n\s*\n/).at(-1) ?? '').split('\n').map((line) => line.trim());
+  const commentText = key.commentBefore ?? (index === 0 ? map.commentBefore : undefined) ?? '';
+  const lines = (commentText.split(/\n\s*\n/).at(-1) ?? '').split('\n').map((line) => line.trim());
   const schemaAt = lines.findIndex((line) => line.startsWith('@schema '));
   const description = lines
     .slice(0, schemaAt === -1 ? undefined : schemaAt)
@@ -98,15 +99,15 @@ function parseSchema(line: string, path: string): JsonSchema {
   try {
     return JSON.parse(line.slice('@schema '.length)) as JsonSchema;
   } catch (cause) {
-    throw new Error(`the "# @schema" of ${path} is not JSON`, { cause });
+    throw new Error(`The "# @schema" comment of ${path} is not valid JSON`, { cause });
   }
 }
 
 function typeOf(value: unknown, path: string): string {
   if (isMap(value)) return 'object';
   if (!isScalar(value)) return 'array';
-  const { value: standard } = value;
-  if (typeof standard === 'number') return Number.isInteger(standard) ? 'integer' : 'number';
-  if (typeof standard === 'string' || typeof standard === 'boolean') return typeof standard;
-  throw new Error(`the default of ${path} has no type`);
+  const { value: defaultValue } = value;
+  if (typeof defaultValue === 'number') return Number.isInteger(defaultValue) ? 'integer' : 'number';
+  if (typeof defaultValue === 'string' || typeof defaultValue === 'boolean') return typeof defaultValue;
+  throw new Error(`The default of ${path} has no type`);
 }

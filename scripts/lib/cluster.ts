@@ -7,15 +7,15 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { findCommand } from './chart.ts';
-import { exitCodeOf, finish } from './child-process.ts';
+import { captureOutput, finish } from './child-process.ts';
 import { type Builder, buildCommand, type Command, planDelivery, tagOf } from './images.ts';
 import { root, type ServiceName, services } from './services.ts';
 
-/** Images in a cluster, by their service. */
+/** Images in a cluster, by service. */
 export type Images = ReadonlyMap<ServiceName, { repository: string; tag: string }>;
 
-/** Runs a command and passes on what it prints. @throws StartupError when it fails */
-export async function runLoudly(command: Command): Promise<void> {
+/** Runs a command and prints its output. @throws StartupError when it fails */
+export async function runVisibly(command: Command): Promise<void> {
   const [file, ...args] = command;
   const child = spawn(file, args, {
     cwd: root,
@@ -25,12 +25,12 @@ export async function runLoudly(command: Command): Promise<void> {
   await finish(child, command);
 }
 
-/** Runs a command whose output matters only when it fails, and prints it then. @throws StartupError when it fails */
+/** Runs a command and prints its output only if it fails. @throws StartupError when it fails */
 async function runBuild(command: Command): Promise<void> {
   const [file, ...args] = command;
   const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: buildEnvironment() });
   const output: Buffer[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (piece: Buffer) => output.push(piece));
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk));
   try {
     await finish(child, command);
   } catch (error) {
@@ -39,125 +39,111 @@ async function runBuild(command: Command): Promise<void> {
   }
 }
 
-/** Runs a command and returns what it printed. @throws StartupError with its last words when it fails */
-export async function runQuietly([file, ...args]: Command): Promise<string> {
-  const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  let complaints = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    complaints += text;
-  });
-  if ((await exitCodeOf(child)) !== 0)
-    throw new StartupError(`${file} ${args.join(' ')} failed: ${complaints.trim() || output.trim()}`);
-  return output;
-}
-
-/** Older Dockers build without secrets unless told to. */
+/** Enables BuildKit, because older Docker versions support build secrets only with it. */
 function buildEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, DOCKER_BUILDKIT: '1' };
 }
 
-/** @throws StartupError that says what is missing */
+/** Checks that commands are installed. @throws StartupError (78) that names the missing command */
 export async function requireCommands(...names: readonly string[]): Promise<void> {
   for (const name of names) {
     if ((await findCommand(name)) === undefined)
-      throw new StartupError(`${name} is needed, and not on the PATH.`, 78);
+      throw new StartupError(`${name} is required but not on the PATH. Install it and try again.`, 78);
   }
 }
 
 /**
- * What builds images: BUILDER, or Docker where its daemon answers, or Buildah.
- * @throws StartupError when there is none
+ * Selects the image builder: BUILDER, Docker if its daemon is running, or Buildah.
+ * @throws StartupError (78) when there is none
  */
 async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
   if (env.BUILDER === 'docker' || env.BUILDER === 'buildah') return env.BUILDER;
   if ((await findCommand('docker')) !== undefined) {
-    const answers = await runQuietly(['docker', 'version', '--format', '{{.Server.Version}}']).then(
+    const isRunning = await captureOutput(['docker', 'version', '--format', '{{.Server.Version}}']).then(
       () => true,
       () => false,
     );
-    if (answers) return 'docker';
+    if (isRunning) return 'docker';
   }
   if ((await findCommand('buildah')) !== undefined) return 'buildah';
-  throw new StartupError('Images are built by docker or buildah, and neither is here.', 78);
+  throw new StartupError('No image builder found. Install Buildah, or Docker with a running daemon.', 78);
 }
 
 /**
- * Builds the images of all services, `zerda/<service>:local`, and does `next` with each as soon as it is there.
- * NODE_IMAGE and RUNTIME_IMAGE are built on instead of what the Dockerfile names.
+ * Builds the images `zerda/<service>:local` of all services and calls `onBuilt` after each.
+ * NODE_IMAGE and RUNTIME_IMAGE replace the base images of the Dockerfile.
  */
 export async function buildImages(
   env: NodeJS.ProcessEnv,
-  next: (service: ServiceName, image: BuiltImage) => Promise<void> = async () => undefined,
+  onBuilt: (service: ServiceName, image: BuiltImage) => Promise<void> = async () => undefined,
 ): Promise<void> {
   const [builder, secrets] = await Promise.all([findBuilder(env), npmFiles()]);
   const folder = await mkdtemp(join(tmpdir(), 'zerda-images-'));
   try {
-    // One after the other: they share all layers but the last.
+    // Sequentially, because the images share all layers except the last.
     for (const { name } of services) {
       const idFile = join(folder, `${name}.id`);
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };
       await runBuild(buildCommand(builder, name, { idFile, baseImages, secrets }));
-      await next(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
+      await onBuilt(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
     }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** An image as it was built. */
+/** A built image. */
 interface BuiltImage {
   readonly builder: Builder;
-  /** Folder that is there until all are built. */
+  /** Temporary folder, removed when all images are built. */
   readonly folder: string;
   readonly tag: string;
 }
 
 /**
- * Builds the images of all services and brings them into the cluster of the current context.
- * REGISTRY is where they are pushed; other variables are those of `buildImages`.
- * @param otherTags what to put after the tag for each further tag that the same image gets; none by default
+ * Builds the images of all services and delivers them to the cluster of the current context.
+ * REGISTRY is the registry to push to; the other variables are those of `buildImages`.
+ * @param otherTags suffixes of further tags for the same images; none by default
  */
 export async function buildAndDeliver(
   env: NodeJS.ProcessEnv,
   otherTags: readonly string[] = [],
 ): Promise<Images> {
-  const context = (await runQuietly(['kubectl', 'config', 'current-context'])).trim();
+  const context = (await captureOutput(['kubectl', 'config', 'current-context'])).trim();
   const images = new Map<ServiceName, { repository: string; tag: string }>();
   await buildImages(env, async (name, { builder, folder, tag }) => {
     const options = { builder, context, registry: env.REGISTRY || undefined, folder };
     const delivery = planDelivery(name, tag, options);
-    const again = otherTags.flatMap((suffix) => planDelivery(name, `${tag}${suffix}`, options).commands);
-    for (const command of [...delivery.commands, ...again]) await runLoudly(command);
+    const furtherTags = otherTags.flatMap(
+      (suffix) => planDelivery(name, `${tag}${suffix}`, options).commands,
+    );
+    for (const command of [...delivery.commands, ...furtherTags]) await runVisibly(command);
     images.set(name, { repository: delivery.repository, tag });
   });
   return images;
 }
 
-/** npm's own configuration here, for the `npm ci` inside the build: a registry of one's own needs it. */
+/** Returns the files of the local npm configuration. `npm ci` in the build needs them for a private registry. */
 async function npmFiles(): Promise<{ npmrc: string | undefined; authorities: string | undefined }> {
   const setting = async (name: string): Promise<string | undefined> => {
-    const file = (await runQuietly(['npm', 'config', 'get', name])).trim();
+    const file = (await captureOutput(['npm', 'config', 'get', name])).trim();
     return existsSync(file) ? file : undefined;
   };
   const [npmrc, authorities] = await Promise.all([setting('userconfig'), setting('cafile')]);
   return { npmrc, authorities };
 }
 
-/** A way from a port of this machine to a Service. */
+/** A forwarded local port. */
 export interface PortForward {
   readonly url: string;
-  /** Ends when kubectl does. */
+  /** Resolves when kubectl ends. */
   readonly ended: Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * Forwards a port of this machine (0: a free one) to a Service of the cluster.
+ * Forwards a local port (0: any free port) to a Service of the cluster.
  * @throws StartupError when kubectl ends before it listens
  */
 export async function forwardPort(
@@ -173,9 +159,9 @@ export async function forwardPort(
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
-  let complaints = '';
+  let errorOutput = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    complaints += text;
+    errorOutput += text;
   });
   const ended = once(child, 'exit').then(() => undefined);
   const listening = (async () => {
@@ -186,8 +172,8 @@ export async function forwardPort(
     return undefined;
   })();
   const port = await Promise.race([listening, ended]);
-  if (typeof port !== 'number') throw new StartupError(`kubectl port-forward failed: ${complaints.trim()}`);
-  // Its lines about each connection are read and forgotten: a full pipe would stop it.
+  if (typeof port !== 'number') throw new StartupError(`kubectl port-forward failed: ${errorOutput.trim()}`);
+  // kubectl prints a line per connection. They are discarded, because a full pipe would block it.
   child.stdout.resume();
   return {
     url: `http://127.0.0.1:${port}`,

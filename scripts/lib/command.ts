@@ -1,6 +1,6 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 
-/** Runs a command of this folder: its number is the exit code; a StartupError is one line, any other error a stack. */
+/** Runs a command and sets the exit code. Prints only the message of a StartupError, and the stack of other errors. */
 export async function runCommand(command: () => Promise<number>): Promise<void> {
   try {
     process.exitCode = await command();
@@ -17,18 +17,18 @@ export async function runCommand(command: () => Promise<number>): Promise<void> 
 
 const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** One Ctrl-C may arrive twice: from the terminal, and passed on by npm. */
+/** One Ctrl-C may arrive twice: from the terminal and from npm. */
 const sameSignalMs = 1_000;
 
-/** Calls `stop` at the first signal that asks the process to end; a later one ends it at once with 130. */
+/** Calls `stop` at the first stop signal. A later signal ends the process at once with exit code 130. */
 export function onStopSignal(stop: () => void): void {
-  let askedAt: number | undefined;
+  let firstSignalAt: number | undefined;
   for (const signal of stopSignals) {
     process.on(signal, () => {
-      if (askedAt === undefined) {
-        askedAt = performance.now();
+      if (firstSignalAt === undefined) {
+        firstSignalAt = performance.now();
         stop();
-      } else if (performance.now() - askedAt > sameSignalMs) {
+      } else if (performance.now() - firstSignalAt > sameSignalMs) {
         process.exit(130);
       }
     });

@@ -1,26 +1,28 @@
-import type { ServiceName } from './services.ts';
+import { services } from './services.ts';
 
-const colours: Record<ServiceName, number> = { 'user-service': 36, 'order-service': 35, gateway: 33 };
-const width = Math.max(...Object.keys(colours).map((name) => name.length));
+/** ANSI colors of the services in their order: cyan, magenta, yellow, green, blue. */
+const colorCodes = [36, 35, 33, 32, 34];
+const colors = new Map(services.map(({ name }, index) => [name, colorCodes[index % colorCodes.length]]));
+const width = Math.max(...services.map(({ name }) => name.length));
 
-/** Whether output may carry colours: a terminal, and not forbidden by NO_COLOR (https://no-color.org). */
-export function wantsColour(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): boolean {
+/** Returns whether to print colors: the stream is a terminal and NO_COLOR is not set (https://no-color.org). */
+export function wantsColor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): boolean {
   return stream.isTTY === true && !env.NO_COLOR;
 }
 
-/** Returns the function that puts a service's name in front of its lines. */
-export function createPrefix(colour: boolean): (service: string, line: string) => string {
+/** Returns a function that prefixes lines with the name of their service. */
+export function createPrefix(color: boolean): (service: string, line: string) => string {
   return (service, line) => {
     const name = service.padEnd(width);
-    const code = colours[service as ServiceName];
-    return `${colour && code ? `\u001b[${code}m${name}\u001b[0m` : name} | ${line}`;
+    const code = colors.get(service);
+    return `${color && code ? `\u001b[${code}m${name}\u001b[0m` : name} | ${line}`;
   };
 }
 
-/** What the services need to know of the terminal that their piped output ends up in. */
+/** Returns log variables for the services whose piped output ends up in this stream. */
 export function logVariables(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     LOG_FORMAT: env.LOG_FORMAT || (stream.isTTY ? 'pretty' : 'json'),
-    ...(wantsColour(stream, env) ? { FORCE_COLOR: '1' } : {}),
+    ...(wantsColor(stream, env) ? { FORCE_COLOR: '1' } : {}),
   };
 }

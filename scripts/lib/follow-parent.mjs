@@ -1,5 +1,5 @@
-// Preloaded into every service that scripts/ runs: when the process that started it is gone, however it ended,
-// the service stops as if asked to. Otherwise it would keep its ports and its data folder.
+// Preloaded into every service that scripts/ starts. When the parent process ends for any reason, the service stops as
+// after SIGTERM. Otherwise it would keep its ports and its data folder.
 process.once('disconnect', () => {
   if (!process.emit('SIGTERM', 'SIGTERM')) process.exit(143);
 });

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { buildCommand, imageValues, planDelivery, tagOf } from './images.ts';
 
-describe('the build of an image', () => {
-  it('passes on base images and secrets that are given, and nothing of those that are not', () => {
+describe('image build', () => {
+  it('passes only the configured base images and secrets', () => {
     assert.deepEqual(buildCommand('docker', 'gateway', { idFile: '/tmp/id' }), [
       ...['docker', 'build', '--target', 'runtime', '--iidfile', '/tmp/id', '--tag', 'zerda/gateway:local'],
       ...['--build-arg', 'SERVICE=gateway', '.'],
@@ -20,13 +20,13 @@ describe('the build of an image', () => {
     assert.doesNotMatch(command, /RUNTIME_IMAGE|authorities/);
   });
 
-  it('has a tag of its content', () => {
+  it('derives the tag from the image id', () => {
     assert.equal(tagOf('sha256:0123456789abcdef\n'), 'local-0123456789ab');
     assert.equal(tagOf('0123456789abcdef'), 'local-0123456789ab');
   });
 });
 
-describe('the way of an image into a cluster', () => {
+describe('image delivery', () => {
   const plan = (builder: 'docker' | 'buildah', context: string, registry?: string) => {
     const { repository, commands } = planDelivery('gateway', 't', {
       builder,
@@ -37,7 +37,7 @@ describe('the way of an image into a cluster', () => {
     return [repository, ...commands.map((command) => command.join(' '))];
   };
 
-  it('is the registry that is named, whatever the cluster is', () => {
+  it('uses the registry when one is set, for any cluster', () => {
     assert.deepEqual(plan('docker', 'kind-x', 'ghcr.io/me/'), [
       'ghcr.io/me/zerda/gateway',
       'docker tag zerda/gateway:local ghcr.io/me/zerda/gateway:t',
@@ -50,7 +50,7 @@ describe('the way of an image into a cluster', () => {
     assert.doesNotMatch(plan('buildah', 'prod', 'localhost.example')[1] ?? '', /tls-verify/);
   });
 
-  it('is the loader of kind and of minikube, by an archive where there is no Docker', () => {
+  it('uses the loader of kind or minikube, with an archive when Docker is not available', () => {
     assert.deepEqual(plan('docker', 'kind-zerda'), [
       'zerda/gateway',
       'docker tag zerda/gateway:local zerda/gateway:t',
@@ -64,16 +64,16 @@ describe('the way of an image into a cluster', () => {
     assert.equal(plan('buildah', 'minikube').at(-1), 'minikube image load /f/gateway.tar');
   });
 
-  it('is none where the nodes run on the Docker of this machine, and unknown elsewhere', () => {
+  it('needs no transfer for clusters on the local Docker daemon and rejects other contexts', () => {
     assert.deepEqual(plan('docker', 'docker-desktop'), [
       'zerda/gateway',
       'docker tag zerda/gateway:local zerda/gateway:t',
     ]);
-    assert.throws(() => plan('docker', 'prod'), { exitCode: 78, message: /set REGISTRY/ });
+    assert.throws(() => plan('docker', 'prod'), { exitCode: 78, message: /Set REGISTRY/ });
     assert.throws(() => plan('buildah', 'docker-desktop'), { exitCode: 78 });
   });
 
-  it('ends in values of the chart', () => {
+  it('sets the image values of the chart', () => {
     assert.deepEqual(imageValues(new Map([['gateway', { repository: 'r/zerda/gateway', tag: 't' }]])), [
       '--set-string',
       'gateway.image.repository=r/zerda/gateway,gateway.image.tag=t',

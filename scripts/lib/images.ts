@@ -1,13 +1,13 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { type ServiceName, services } from './services.ts';
 
-/** What makes images here. */
+/** Tool that builds images. */
 export type Builder = 'docker' | 'buildah';
 
 /** A command with its arguments. */
 export type Command = readonly [file: string, ...args: string[]];
 
-/** Image of a service, without registry and tag. */
+/** Returns the image name of a service, without registry and tag. */
 function imageName(service: ServiceName): string {
   return `zerda/${service}`;
 }
@@ -15,18 +15,18 @@ function imageName(service: ServiceName): string {
 export interface BuildOptions {
   /** Stage of the Dockerfile; `runtime` by default. */
   readonly target?: 'runtime' | 'dev';
-  /** File that gets the id of the image. */
+  /** File to which the builder writes the image id. */
   readonly idFile: string;
-  /** Images to build on, instead of those of the Dockerfile. */
+  /** Base images that replace those of the Dockerfile. */
   readonly baseImages?: { readonly node?: string | undefined; readonly runtime?: string | undefined };
-  /** npm's configuration of this user, and the authorities it trusts: files that the build reads and does not keep. */
+  /** Build secrets: paths of the user's npm configuration and of npm's CA certificates. */
   readonly secrets?: { readonly npmrc?: string | undefined; readonly authorities?: string | undefined };
 }
 
-/** How the image of one service is built. */
+/** Returns the command that builds the image of a service. */
 export function buildCommand(builder: Builder, service: ServiceName, options: BuildOptions): Command {
   const { target = 'runtime', idFile, baseImages = {}, secrets = {} } = options;
-  const given = (
+  const repeatOption = (
     flag: string,
     values: Readonly<Record<string, string | undefined>>,
     write: Writer,
@@ -34,22 +34,22 @@ export function buildCommand(builder: Builder, service: ServiceName, options: Bu
   return [
     builder,
     'build',
-    // Docker keeps layers by itself.
+    // Docker caches layers by default.
     ...(builder === 'buildah' ? ['--layers'] : []),
     ...['--target', target, '--iidfile', idFile, '--tag', `${imageName(service)}:local`],
-    ...given(
+    ...repeatOption(
       '--build-arg',
       { SERVICE: service, NODE_IMAGE: baseImages.node, RUNTIME_IMAGE: baseImages.runtime },
       (name, value) => `${name}=${value}`,
     ),
-    ...given('--secret', { ...secrets }, (name, value) => `id=${name},src=${value}`),
+    ...repeatOption('--secret', { ...secrets }, (name, value) => `id=${name},src=${value}`),
     '.',
   ];
 }
 
 type Writer = (name: string, value: string) => string;
 
-/** A tag that changes with the image, so that exactly those pods are replaced whose image has changed. */
+/** Returns a tag derived from the image id, so that Kubernetes replaces only pods whose image has changed. */
 export function tagOf(imageId: string): string {
   return `local-${imageId
     .trim()
@@ -61,13 +61,13 @@ export interface DeliveryOptions {
   readonly builder: Builder;
   /** Current context of kubectl. */
   readonly context: string;
-  /** Registry that both this machine and the cluster reach; wins over what the context says. */
+  /** Registry that this machine and the cluster can reach; takes precedence over the context. */
   readonly registry: string | undefined;
-  /** Folder for archives on their way. */
+  /** Folder for temporary archives. */
   readonly folder: string;
 }
 
-/** Image that the cluster takes, and how it gets there. */
+/** The image name in the cluster, and the commands that deliver the image. */
 export interface Delivery {
   /** Name without a tag. */
   readonly repository: string;
@@ -75,8 +75,8 @@ export interface Delivery {
 }
 
 /**
- * How an image comes from this machine into the cluster: by a registry, or by the loader of kind or minikube.
- * @throws StartupError when the context is of neither and there is no registry
+ * Plans the delivery of an image to the cluster: with a registry, or with the image loader of kind or minikube.
+ * @throws StartupError (78) when there is no registry and the context is neither kind nor minikube
  */
 export function planDelivery(service: ServiceName, tag: string, options: DeliveryOptions): Delivery {
   const { builder, context, registry, folder } = options;
@@ -92,7 +92,7 @@ export function planDelivery(service: ServiceName, tag: string, options: Deliver
     if (builder === 'docker' && sharedDaemons.has(context))
       return { repository: imageName(service), commands: [['docker', 'tag', local, image]] };
     throw new StartupError(
-      `The context "${context}" is neither kind nor minikube: set REGISTRY to a registry that it pulls from.`,
+      `The context "${context}" is neither kind nor minikube. Set REGISTRY to a registry that its nodes can pull from.`,
       78,
     );
   }
@@ -113,13 +113,13 @@ export function planDelivery(service: ServiceName, tag: string, options: Deliver
   };
 }
 
-/** An image as it is pushed to a registry. */
+/** The push of an image to a registry. */
 export interface Push extends Delivery {
-  /** Whole name, with the tag. */
+  /** Full name with the tag. */
   readonly image: string;
 }
 
-/** How an image gets from this machine into a registry, with the repository that `global.imageRegistry` of the chart leads to. */
+/** Plans the push of an image to a registry. The repository matches `global.imageRegistry` of the chart. */
 export function planPush(
   service: ServiceName,
   tag: string,
@@ -130,7 +130,7 @@ export function planPush(
   return { repository, image, commands: pushCommands(builder, `${imageName(service)}:local`, image) };
 }
 
-/** Contexts whose nodes run what the Docker of this machine has. */
+/** Contexts whose nodes use the images of the local Docker daemon. */
 const sharedDaemons = new Set(['docker-desktop', 'rancher-desktop', 'orbstack']);
 
 function pushCommands(builder: Builder, local: string, image: string): Command[] {
@@ -140,12 +140,12 @@ function pushCommands(builder: Builder, local: string, image: string): Command[]
       ['docker', 'push', '--quiet', image],
     ];
   }
-  // Docker takes a registry on this machine without TLS as well.
-  const plain = /^(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(image) ? ['--tls-verify=false'] : [];
-  return [['buildah', 'push', '--quiet', ...plain, local, `docker://${image}`]];
+  // Docker also accesses a local registry without TLS.
+  const tlsOptions = /^(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(image) ? ['--tls-verify=false'] : [];
+  return [['buildah', 'push', '--quiet', ...tlsOptions, local, `docker://${image}`]];
 }
 
-/** Options of Helm that name the images of all services. */
+/** Returns the Helm options that set the images of all services. */
 export function imageValues(images: ReadonlyMap<ServiceName, { repository: string; tag: string }>): string[] {
   return services.flatMap(({ name }) => {
     const image = images.get(name);

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { finish } from './child-process.ts';
 
 /**
- * Installs what a folder's lock file lists, unless that was done after the file last changed. Install scripts do not run.
- * @param what named in the line that says so
+ * Installs the packages of a folder's lock file if the file has changed since the last installation. Does not run install
+ * scripts.
+ * @param what name of the packages in the printed line
  * @throws StartupError when npm fails
  */
 export async function installLocked(folder: string, what: string): Promise<void> {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, it } from 'node:test';
-import { freePorts, requireFreePorts } from './ports.ts';
+import { freePort, freePorts } from '../../packages/chassis/testing/port.ts';
+import { requireFreePorts } from './ports.ts';
 
 const planned = (port: number, variable = 'ZERDA_GATEWAY_PORT') => ({
   service: 'gateway' as const,
@@ -10,8 +11,8 @@ const planned = (port: number, variable = 'ZERDA_GATEWAY_PORT') => ({
   variable,
 });
 
-describe('the check of ports', () => {
-  it('passes ports that nobody has and leaves them free', async () => {
+describe('port check', () => {
+  it('accepts free ports and leaves them free', async () => {
     const ports = await freePorts(2);
     assert.equal(new Set(ports).size, 2);
     await requireFreePorts(
@@ -24,7 +25,7 @@ describe('the check of ports', () => {
     );
   });
 
-  it('names service, port and variable of a port in use in one line', async () => {
+  it('reports service, port and variable of a port in use in one line', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -41,11 +42,11 @@ describe('the check of ports', () => {
     }
   });
 
-  it('refuses the same port for two services', async () => {
-    const [port = 0] = await freePorts(1);
+  it('rejects the same port for two services', async () => {
+    const port = await freePort();
     await assert.rejects(
       requireFreePorts('127.0.0.1', [planned(port), planned(port, 'ZERDA_GATEWAY_MANAGEMENT_PORT')]),
-      /another service is set to it\. Set ZERDA_GATEWAY_PORT|another service is set to it\. Set ZERDA_GATEWAY_MANAGEMENT_PORT/,
+      /another service uses it\. Set ZERDA_GATEWAY_PORT|another service uses it\. Set ZERDA_GATEWAY_MANAGEMENT_PORT/,
     );
   });
 });

@@ -18,23 +18,25 @@ describe('npm run reset', () => {
   });
   afterEach(() => rm(parent, { recursive: true, force: true }));
 
-  /** A folder as a service that has run leaves it. */
+  /** Creates the data folder of a stopped service. */
   async function leaveData(service: string): Promise<string> {
     const folder = join(dataDir, service);
-    const { path, release } = await acquireDataFolder(folder);
-    await mkdir(path);
-    await writeFile(join(path, 'PG_VERSION'), '18\n');
+    const { openFiles, release } = await acquireDataFolder(folder);
+    await openFiles(async (path) => {
+      await mkdir(path);
+      await writeFile(join(path, 'PG_VERSION'), '18\n');
+    });
     await release();
     return folder;
   }
 
-  it('removes the data of every service, and the folder above when nothing else is in it', async () => {
+  it('removes the data of every service, and the parent folder if it is empty', async () => {
     const folders = [await leaveData('user-service'), await leaveData('order-service')];
     assert.deepEqual(await removeData(dataDir), folders);
     assert.deepEqual(await readdir(parent), []);
   });
 
-  it('leaves everything else that is in the folder', async () => {
+  it('keeps other files in the folder', async () => {
     const folder = await leaveData('user-service');
     await mkdir(join(dataDir, 'gateway'));
     await writeFile(join(dataDir, 'thesis.txt'), 'precious');
@@ -42,50 +44,50 @@ describe('npm run reset', () => {
     assert.deepEqual((await readdir(dataDir)).sort(), ['gateway', 'thesis.txt']);
   });
 
-  it('is content when there is nothing', async () => {
+  it('succeeds when there is nothing to remove', async () => {
     assert.deepEqual(await removeData(dataDir), []);
   });
 
-  it('removes nothing while a service runs, and names each that does in one line', async () => {
+  it('removes nothing while services run and names them in one line', async () => {
     const folders = [await leaveData('user-service'), await leaveData('order-service')];
     const orders = await acquireDataFolder(join(dataDir, 'order-service'));
     await assert.rejects(removeData(dataDir), {
       name: 'StartupError',
       exitCode: 1,
-      message: `Stop order-service (process ${process.pid}) first; nothing was removed.`,
+      message: `Nothing was removed. Stop order-service (process ${process.pid}) first.`,
     });
     const users = await acquireDataFolder(join(dataDir, 'user-service'));
     await assert.rejects(
       removeData(dataDir),
-      /^StartupError: Stop user-service \(process \d+\) and order-service/,
+      /^StartupError: Nothing was removed\. Stop user-service \(process \d+\) and order-service/,
     );
     await Promise.all([orders.release(), users.release()]);
     for (const folder of folders) await stat(join(folder, 'files', 'PG_VERSION'));
   });
 
-  it('removes nothing when one of the folders is not a data folder, and leaves the others usable', async () => {
+  it('removes nothing when a folder is not a data folder, and keeps the others usable', async () => {
     const folder = await leaveData('user-service');
     await mkdir(join(dataDir, 'order-service', 'src'), { recursive: true });
     await assert.rejects(removeData(dataDir), {
       name: 'StartupError',
       exitCode: 1,
-      message: /order-service is not a data folder of a service: it has src in it/,
+      message: /order-service is not a data folder of a service: it contains src/,
     });
     await stat(join(folder, 'files', 'PG_VERSION'));
     await (await acquireDataFolder(folder)).release();
   });
 
-  it('says as a command what it removed, then that there is nothing more', async () => {
+  it('prints the removed folders, and at the next run that there is nothing to remove', async () => {
     const folder = await leaveData('user-service');
     assert.deepEqual(await reset(), { code: 0, stdout: `removed ${folder}\n`, stderr: '' });
     assert.deepEqual(await reset(), { code: 0, stdout: `nothing to remove in ${dataDir}\n`, stderr: '' });
   });
 
-  it('says as a command in one line what is in the way, and ends with 1', async () => {
+  it('prints one line and exits with 1 when a service is running', async () => {
     const { release } = await acquireDataFolder(join(dataDir, 'user-service'));
     const { code, stdout, stderr } = await reset();
     assert.deepEqual([code, stdout], [1, '']);
-    assert.equal(stderr, `Stop user-service (process ${process.pid}) first; nothing was removed.\n`);
+    assert.equal(stderr, `Nothing was removed. Stop user-service (process ${process.pid}) first.\n`);
     await release();
   });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { fixturePlans, textOf } from '../testing/fixture-plans.ts';
 import { createRestarter } from './restarter.ts';
-import { fixturePlans, textOf } from './testing-processes.ts';
 
 async function run(mode?: string) {
   const [plan] = await fixturePlans(mode);
@@ -15,7 +15,7 @@ async function run(mode?: string) {
   const restarter = createRestarter(plan, {
     onLine: () => {},
     onReady: () => note('ready'),
-    onDeath: (exitCode) => note(`died ${exitCode}`),
+    onUnexpectedExit: (exitCode) => note(`died ${exitCode}`),
   });
   const until = async (count: number): Promise<void> => {
     while (events.length < count) await new Promise<void>((resolve) => waiting.push(resolve));
@@ -23,8 +23,8 @@ async function run(mode?: string) {
   return { plan, events, restarter, until };
 }
 
-describe('the restarter', () => {
-  it('replaces the process, never running two at once', async () => {
+describe('restarter', () => {
+  it('replaces the process and never runs two at once', async () => {
     const { plan, events, restarter, until } = await run();
     restarter.restart();
     await until(1);
@@ -37,7 +37,7 @@ describe('the restarter', () => {
     await assert.rejects(textOf(plan.url));
   });
 
-  it('folds changes that come while it is restarting into one restart', async () => {
+  it('combines changes during a restart into one restart', async () => {
     const { restarter, events, until } = await run();
     restarter.restart();
     await until(1);
@@ -47,7 +47,7 @@ describe('the restarter', () => {
     assert.deepEqual(events, ['ready', 'ready']);
   });
 
-  it('leaves a process that died down until the next change', async () => {
+  it('does not restart a process that ended until the next change', async () => {
     const { plan, events, restarter, until } = await run();
     restarter.restart();
     await until(1);
@@ -61,7 +61,7 @@ describe('the restarter', () => {
     await restarter.stop();
   });
 
-  it('stops without a process as well', async () => {
+  it('stops when no process is running', async () => {
     const { restarter } = await run();
     assert.equal(await restarter.stop(), 0);
   });

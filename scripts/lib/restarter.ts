@@ -2,30 +2,30 @@ import { type ProcessPlan, type ServiceProcess, startProcess } from './service-p
 
 export interface RestarterOptions {
   readonly onLine: (line: string) => void;
-  /** Told after each start, with the milliseconds since the restart was asked for. */
+  /** Called after each start, with the milliseconds since the restart was requested. */
   readonly onReady: (ms: number) => void;
-  /** Told when the process ends that nobody stopped. */
-  readonly onDeath: (exitCode: number) => void;
+  /** Called when the process ends without being stopped. */
+  readonly onUnexpectedExit: (exitCode: number) => void;
 }
 
-/** Keeps at most one process of a service, which a restart replaces; one that dies stays down until the next restart. */
+/** Runs at most one process of a service. A process that ends stays down until the next restart. */
 export interface Restarter {
-  /** Stops the process if there is one, then starts it anew. Calls made meanwhile fold into one. */
+  /** Stops the running process, if any, and starts a new one. Calls during a restart are combined into one. */
   restart(): void;
-  /** Stops the process for good. Resolves with its exit code, 0 when none ran. */
+  /** Stops the process for good. Resolves with its exit code, or 0 if none was running. */
   stop(): Promise<number>;
 }
 
 export function createRestarter(plan: ProcessPlan, options: RestarterOptions): Restarter {
   let current: ServiceProcess | undefined;
-  let work: Promise<void> | undefined;
-  let wanted = false;
+  let replacement: Promise<void> | undefined;
+  let restartRequested = false;
   let stopped = false;
 
   const replace = async (): Promise<void> => {
-    while (wanted && !stopped) {
-      wanted = false;
-      const asked = performance.now();
+    while (restartRequested && !stopped) {
+      restartRequested = false;
+      const requestedAt = performance.now();
       await stopCurrent();
       if (stopped) return;
       const started = startProcess(plan, options.onLine);
@@ -33,12 +33,12 @@ export function createRestarter(plan: ProcessPlan, options: RestarterOptions): R
       void started.exited.then((code) => {
         if (current !== started) return;
         current = undefined;
-        options.onDeath(code);
+        options.onUnexpectedExit(code);
       });
       started.ready().then(
-        () => options.onReady(performance.now() - asked),
+        () => options.onReady(performance.now() - requestedAt),
         () => {
-          // Its death, or the restart that stopped it, has been told already.
+          // The exit has already been reported, or a restart stopped the process.
         },
       );
     }
@@ -52,14 +52,14 @@ export function createRestarter(plan: ProcessPlan, options: RestarterOptions): R
 
   return {
     restart() {
-      wanted = true;
-      work ??= replace().finally(() => {
-        work = undefined;
+      restartRequested = true;
+      replacement ??= replace().finally(() => {
+        replacement = undefined;
       });
     },
     async stop() {
       stopped = true;
-      await work;
+      await replacement;
       return stopCurrent();
     },
   };

@@ -1,81 +1,100 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { localUrl, loopbackOf } from '../../packages/chassis/src/http/addresses.ts';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 
-/** The folder that holds package.json, packages/ and dist/. */
+/** Root folder of the repository. */
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
-export type ServiceName = 'user-service' | 'order-service' | 'gateway';
+/** Name of a service: its folder in `packages/`. */
+export type ServiceName = string;
 
-interface ServiceEntry {
-  readonly name: ServiceName;
-  /** Middle of the variables that set this service alone: `ZERDA_<variable>_PORT`. */
-  readonly variable: 'USER' | 'ORDER' | 'GATEWAY';
+/** What the rest of the repository must know about a service: the member `zerda` of its package.json. */
+interface ServiceManifest {
+  /** Default port of its API with `npm start`. */
   readonly port: number;
+  /** Default port of its management server with `npm start`. */
   readonly managementPort: number;
-  readonly hasDatabase: boolean;
-  /** Service whose events it hears. */
-  readonly hears?: ServiceName;
+  /** Whether it has a database. */
+  readonly database: boolean;
+  /** Services to whose events it subscribes. */
+  readonly subscribesTo: readonly ServiceName[];
 }
 
-/** The three services with their default ports. */
-export const services: readonly ServiceEntry[] = [
-  { name: 'user-service', variable: 'USER', port: 8001, managementPort: 9091, hasDatabase: true },
-  {
-    name: 'order-service',
-    variable: 'ORDER',
-    port: 8002,
-    managementPort: 9092,
-    hasDatabase: true,
-    hears: 'user-service',
-  },
-  { name: 'gateway', variable: 'GATEWAY', port: 8000, managementPort: 9090, hasDatabase: false },
-];
+export interface Service extends ServiceManifest {
+  readonly name: ServiceName;
+  /** Name part of its environment variables, as in `ZERDA_<variable>_PORT` and `<variable>_SERVICE_URL`. */
+  readonly variable: string;
+}
 
-/** A port that a service will listen on, and the variable that moves it. */
+/** All services, in the order in which they start: the gateway last, the others by their ports. */
+export const services: readonly Service[] = readServices();
+
+function readServices(): Service[] {
+  const packages = join(root, 'packages');
+  return readdirSync(packages)
+    .flatMap((name): Service[] => {
+      const file = join(packages, name, 'package.json');
+      // The folder of a removed package may still have ignored files.
+      if (!existsSync(file)) return [];
+      const { zerda } = JSON.parse(readFileSync(file, 'utf8')) as { readonly zerda?: ServiceManifest };
+      return zerda === undefined ? [] : [{ ...zerda, name, variable: variableOf(name) }];
+    })
+    .sort((a, b) => Number(a.name === 'gateway') - Number(b.name === 'gateway') || a.port - b.port);
+}
+
+function variableOf(name: ServiceName): string {
+  return name
+    .replace(/-service$/, '')
+    .replaceAll('-', '_')
+    .toUpperCase();
+}
+
+/** A port on which a service will listen, and the variable that sets it. */
 export interface PlannedPort {
   readonly service: ServiceName;
   readonly port: number;
   readonly variable: string;
 }
 
-/** Everything needed to run one service as a process. */
+/** Settings of one service process. */
 export interface ServicePlan {
   readonly name: ServiceName;
-  /** Bundle to run. */
+  /** Path of the bundle. */
   readonly file: string;
-  /** The whole environment of the process. */
+  /** Complete environment of the process. */
   readonly env: NodeJS.ProcessEnv;
   readonly url: string;
   readonly managementUrl: string;
   readonly ports: readonly PlannedPort[];
-  /** True when the service keeps its rows in a folder instead of PostgreSQL. */
+  /** Whether the service uses the embedded database instead of PostgreSQL. */
   readonly embedded: boolean;
 }
 
 export interface SystemPlan {
   readonly host: string;
-  /** Parent of the services' data folders, absolute. */
+  /** Absolute path of the folder that contains the data folders of the services. */
   readonly dataDir: string;
   readonly services: readonly ServicePlan[];
 }
 
-/** Where the bundle of a service is written; its migrations lie in `migrations/` beside the `bin/` folder. */
+/** Returns the path of a service's bundle. Its assets, such as `migrations/`, are next to the `bin/` folder. */
 export function bundleFile(name: ServiceName, dist = join(root, 'dist')): string {
   return join(dist, name, 'bin', 'main.mjs');
 }
 
 /**
- * Turns the `ZERDA_*` variables into the environment of each service. Names of hosts and ports a service reads
- * itself (HOST, PORT, …) are overwritten, so that a PORT left in the shell does not move all three at once.
- * @throws StartupError when a port variable is not a port number.
+ * Converts the `ZERDA_*` variables to the environment of each service. It overwrites HOST, PORT and MANAGEMENT_PORT, so that
+ * a PORT in the shell does not apply to all services.
+ * @throws StartupError (78) when a port variable is not a port number
  */
 export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
   const host = env.ZERDA_HOST || '127.0.0.1';
   const dataDir = resolve(root, env.ZERDA_DATA_DIR || '.data');
-  const planned = services.map((service) => ({
+  const plannedServices = services.map((service) => ({
     service,
     port: plannedPort(env, service.name, `ZERDA_${service.variable}_PORT`, service.port),
     management: plannedPort(
@@ -85,33 +104,33 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
       service.managementPort,
     ),
   }));
-  // Whoever starts the services together makes the secret of their events; nobody else need know it.
+  // The services of one run share a secret for their events, generated if it is not set.
   const secret = env.EVENT_SECRET || randomBytes(32).toString('hex');
   const upstreams = Object.fromEntries(
-    planned.flatMap(({ service, port, management }) => [
-      [`${service.variable}_SERVICE_URL`, httpUrl(host, port)],
-      [`${service.variable}_SERVICE_MANAGEMENT_URL`, httpUrl(host, management)],
+    plannedServices.flatMap(({ service, port, management }) => [
+      [`${service.variable}_SERVICE_URL`, localUrl(host, port.port)],
+      [`${service.variable}_SERVICE_MANAGEMENT_URL`, localUrl(host, management.port)],
     ]),
   );
 
   const sinksOf = (name: ServiceName): string =>
-    planned
-      .filter(({ service }) => service.hears === name)
-      .map(({ management }) => `${httpUrl(host, management)}/events`)
+    plannedServices
+      .filter(({ service }) => service.subscribesTo.includes(name))
+      .map(({ management }) => `${localUrl(host, management.port)}/events`)
       .join(',');
 
   return {
     host,
     dataDir,
-    services: planned.map(({ service, port, management }) => {
-      const databaseUrl = (service.hasDatabase && env[`ZERDA_${service.variable}_DATABASE_URL`]) || '';
+    services: plannedServices.map(({ service, port, management }) => {
+      const databaseUrl = (service.database && env[`ZERDA_${service.variable}_DATABASE_URL`]) || '';
       return {
         name: service.name,
         file: bundleFile(service.name),
-        url: httpUrl(host, port),
-        managementUrl: httpUrl(host, management),
+        url: localUrl(host, port.port),
+        managementUrl: localUrl(host, management.port),
         ports: [port, management],
-        embedded: service.hasDatabase && !databaseUrl,
+        embedded: service.database && !databaseUrl,
         env: {
           ...withoutSecrets(env),
           HOST: host,
@@ -120,44 +139,38 @@ export function planSystem(env: NodeJS.ProcessEnv): SystemPlan {
           DATABASE_URL: databaseUrl,
           DATA_DIR: dataDir,
           DEMO_DATA: env.DEMO_DATA || 'true',
-          // The specification's requests carry no token.
+          // The requests of the specification have no token.
           AUTH: env.AUTH || 'off',
           AUTH_ISSUER: env.AUTH_ISSUER || upstreams.USER_SERVICE_URL,
           ...upstreams,
-          ...(service.hasDatabase && { EVENT_SECRET: secret, EVENT_SINKS: sinksOf(service.name) }),
-          ...(service.name === 'user-service' && { ...identityOf(env), ...trustOf(host) }),
+          ...(service.database && { EVENT_SECRET: secret, EVENT_SINKS: sinksOf(service.name) }),
+          ...(service.name === 'user-service' && { ...identityVariables(env), ...proxyTrust(host) }),
         },
       };
     }),
   };
 }
 
-/** Secrets of the whole environment that some service has and others have not. */
+/** Removes the secrets that only some services get. */
 function withoutSecrets({ EVENT_SECRET: _events, ...env }: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !identitySecrets.includes(name)));
 }
 
-/** What the service that logs users in has, and no other. */
-function identityOf(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+/** Returns the secrets of user-service, which no other service gets. */
+function identityVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(identitySecrets.map((name) => [name, env[name]]));
 }
 
 /**
- * Makes user-service trust the gateway, which calls it from the address that all services listen on. The gateway is trusted by
- * address and not by number: where ZERDA_HOST opens the ports to other machines, those could make up addresses. Variables for proxies
- * in front of the gateway are not passed on, as the gateway sends services the client alone.
+ * Returns variables that make user-service trust the gateway by its address. Trust by hop count would let other machines
+ * forge client addresses when ZERDA_HOST exposes the ports. The variables for proxies in front of the gateway are replaced,
+ * because the gateway sends services only the client address.
  */
-function trustOf(host: string): NodeJS.ProcessEnv {
+function proxyTrust(host: string): NodeJS.ProcessEnv {
   const addresses = new Set(loopbackOf.values());
   if (isIP(host) !== 0 && !loopbackOf.has(host)) addresses.add(host);
   return { TRUSTED_PROXIES: [...addresses].join(','), TRUSTED_PROXY_HOPS: '' };
 }
-
-/** Hosts that mean every address of the machine, each with the loopback address of its family. */
-const loopbackOf: ReadonlyMap<string, string> = new Map([
-  ['0.0.0.0', '127.0.0.1'],
-  ['::', '::1'],
-]);
 
 const identitySecrets = [
   'AUTH_KEY_SECRET',
@@ -170,18 +183,12 @@ function plannedPort(
   env: NodeJS.ProcessEnv,
   service: ServiceName,
   variable: string,
-  standard: number,
+  defaultPort: number,
 ): PlannedPort {
-  const text = env[variable] || String(standard);
+  const text = env[variable] || String(defaultPort);
   const port = Number(text);
   if (!/^\d+$/.test(text) || port < 1 || port > 65535) {
     throw new StartupError(`${variable} must be a port number from 1 to 65535, not "${text}".`, 78);
   }
   return { service, port, variable };
-}
-
-/** A service that listens on every address is reached through the loopback one. */
-function httpUrl(host: string, { port }: PlannedPort): string {
-  const reachable = loopbackOf.get(host) ?? host;
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }

@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { describe, it } from 'node:test';
+import { fixturePlans, textOf } from '../testing/fixture-plans.ts';
 import type { ServiceProcess } from './service-process.ts';
 import { supervise } from './supervisor.ts';
-import { fixturePlans, textOf } from './testing-processes.ts';
 
 async function run(...modes: (string | undefined)[]) {
   const plans = await fixturePlans(...modes);
   const lines: string[] = [];
-  const deaths: { service: ServiceProcess; exitCode: number }[] = [];
+  const exits: { service: ServiceProcess; exitCode: number }[] = [];
   const supervisor = supervise(plans, {
     onLine: (service, line) => lines.push(`${service}: ${line}`),
-    onDeath: (service, exitCode) => deaths.push({ service, exitCode }),
+    onUnexpectedExit: (service, exitCode) => exits.push({ service, exitCode }),
     stopDeadlineMs: 300,
   });
-  return { plans, lines, deaths, supervisor };
+  return { plans, lines, exits, supervisor };
 }
 
-describe('the supervisor', () => {
-  it('is ready when every service answers, and stops all of them with exit code 0', async () => {
-    const { plans, lines, deaths, supervisor } = await run(undefined, undefined);
+describe('supervisor', () => {
+  it('is ready when every service responds, and stops all of them with exit code 0', async () => {
+    const { plans, lines, exits, supervisor } = await run(undefined, undefined);
     await supervisor.ready;
     for (const { url } of plans) assert.match(await textOf(url), /^\d+$/);
     supervisor.stop();
@@ -27,31 +27,31 @@ describe('the supervisor', () => {
     assert.ok(
       lines.includes('service-1: service-1 stopping') && lines.includes('service-2: service-2 stopping'),
     );
-    assert.deepEqual(deaths, []);
+    assert.deepEqual(exits, []);
   });
 
-  it('ends the run with the exit code of a service that dies at its start, and shows its last lines', async () => {
-    const { deaths, lines, supervisor } = await run(undefined, 'dies-at-start');
+  it('ends with the exit code of a service that fails at startup, and reports its last lines', async () => {
+    const { exits, lines, supervisor } = await run(undefined, 'dies-at-start');
     assert.equal(await supervisor.ended, 78);
-    assert.equal(deaths.length, 1);
-    assert.equal(deaths[0]?.service.name, 'service-2');
-    assert.deepEqual(deaths[0]?.service.lastLines, ['no database to be had']);
+    assert.equal(exits.length, 1);
+    assert.equal(exits[0]?.service.name, 'service-2');
+    assert.deepEqual(exits[0]?.service.lastLines, ['no database to be had']);
     assert.ok(lines.includes('service-2: no database to be had'));
   });
 
-  it('ends the run when a service dies later, and starts none again', async () => {
-    const { plans, deaths, supervisor } = await run(undefined, undefined);
+  it('ends when a service ends later, and restarts none', async () => {
+    const { plans, exits, supervisor } = await run(undefined, undefined);
     await supervisor.ready;
     await textOf(`${plans[0]?.url}/die`).catch(() => undefined);
     assert.equal(await supervisor.ended, 3);
     assert.deepEqual(
-      deaths.map(({ service }) => service.name),
+      exits.map(({ service }) => service.name),
       ['service-1'],
     );
     for (const { url } of plans) await assert.rejects(textOf(url));
   });
 
-  it('tells a service killed by a signal from one that ended well', {
+  it('reports a service killed by a signal as a failure', {
     skip: process.platform === 'win32',
   }, async () => {
     const { supervisor } = await run(undefined);
@@ -60,7 +60,7 @@ describe('the supervisor', () => {
     assert.equal(await supervisor.ended, 128 + 9);
   });
 
-  it('kills a service that does not heed SIGTERM', { skip: process.platform === 'win32' }, async () => {
+  it('kills a service that ignores SIGTERM', { skip: process.platform === 'win32' }, async () => {
     const { lines, supervisor } = await run('ignores-sigterm');
     await supervisor.ready;
     supervisor.stop();
@@ -68,14 +68,14 @@ describe('the supervisor', () => {
     assert.ok(lines.includes('service-1: not yet'));
   });
 
-  it('leaves no service behind when it is killed itself', {
+  it('leaves no service running when it is killed itself', {
     skip: process.platform === 'win32',
   }, async () => {
     const [plan] = await fixturePlans(undefined);
     const program = `
       import { supervise } from ${JSON.stringify(new URL('supervisor.ts', import.meta.url).href)};
       const quiet = () => {};
-      await supervise([${JSON.stringify(plan)}], { onLine: quiet, onDeath: quiet }).ready;
+      await supervise([${JSON.stringify(plan)}], { onLine: quiet, onUnexpectedExit: quiet }).ready;
       process.stdout.write('ready');`;
     const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -2,26 +2,26 @@ import { type ProcessPlan, type ServiceProcess, startProcess } from './service-p
 
 export interface SupervisorOptions {
   readonly onLine: (service: string, line: string) => void;
-  /** Told once, when a service ends that nobody asked to. */
-  readonly onDeath: (service: ServiceProcess, exitCode: number) => void;
-  /** Time a service has to end after SIGTERM before it is killed, in milliseconds. Default 15000. */
+  /** Called once, when a service ends without being stopped. */
+  readonly onUnexpectedExit: (service: ServiceProcess, exitCode: number) => void;
+  /** Milliseconds from SIGTERM to SIGKILL; 15,000 by default. */
   readonly stopDeadlineMs?: number;
 }
 
 export interface Supervisor {
   readonly processes: readonly ServiceProcess[];
-  /** Resolves when all are ready; never settles when one dies first, see `ended`. */
+  /** Resolves when all services are ready. Stays pending when one ends first; see `ended`. */
   readonly ready: Promise<void>;
-  /** Resolves when every process is gone: with the code of the first that died unasked, else the worst of the stop. */
+  /** Resolves when every process has ended: with the exit code of the first unexpected exit, otherwise the highest code. */
   readonly ended: Promise<number>;
   stop(): void;
 }
 
-/** Runs processes that live and die together: none is restarted, and one that ends takes the others with it. */
+/** Starts several processes. None is restarted: when one ends, the others are stopped. */
 export function supervise(plans: readonly ProcessPlan[], options: SupervisorOptions): Supervisor {
   const processes = plans.map((plan) => startProcess(plan, (line) => options.onLine(plan.name, line)));
   let stopping = false;
-  let deathCode: number | undefined;
+  let unexpectedExitCode: number | undefined;
 
   const stop = (): void => {
     if (stopping) return;
@@ -32,8 +32,8 @@ export function supervise(plans: readonly ProcessPlan[], options: SupervisorOpti
   const codes = processes.map(async (process) => {
     const code = await process.exited;
     if (!stopping) {
-      deathCode = code;
-      options.onDeath(process, code);
+      unexpectedExitCode = code;
+      options.onUnexpectedExit(process, code);
       stop();
     }
     return code;
@@ -45,12 +45,12 @@ export function supervise(plans: readonly ProcessPlan[], options: SupervisorOpti
       Promise.all(processes.map((process) => process.ready())).then(
         () => resolve(),
         (error) => {
-          // A death is reported by `ended`; what is left is a service that runs without ever becoming ready.
+          // `ended` reports an exit; this reports a service that runs but does not become ready.
           if (!stopping) reject(error);
         },
       );
     }),
-    ended: Promise.all(codes).then((all) => deathCode ?? Math.max(...all)),
+    ended: Promise.all(codes).then((all) => unexpectedExitCode ?? Math.max(...all)),
     stop,
   };
 }

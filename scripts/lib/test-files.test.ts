@@ -6,8 +6,8 @@ import { describe, it } from 'node:test';
 import { root } from './services.ts';
 import { findTests } from './test-files.ts';
 
-describe('the collection of tests', () => {
-  it('takes the tests of every package and script, the system tests apart, and none of those that are apart', async () => {
+describe('test discovery', () => {
+  it('finds the tests of packages and scripts, groups system tests, and skips tests that run only on request', async () => {
     const { units, systems } = await findTests([]);
     assert.ok(units.includes(join('scripts', 'lib', 'test-files.test.ts')));
     assert.ok(systems.includes(join('tests', 'system', 'specification.test.ts')));
@@ -20,7 +20,7 @@ describe('the collection of tests', () => {
     }
   });
 
-  it('takes only what it is asked for, once', async (t) => {
+  it('finds only tests in the given paths, each once', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
     t.after(() => rm(folder, { recursive: true, force: true }));
     await mkdir(join(folder, 'node_modules'));
@@ -31,7 +31,7 @@ describe('the collection of tests', () => {
     assert.deepEqual((await findTests([folder, join(folder, 'a.test.ts')])).units, [expected]);
   });
 
-  it('refuses a path that does not exist, rather than passing with nothing run', async () => {
-    await assert.rejects(findTests(['packages/nowhere']), /There is no packages\/nowhere to test\./);
+  it('rejects a path that does not exist', async () => {
+    await assert.rejects(findTests(['packages/nowhere']), /The path packages\/nowhere does not exist\./);
   });
 });

@@ -3,37 +3,38 @@ import { join, relative, resolve, sep } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { root } from './services.ts';
 
-/** Folders that hold no test of this repository. */
-const skipped = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', '.data']);
+/** Folders without tests of this repository. */
+const skippedFolders = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', '.data']);
 
 const systemTests = ['attack', 'system'].map((folder) => join('tests', folder) + sep);
-/** Tests that need what npm does not install, or minutes: they are run when they are asked for. */
-const apart = ['attack', 'compose', 'contract', 'e2e', join('faults', 'mutants')].map(
+/** Tests that need tools beyond npm packages or take minutes. They run only when their path is given. */
+const excludedByDefault = ['attack', 'compose', 'contract', 'e2e', join('faults', 'mutants')].map(
   (folder) => join('tests', folder) + sep,
 );
 
 export interface TestGroups {
-  /** Tests that run side by side. */
+  /** Tests that run in parallel. */
   readonly units: readonly string[];
-  /** Tests that start the whole system, which measure times and so want the machine for themselves. */
+  /** Tests that start the whole system and measure times. They run one at a time. */
   readonly systems: readonly string[];
 }
 
 /**
- * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without
- * paths: all of packages/, scripts/ and tests/ but tests/compose, tests/contract and tests/e2e, which need more than npm installs,
- * and tests/attack and tests/faults/mutants, which take minutes.
- * @throws StartupError when a path does not exist or nothing is found.
+ * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without paths it
+ * searches packages/, scripts/ and tests/, except tests/compose, tests/contract and tests/e2e, which need other tools, and
+ * tests/attack and tests/faults/mutants, which take minutes.
+ * @throws StartupError when a path does not exist or contains no tests
  */
 export async function findTests(paths: readonly string[]): Promise<TestGroups> {
-  const found =
+  const foundFiles =
     paths.length > 0
       ? (await Promise.all(paths.map(testsBelow))).flat()
       : (await Promise.all(['packages', 'scripts', 'tests'].map(testsBelow)))
           .flat()
-          .filter((file) => !apart.some((folder) => file.startsWith(folder)));
-  if (found.length === 0) throw new StartupError(`No *.test.ts file below ${paths.join(', ') || root}.`);
-  const files = [...new Set(found)].sort();
+          .filter((file) => !excludedByDefault.some((folder) => file.startsWith(folder)));
+  if (foundFiles.length === 0)
+    throw new StartupError(`No *.test.ts files found in ${paths.join(', ') || root}.`);
+  const files = [...new Set(foundFiles)].sort();
   return {
     units: files.filter((file) => !isSystemTest(file)),
     systems: files.filter(isSystemTest),
@@ -46,15 +47,15 @@ function isSystemTest(file: string): boolean {
 
 async function testsBelow(path: string): Promise<string[]> {
   const full = resolve(root, path);
-  const found = await stat(full).catch(() => {
-    throw new StartupError(`There is no ${path} to test.`);
+  const info = await stat(full).catch(() => {
+    throw new StartupError(`The path ${path} does not exist.`);
   });
-  if (found.isFile()) return [relative(root, full)];
+  if (info.isFile()) return [relative(root, full)];
   const entries = await readdir(full, { withFileTypes: true });
   const nested = await Promise.all(
     entries.map(async (entry) => {
       const inside = join(full, entry.name);
-      if (entry.isDirectory()) return skipped.has(entry.name) ? [] : testsBelow(inside);
+      if (entry.isDirectory()) return skippedFolders.has(entry.name) ? [] : testsBelow(inside);
       return entry.name.endsWith('.test.ts') ? [relative(root, inside)] : [];
     }),
   );

@@ -1,11 +1,11 @@
 const names = ['tests', 'suites', 'pass', 'fail', 'cancelled', 'skipped', 'todo', 'duration_ms'] as const;
 
-/** The closing numbers of a run of `node --test`. */
+/** The summary of a run of `node --test`. */
 export type TestSummary = Record<(typeof names)[number], number>;
 
 /**
- * Reads the closing lines of a TAP stream (`# tests 12`, `# pass 12`, …); undefined when they are missing, which
- * is so when the runner was ended before its tests were.
+ * Reads the summary at the end of a TAP stream (`# tests 12`, `# pass 12`, …). Returns undefined when it is missing,
+ * because the runner stopped early.
  */
 export function readSummary(tap: string): TestSummary | undefined {
   const closing = tap.trimEnd().split('\n').slice(-names.length);
@@ -17,7 +17,7 @@ export function readSummary(tap: string): TestSummary | undefined {
   return Object.fromEntries(names.map((name, index) => [name, numbers[index]])) as TestSummary;
 }
 
-/** Writes the sum of several runs as the runner writes one. */
+/** Formats the sum of several runs like the summary of one run. */
 export function formatSummary(summaries: readonly TestSummary[]): string {
   return names
     .map((name) => `# ${name} ${summaries.reduce((sum, summary) => sum + summary[name], 0)}`)

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { HttpResponse } from '../../packages/chassis/testing/http.ts';
 import { createAddresses } from './lib/addresses.ts';
-import type { Response } from './lib/client.ts';
 import { openTarget, type Target, type User } from './lib/target.ts';
 
 describe('accounts', () => {
@@ -16,31 +16,32 @@ describe('accounts', () => {
 
   const send: Target['client']['send'] = (...request) => target.client.send(...request);
 
-  /** Another client each time, so that no limit of an address decides. */
-  const elsewhere = (): string => addresses.next();
+  /** Returns a new client address, so that no limit per address applies. */
+  const newAddress = (): string => addresses.next();
 
   const update = (id: number, token: string, json: object) =>
-    send('PUT', `/api/users/${id}`, { token, json, from: elsewhere() });
-  const tokenOf = async (user: User) => (await target.logIn(user, elsewhere())).access_token;
+    send('PUT', `/api/users/${id}`, { token, json, from: newAddress() });
+  const tokenOf = async (user: User) => (await target.logIn(user, newAddress())).access_token;
   const isPassword = async ({ email }: Pick<User, 'email'>, password: string) =>
-    (await target.tryLogIn({ email, password }, elsewhere())).status === 200;
+    (await target.tryLogIn({ email, password }, newAddress())).status === 200;
 
-  it('keep their password although the e-mail address moves while the queue is full', async (context) => {
+  it('keep their password when the e-mail address moves to another user during a queued password change', async (context) => {
     let set = 0;
     for (let round = 0; round < 5; round += 1) {
       const [victim, thief] = [await target.createUser(), await target.createUser()];
       const stolen = await tokenOf(victim);
       const [admin, stop] = [await target.adminToken(), new AbortController()];
-      // Logins of nobody keep the queue of passwords full.
+      // Logins of unknown users fill the password queue.
       const filling = Promise.all(
         Array.from({ length: 40 }, async (_, index) => {
           while (!stop.signal.aborted) {
-            await target.tryLogIn({ email: `nobody${index}@example.com`, password: 'x' }, elsewhere());
+            await target.tryLogIn({ email: `unknown${index}@example.com`, password: 'x' }, newAddress());
           }
         }),
       );
       const attack = update(victim.id, stolen, {
-        ...{ password: 'set by the thief', current_password: thief.password },
+        password: 'set by the thief',
+        current_password: thief.password,
       });
       await update(victim.id, admin, { email: `moved.${victim.email}` });
       await update(thief.id, admin, { email: victim.email });
@@ -54,18 +55,18 @@ describe('accounts', () => {
     assert.equal(set, 0);
   });
 
-  it('keep no session that began with the password that was replaced', async (context) => {
+  it('keep no session that started with the replaced password', async (context) => {
     const refresh = async (refresh_token: string) =>
       (await send('POST', '/api/auth/refresh', { json: { refresh_token } })).status;
     const survivors: number[] = [];
     for (let round = 0; round < 5; round += 1) {
       const user = await target.createUser();
       const token = await tokenOf(user);
-      const logins: Promise<Response>[] = [];
+      const logins: Promise<HttpResponse>[] = [];
       const json = { password: `replaced in round ${round}`, current_password: user.password };
       const change = update(user.id, token, json);
       for (let login = 0; login < 4; login += 1) {
-        logins.push(target.tryLogIn(user, elsewhere()));
+        logins.push(target.tryLogIn(user, newAddress()));
         await wait(7);
       }
       assert.equal((await change).status, 200);
@@ -73,10 +74,10 @@ describe('accounts', () => {
         if (status !== 200) continue;
         survivors.push(await refresh(body.data.refresh_token));
       }
-      const after = await target.logIn({ email: user.email, password: json.password }, elsewhere());
+      const after = await target.logIn({ email: user.email, password: json.password }, newAddress());
       assert.equal(await refresh(after.refresh_token), 200);
     }
-    context.diagnostic(`sessions begun meanwhile: ${survivors.length}`);
+    context.diagnostic(`sessions started during the change: ${survivors.length}`);
     assert.ok(survivors.length > 0);
     assert.deepEqual(
       survivors,
@@ -84,7 +85,7 @@ describe('accounts', () => {
     );
   });
 
-  it('accept one of four changes that prove the same old password', async () => {
+  it('accept one of four concurrent password changes with the same current password', async () => {
     const user = await target.createUser();
     const token = await tokenOf(user);
     const changes = await Promise.all(
@@ -100,25 +101,25 @@ describe('accounts', () => {
     ['demoted', (root: string, { id }: User) => update(id, root, { role: 'user' })],
     ['deleted', (root: string, { id }: User) => send('DELETE', `/api/users/${id}`, { token: root })],
   ] as const) {
-    it(`do not let a ${state} admin write what only admins may, while the token lasts`, async () => {
+    it(`reject admin writes of a ${state} admin with a valid access token`, async () => {
       const [admin, other] = [await target.createUser({ role: 'admin' }), await target.createUser()];
       const token = await tokenOf(admin);
       const root = await target.adminToken();
       assert.equal((await end(root, admin)).status, 200);
       const created = { email: `evil.${admin.email}`, password: 'a password of an evil admin' };
-      const attempts: Record<string, Response> = {
-        'role of their own': await update(admin.id, token, { role: 'admin' }),
-        'role of another': await update(other.id, token, { role: 'admin' }),
-        'password of another': await update(other.id, token, { password: 'taken over by an admin' }),
-        'e-mail address of another': await update(other.id, token, { email: `taken.${other.email}` }),
-        'a new admin': await send('POST', '/api/users', {
+      const attempts: Record<string, HttpResponse> = {
+        'own role': await update(admin.id, token, { role: 'admin' }),
+        'role of another user': await update(other.id, token, { role: 'admin' }),
+        'password of another user': await update(other.id, token, { password: 'taken over by an admin' }),
+        'e-mail address of another user': await update(other.id, token, { email: `taken.${other.email}` }),
+        'new admin': await send('POST', '/api/users', {
           token,
           json: { name: 'Evil', role: 'admin', ...created },
         }),
-        'end of another': await send('DELETE', `/api/users/${other.id}`, { token }),
+        'deletion of another user': await send('DELETE', `/api/users/${other.id}`, { token }),
       };
-      for (const [what, { status }] of Object.entries(attempts))
-        assert.ok([403, 404].includes(status), `${what}: ${status}`);
+      for (const [name, { status }] of Object.entries(attempts))
+        assert.ok([403, 404].includes(status), `${name}: ${status}`);
       assert.ok(await isPassword(other, other.password));
       assert.equal(await isPassword(created, created.password), false);
       const { body } = await send('GET', `/api/users/${other.id}`, { token: root });
@@ -126,10 +127,10 @@ describe('accounts', () => {
     });
   }
 
-  it('reject common passwords, however they are written', async () => {
+  it('reject common passwords in any spelling', async () => {
     let serial = 0;
     const token = await target.adminToken();
-    const written = (password: string) => [
+    const spellings = (password: string) => [
       password,
       password.toUpperCase(),
       ` ${password} `,
@@ -146,7 +147,7 @@ describe('accounts', () => {
       'trustno1',
       'changeme',
     ])
-      for (const password of written(common)) {
+      for (const password of spellings(common)) {
         serial += 1;
         const json = { name: 'Common', email: `common${serial}@example.com`, password };
         const { status, body } = await send('POST', '/api/users', { token, json });
@@ -154,7 +155,7 @@ describe('accounts', () => {
       }
   });
 
-  it('tell a user of three e-mail addresses a day whether another user has them', async (context) => {
+  it('let a user probe only three e-mail addresses', async (context) => {
     const user = await target.createUser();
     const token = await tokenOf(user);
     const { email: taken } = await target.createUser();
@@ -168,18 +169,18 @@ describe('accounts', () => {
     assert.equal((statuses[200] ?? 0) + (statuses[409] ?? 0), 3);
   });
 
-  it('are not moved to another e-mail address by an access token alone', async () => {
+  it('need the current password to change the e-mail address', async () => {
     const user = await target.createUser();
     const token = await tokenOf(user);
     assert.equal((await update(user.id, token, { email: `thief.${user.email}` })).status, 422);
     assert.ok(await isPassword(user, user.password));
   });
 
-  it('are deleted during a login without a fault', async () => {
+  it('can be deleted during a login without a server error', async () => {
     for (let round = 0; round < 10; round += 1) {
       const user = await target.createUser();
       const token = await tokenOf(user);
-      const login = target.tryLogIn(user, elsewhere());
+      const login = target.tryLogIn(user, newAddress());
       await wait(3 * round);
       const { status } = await send('DELETE', `/api/users/${user.id}`, { token });
       assert.equal(status, 200);
@@ -187,18 +188,18 @@ describe('accounts', () => {
     }
   });
 
-  it('are created by a key that another anonymous client has used', async () => {
+  it('can be created with an Idempotency-Key that another anonymous client has used', async () => {
     const signUp = (from: string, name: string) =>
       send('POST', '/api/users', {
         from,
         headers: { 'idempotency-key': '1' },
         json: { name, email: `${name}.${Date.now()}@example.com` },
       });
-    assert.equal((await signUp(elsewhere(), 'first')).status, 201);
-    assert.equal((await signUp(elsewhere(), 'second')).status, 201);
+    assert.equal((await signUp(newAddress(), 'first')).status, 201);
+    assert.equal((await signUp(newAddress(), 'second')).status, 201);
   });
 
-  it('are not counted for anyone but admins', async () => {
+  it('are counted in health responses to admins only', async () => {
     const user = await tokenOf(await target.createUser());
     const texts: string[] = [];
     for (const path of ['/api/health', '/api/users/health', '/api/orders/health'])

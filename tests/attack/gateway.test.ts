@@ -7,16 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import {
-  createTestIssuer,
-  type TestIssuer,
-  testIssuerName,
-} from '../../packages/chassis/src/auth/testing-issuer.ts';
+import { createTestIssuer, type TestIssuer, testIssuerName } from '../../packages/chassis/testing/issuer.ts';
 import { createAddresses } from './lib/addresses.ts';
 import { startFlood } from './lib/client.ts';
 import { openTarget, type Target } from './lib/target.ts';
 
-/** Seconds that each flood lasts: long enough for twice the limit of any endpoint. */
+/** Seconds of each flood: enough for twice the rate limit of any endpoint. */
 const seconds = Math.max(3, Number(process.env.ATTACK_SECONDS ?? 5));
 
 describe('a cached route of the gateway', () => {
@@ -25,7 +21,7 @@ describe('a cached route of the gateway', () => {
   let folder: string;
 
   before(async () => {
-    // A service that builds links from what it is told about the request, as many frameworks do.
+    // A service that builds links from request headers, as many frameworks do.
     service = createServer(({ headers, url }, response) => {
       const host = headers['x-forwarded-host'] ?? /host="?([^";,]+)/.exec(String(headers.forwarded))?.[1];
       response.setHeader('Link', `<http://${host ?? headers.host}${url}>; rel=self`);
@@ -59,7 +55,7 @@ routes:
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   });
 
-  it('serves no link of an attacker to others', async () => {
+  it('does not cache a link to a host that an attacker sent in a header', async () => {
     const forged = {
       'x-forwarded-host': 'evil.example',
       forwarded: 'host=evil.example',
@@ -81,7 +77,7 @@ routes:
   });
 });
 
-describe('the gateway with tokens of another issuer', () => {
+describe('the gateway with an external issuer', () => {
   let target: Target;
   let jwks: Server;
   let issuer: TestIssuer;
@@ -104,7 +100,7 @@ describe('the gateway with tokens of another issuer', () => {
     jwks?.close();
   });
 
-  it('accepts access tokens, and no other tokens of the same issuer', async () => {
+  it('accepts access tokens and rejects other tokens of the same issuer', async () => {
     const sign = (typ: string | undefined, claims = {}) =>
       issuer.token({ subject: '1', userId: 1, role: 'admin' }, claims, { typ });
     const statusOf = async (token: string) =>
@@ -117,25 +113,25 @@ describe('the gateway with tokens of another issuer', () => {
       assert.equal(await statusOf(await sign('at+jwt', { sub })), 401, JSON.stringify(sub));
   });
 
-  for (const [what, method, path, maxBytes] of [
+  for (const [name, method, path, maxBytes] of [
     ['documentation', 'GET', '/docs', 120_000_000],
     ['the OpenAPI document', 'GET', '/openapi.json', 120_000_000],
     ['unknown paths', 'GET', '/no/such/path', 20_000_000],
     ['unknown methods', 'PATCH', '/api/users', 20_000_000],
     ['health', 'GET', '/api/health', 20_000_000],
   ] as const) {
-    it(`limits ${what} by client address, and still responds to others`, async (context) => {
-      const [from, elsewhere] = [addresses.next(), addresses.next()];
+    it(`limits requests for ${name} per client address`, async (context) => {
+      const [from, otherAddress] = [addresses.next(), addresses.next()];
       let bytes = 0;
       const flood = startFlood(600, async () => {
         const response = await target.client.send(method, path, { from });
         bytes += response.bytes;
         return response;
       });
-      const others: number[] = [];
+      const otherStatuses: number[] = [];
       const endAt = performance.now() + seconds * 1000;
       while (performance.now() < endAt) {
-        others.push((await target.client.send('GET', '/api/health', { from: elsewhere })).status);
+        otherStatuses.push((await target.client.send('GET', '/api/health', { from: otherAddress })).status);
         await wait(50);
       }
       const outcomes = await flood.stop();
@@ -143,7 +139,7 @@ describe('the gateway with tokens of another issuer', () => {
       assert.ok((outcomes[429] ?? 0) > 0, 'the limit was reached');
       assert.ok(bytes < maxBytes);
       assert.deepEqual(
-        others.filter((status) => status !== 200),
+        otherStatuses.filter((status) => status !== 200),
         [],
       );
     });

@@ -1,27 +1,27 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { HttpResponse } from '../../packages/chassis/testing/http.ts';
 import { createRandom, type Random } from '../faults/lib/random.ts';
 import { createAddresses } from './lib/addresses.ts';
-import type { Response } from './lib/client.ts';
 import { openTarget, type Target, type User } from './lib/target.ts';
 
-/** Interleavings in all, spread over the pairs. */
+/** Total number of random interleavings, spread over the pairs. */
 const rounds = Number(process.env.ATTACK_ROUNDS ?? 200);
 const seed = Number(process.env.ATTACK_SEED ?? Date.now() % 1_000_000);
-/** Rounds that run side by side, each on users of its own. */
+/** Number of concurrent rounds, each with its own user. */
 const concurrency = 4;
-/** Milliseconds within which the requests of a round are sent. */
+/** Maximum random delay of the requests of a round in milliseconds. */
 const spreadMs = 60;
 
-/** What one user has, and what was sent and acknowledged in one round. */
+/** A user and the requests of one round. */
 interface Round {
   readonly user: User;
   readonly role: 'admin' | 'user';
   readonly token: string;
-  /** Refresh token of a session that began before the round. */
+  /** Refresh token of a session that started before the round. */
   readonly refreshToken: string;
-  readonly sent: { readonly action: ActionName; readonly response: Response; readonly value: string }[];
+  readonly sent: { readonly action: ActionName; readonly response: HttpResponse; readonly value: string }[];
 }
 
 const actionNames = [
@@ -36,7 +36,7 @@ const actionNames = [
 
 type ActionName = (typeof actionNames)[number];
 
-/** Statuses that an action may get under any interleaving. */
+/** Allowed statuses of each action under any interleaving. */
 const allowed: Readonly<Record<ActionName, readonly number[]>> = {
   login: [200, 401],
   refresh: [200, 401],
@@ -48,31 +48,31 @@ const allowed: Readonly<Record<ActionName, readonly number[]>> = {
   'delete user': [200, 404],
 };
 
-describe('two of each pair of requests on one user at once', () => {
+describe('concurrent requests on one user, two of each action', () => {
   let target: Target;
   const addresses = createAddresses(40);
 
   before(async () => {
-    // Neither the queue nor a limit is to decide a race.
+    // Settings under which neither the password queue nor a rate limit rejects a request.
     target = await openTarget({ PASSWORD_CONCURRENCY: '4', PASSWORD_QUEUE: '500', RATE_LIMIT_FACTOR: '10' });
   });
   after(() => target?.close());
 
-  /** Another client each time, so that no limit of an address decides. */
-  const elsewhere = (): string => addresses.next();
+  /** Returns a new client address, so that no limit per address applies. */
+  const newAddress = (): string => addresses.next();
 
-  const logIn = (user: Pick<User, 'email' | 'password'>) => target.tryLogIn(user, elsewhere());
+  const logIn = (user: Pick<User, 'email' | 'password'>) => target.tryLogIn(user, newAddress());
   const refresh = (refresh_token: string) =>
-    target.client.send('POST', '/api/auth/refresh', { from: elsewhere(), json: { refresh_token } });
+    target.client.send('POST', '/api/auth/refresh', { from: newAddress(), json: { refresh_token } });
 
-  /** Sends one action; `value` is what it sets. */
+  /** Sends one action. `value` is the new password or e-mail address. */
   async function act(
     name: ActionName,
     { user, token, refreshToken }: Round,
     value: string,
-  ): Promise<Response> {
+  ): Promise<HttpResponse> {
     const { client } = target;
-    const [path, from] = [`/api/users/${user.id}`, elsewhere()];
+    const [path, from] = [`/api/users/${user.id}`, newAddress()];
     switch (name) {
       case 'login':
         return logIn(user);
@@ -102,7 +102,7 @@ describe('two of each pair of requests on one user at once', () => {
   async function play(pair: readonly [ActionName, ActionName], random: Random): Promise<Round> {
     const role = random.chance(0.5) ? 'admin' : 'user';
     const user = await target.createUser({ role });
-    const tokens = await target.logIn(user, elsewhere());
+    const tokens = await target.logIn(user, newAddress());
     const round: Round = {
       user,
       role,
@@ -116,7 +116,7 @@ describe('two of each pair of requests on one user at once', () => {
         const value =
           action === 'change e-mail' ? `moved${index}.${user.email}` : `${index} changed ${user.password}`;
         let response = await act(action, round, value);
-        // On a busy machine a request may wait too long for its turn; it is then sent again, as its client would.
+        // On a busy machine a request can time out in the password queue. Clients retry it.
         while (response.body?.type === '/problems/login-overloaded') {
           await wait(1000);
           response = await act(action, round, value);
@@ -127,7 +127,7 @@ describe('two of each pair of requests on one user at once', () => {
     return round;
   }
 
-  /** Checks what holds after every interleaving. */
+  /** Checks the invariants that hold after every interleaving. */
   async function check(round: Round): Promise<void> {
     const { user, role, token, refreshToken, sent } = round;
     for (const { action, response } of sent)
@@ -135,14 +135,14 @@ describe('two of each pair of requests on one user at once', () => {
         allowed[action].includes(response.status),
         `${action} got ${response.status} ${JSON.stringify(response.body)}`,
       );
-    const done = (action: ActionName) =>
-      sent.filter((each) => each.action === action && each.response.status === 200);
+    const succeeded = (action: ActionName) =>
+      sent.filter((request) => request.action === action && request.response.status === 200);
 
-    const isDeleted = done('delete user').length > 0;
-    assert.ok(done('delete user').length <= 1, 'a user is deleted once');
-    assert.ok(done('change password').length <= 1, 'one old password proves one change');
+    const isDeleted = succeeded('delete user').length > 0;
+    assert.ok(succeeded('delete user').length <= 1, 'a user is deleted once');
+    assert.ok(succeeded('change password').length <= 1, 'the current password is accepted for one change');
 
-    const [newPassword] = done('change password').map(({ value }) => value);
+    const [newPassword] = succeeded('change password').map(({ value }) => value);
     const passwords = [
       user.password,
       ...sent.filter(({ action }) => action === 'change password').map(({ value }) => value),
@@ -151,70 +151,70 @@ describe('two of each pair of requests on one user at once', () => {
       user.email,
       ...sent.filter(({ action }) => action === 'change e-mail').map(({ value }) => value),
     ];
-    const opened: string[] = [];
+    const validLogins: string[] = [];
     for (const email of emails)
       for (const password of new Set(passwords)) {
         const { status } = await logIn({ email, password });
         assert.ok(status === 200 || status === 401, `login got ${status}`);
-        if (status === 200) opened.push(`${email} ${password}`);
+        if (status === 200) validLogins.push(`${email} ${password}`);
       }
-    if (isDeleted) assert.deepEqual(opened, [], 'a deleted user does not log in');
+    if (isDeleted) assert.deepEqual(validLogins, [], 'a deleted user cannot log in');
     else {
-      assert.equal(opened.length, 1, 'one e-mail address and one password belong to the user');
+      assert.equal(validLogins.length, 1, 'exactly one pair of e-mail address and password is valid');
       assert.ok(
-        opened[0]?.endsWith(` ${newPassword ?? user.password}`),
-        'the acknowledged password is the one',
+        validLogins[0]?.endsWith(` ${newPassword ?? user.password}`),
+        'the acknowledged password is valid',
       );
     }
 
-    const loggedOut = done('logout').length > 0;
+    const loggedOut = succeeded('logout').length > 0;
     const ended = isDeleted || newPassword !== undefined;
-    const families = [
+    const sessions = [
       { ended: ended || loggedOut, token: refreshToken },
-      ...done('refresh').map(({ response }) => ({
+      ...succeeded('refresh').map(({ response }) => ({
         ended: ended || loggedOut,
         token: response.body.data.refresh_token,
       })),
-      ...done('login').map(({ response }) => ({ ended, token: response.body.data.refresh_token })),
+      ...succeeded('login').map(({ response }) => ({ ended, token: response.body.data.refresh_token })),
     ];
-    for (const family of families) {
-      if (!family.ended) continue;
-      assert.equal((await refresh(family.token)).status, 401, 'no session outlives what ends it');
+    for (const session of sessions) {
+      if (!session.ended) continue;
+      assert.equal((await refresh(session.token)).status, 401, 'an ended session cannot be refreshed');
     }
 
     const wasAdmin = role === 'admin';
-    const isAdminNow = wasAdmin && !isDeleted && done('change role').length === 0;
-    const friend = await target.createUser();
-    const gift = { token, json: { role: 'admin' } };
-    const { status } = await target.client.send('PUT', `/api/users/${friend.id}`, gift);
-    assert.equal(status, isAdminNow ? 200 : 403, 'roles are given by present admins');
+    const isAdminNow = wasAdmin && !isDeleted && succeeded('change role').length === 0;
+    const otherUser = await target.createUser();
+    const promotion = { token, json: { role: 'admin' } };
+    const { status } = await target.client.send('PUT', `/api/users/${otherUser.id}`, promotion);
+    assert.equal(status, isAdminNow ? 200 : 403, 'only current admins change roles');
   }
 
-  const pairs = actionNames.flatMap((one, index) =>
-    actionNames.slice(index).map((other): readonly [ActionName, ActionName] => [one, other]),
+  const pairs = actionNames.flatMap((first, index) =>
+    actionNames.slice(index).map((second): readonly [ActionName, ActionName] => [first, second]),
   );
 
   for (const [index, pair] of pairs.entries()) {
-    it(`${pair.join(' and ')} leave nothing that should have ended`, async (context) => {
+    it(`${pair.join(' and ')} leave no session, credential or role that should have ended`, async (context) => {
       const random = createRandom(seed + index);
-      const own = Math.ceil(rounds / pairs.length);
-      assert.ok(own > 0);
+      const pairRounds = Math.ceil(rounds / pairs.length);
+      assert.ok(pairRounds > 0);
       let checked = 0;
-      for (let round = 0; round < own; round += concurrency) {
-        const some = await Promise.all(
-          Array.from({ length: Math.min(concurrency, own - round) }, () => play(pair, random)),
+      for (let round = 0; round < pairRounds; round += concurrency) {
+        const batch = await Promise.all(
+          Array.from({ length: Math.min(concurrency, pairRounds - round) }, () => play(pair, random)),
         );
-        for (const each of some) {
-          await check(each).catch((error: unknown) => {
+        for (const played of batch) {
+          await check(played).catch((error: unknown) => {
             context.diagnostic(
-              `ATTACK_SEED=${seed}: ${JSON.stringify(each.sent.map(({ action, response }) => [action, response.status]))}`,
+              `ATTACK_SEED=${seed}: ${JSON.stringify(played.sent.map(({ action, response }) => [action, response.status]))}`,
             );
             throw error;
           });
           checked += 1;
         }
       }
-      assert.equal(checked, own);
+      assert.equal(checked, pairRounds);
     });
   }
 });

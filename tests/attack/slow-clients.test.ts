@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { HttpResponse } from '../../packages/chassis/testing/http.ts';
 import { type HostileKind, runHostileClients } from '../bench/hostile-clients.ts';
-import type { Response } from './lib/client.ts';
 import { openTarget, type Target, type User } from './lib/target.ts';
 
-/** Seconds that hostile clients are there. */
+/** Seconds during which hostile clients are connected. */
 const seconds = Number(process.env.ATTACK_SECONDS ?? 5);
 
-/** How many of each kind come at once; `npm run bench -- --hostile-load` has thousands. */
+/** Number of concurrent clients of each kind; `npm run bench -- --hostile-load` uses thousands. */
 const clients: Readonly<Record<HostileKind, number>> = {
   'slow senders': 300,
   'slow readers': 300,
@@ -16,7 +16,7 @@ const clients: Readonly<Record<HostileKind, number>> = {
   'reconnecting clients': 50,
 };
 
-describe('clients that hold connections', () => {
+describe('hostile clients', () => {
   let target: Target;
   let user: User;
 
@@ -28,18 +28,22 @@ describe('clients that hold connections', () => {
   after(() => target?.close());
 
   for (const [kind, count] of Object.entries(clients) as [HostileKind, number][])
-    it(`do not fail the requests and logins of others: ${kind}`, async (context) => {
+    it(`do not make other clients' requests and logins fail: ${kind}`, async (context) => {
       const opened = await target.gatewayMetric('circuit_breaker_events_total', 'event="open"');
       const hostile = runHostileClients({
-        ...{ kind, clients: count, addresses: 10, milliseconds: seconds * 1000 },
+        kind,
+        clients: count,
+        addresses: 10,
+        milliseconds: seconds * 1000,
         port: Number(new URL(target.system.gateway.url).port),
-        ...{ largePath: '/openapi.json', smallPath: '/api/users/health' },
+        largePath: '/openapi.json',
+        smallPath: '/api/users/health',
       });
-      const good: Response[] = [];
+      const normal: HttpResponse[] = [];
       const endAt = performance.now() + seconds * 1000;
       while (performance.now() < endAt) {
         const token = await target.adminToken();
-        good.push(
+        normal.push(
           ...(await Promise.all([
             target.client.send('GET', '/api/users', { token }),
             target.client.send('GET', '/api/orders', { token }),
@@ -50,10 +54,10 @@ describe('clients that hold connections', () => {
         await wait(50);
       }
       const { connections, statuses } = await hostile;
-      const failed = good.filter(({ status }) => status !== 200);
+      const failed = normal.filter(({ status }) => status !== 200);
       context.diagnostic(
-        `${connections} hostile connections: ${JSON.stringify(statuses)}; ${good.length} good requests, ${failed.length} failed, ` +
-          `slowest ${Math.round(Math.max(...good.map(({ ms }) => ms)))} ms`,
+        `${connections} hostile connections: ${JSON.stringify(statuses)}; ${normal.length} normal requests, ${failed.length} failed, ` +
+          `slowest ${Math.round(Math.max(...normal.map(({ ms }) => ms)))} ms`,
       );
       assert.deepEqual(
         failed.map(({ status, body }) => [status, body?.type]),

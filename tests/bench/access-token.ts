@@ -3,18 +3,18 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** Somebody who has issued one access token, and shows the key of it. */
+/** A token issuer that has issued one access token and serves its key set. */
 export interface Issuer {
-  /** The token, good for an hour. */
+  /** The access token, valid for one hour. */
   readonly token: string;
-  /** Variables by which a gateway takes it. */
+  /** Environment variables with which a gateway accepts the token. */
   readonly env: NodeJS.ProcessEnv;
   close(): Promise<void>;
 }
 
 const issuer = 'http://bench.test';
 
-/** An issuer on a free port of the loopback. */
+/** Starts an issuer on a free loopback port. */
 export async function startIssuer(): Promise<Issuer> {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const keys = JSON.stringify({

@@ -1,11 +1,11 @@
-/** One size of answer that every proxy passes on. */
+/** A response body size that every proxy is measured with. */
 export interface Body {
   readonly title: string;
-  /** Path that the gateway forwards, and under which the upstream has this body. */
+  /** Path that the gateway forwards and the upstream serves this body on. */
   readonly path: string;
   /** Length of the body in bytes. */
   readonly bytes: number;
-  /** Client connections at once; few for large bodies, whose bytes would otherwise fill the memory of the machine. */
+  /** Number of client connections. Large bodies use few, so that the bytes in flight fit into memory. */
   readonly connections: number;
 }
 
@@ -15,5 +15,5 @@ export const bodies = [
   { title: '10 MiB', path: '/api/users/3', bytes: 10 * 1024 * 1024, connections: 8 },
 ] as const satisfies readonly Body[];
 
-/** What log lines and metrics of the gateway call these paths. */
-export const routeOfBodies = '/api/users/{id}';
+/** Route name of these paths in the gateway's log lines and metrics. */
+export const bodyRoute = '/api/users/{id}';

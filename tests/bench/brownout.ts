@@ -7,40 +7,37 @@ import {
   type Cell,
   type CircuitChange,
   findCellFaults,
-  followCircuit,
   formatBrownout,
   readCircuitChange,
   replaceMarked,
-  summariseCell,
+  summarizeCell,
+  summarizeCircuit,
 } from './brownout-report.ts';
-import type { Trouble } from './faulty-upstream.ts';
+import type { UpstreamBehavior } from './faulty-upstream.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
-import { type Helper, startHelper } from './helper.ts';
 import { describeMachine, saveResult } from './result-file.ts';
 import type { SteadyLoadPlan, SteadyLoadResult } from './steady-load.ts';
+import { startWorker, type WorkerProcess } from './worker-process.ts';
 
-/** Which troubles the upstream has: each delay with each share of failures. */
+/** Upstream behaviors to measure: each delay combined with each failure rate. */
 interface Grid {
   readonly delaysMs: readonly number[];
   readonly failPercents: readonly number[];
 }
 
-/** `normal` takes about two and a half minutes, `quick` half a minute. */
+/** `normal` takes about two and a half minutes, `quick` about half a minute. */
 const grids = {
   normal: { delaysMs: [0, 300, 500, 800, 1100, 5000], failPercents: [0, 10, 50, 100] },
   quick: { delaysMs: [0, 1100], failPercents: [0, 50] },
 } as const satisfies Record<string, Grid>;
 
-/** With 800 ms an answer, as many as this keep more connections busy than the gateway has. */
+/** At 800 ms per response, this rate needs more upstream connections than the gateway has. */
 const perSecond = 200;
 const cellMs = 4000;
 const path = '/api/users/1';
 const upstreamName = 'user-service';
 
-/**
- * The times are a fifth of the gateway's defaults, so that seconds show what would take half a minute. The others are its
- * defaults, whatever the environment says.
- */
+/** Times are a fifth of the gateway's defaults, which shortens the run. The other values are the defaults and override the environment. */
 const gatewaySettings = {
   UPSTREAM_TIMEOUT_MS: '1000',
   CIRCUIT_WINDOW_MS: '1000',
@@ -50,26 +47,26 @@ const gatewaySettings = {
   CIRCUIT_VOLUME: '10',
 } as const;
 
-/** Milliseconds of load on a healthy upstream that must be answered in full before the next cell, above the window. */
-const restMs = 1200;
-const restStepMs = 400;
-const restWithinMs = 10_000;
-/** Milliseconds of load before the first cell, in which code is compiled and connections are made. */
+/** Milliseconds of load that must succeed completely before the next cell; longer than CIRCUIT_WINDOW_MS. */
+const recoveryLoadMs = 1200;
+const recoveryStepMs = 400;
+const recoveryTimeoutMs = 10_000;
+/** Milliseconds of load before the first cell, for JIT compilation and connection setup. */
 const warmUpMs = 6000;
-const healthy: Trouble = { delayMs: 0, failPercent: 0 };
+const healthy: UpstreamBehavior = { delayMs: 0, failPercent: 0 };
 
-interface Scene {
+interface Setup {
   readonly gateway: RunningGateway;
-  /** Grows with the gateway's log. */
+  /** State changes so far; new ones are appended while the gateway runs. */
   readonly changes: readonly CircuitChange[];
-  readonly load: Helper<SteadyLoadPlan, SteadyLoadResult>;
-  readonly upstream: Helper<Trouble, { readonly port: number; readonly received: number }>;
+  readonly load: WorkerProcess<SteadyLoadPlan, SteadyLoadResult>;
+  readonly upstream: WorkerProcess<UpstreamBehavior, { readonly port: number; readonly received: number }>;
 }
 
-/** Measures all cells, prints the table and, unless it is a quick run, writes it into docs/brownout.md. */
-export async function brownOut(mode: keyof typeof grids): Promise<number> {
+/** Measures all cells and prints the table; `normal` also writes it into docs/brownout.md. Resolves with the exit code. */
+export async function measureBrownout(mode: keyof typeof grids): Promise<number> {
   const cells = await measure(grids[mode]);
-  const rows = cells.map(summariseCell);
+  const rows = cells.map(summarizeCell);
   const faults = cells.flatMap(findCellFaults);
   const table = formatBrownout(rows);
   const settings = Object.entries(gatewaySettings).map(([name, value]) => `\`${name}=${value}\``);
@@ -77,31 +74,31 @@ export async function brownOut(mode: keyof typeof grids): Promise<number> {
   const text = [
     table,
     '',
-    `${perSecond} requests a second for ${cellMs / 1000} s in each row. Gateway with ${settings.join(', ')}.`,
+    `Each row: ${perSecond} requests per second for ${cellMs / 1000} s. Gateway with ${settings.join(', ')}.`,
     `Machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}.`,
-    `Load average before the run: ${loadBefore.toFixed(1)}; well above 0, others were at work too, and the longest times are theirs.`,
+    `Load average before the run: ${loadBefore.toFixed(1)}. If it is well above 0, other processes have raised the highest latencies.`,
   ].join('\n');
   const file = await saveResult(`brownout-${mode}`, { gatewaySettings, perSecond, rows, faults });
 
   console.log(`\n${text}\n`);
   for (const fault of faults) console.log(`FAILED ${fault}`);
-  console.log(`written to ${file}`);
+  console.log(`Results written to ${file}`);
   if (faults.length > 0) return 1;
   if (mode === 'normal') {
     const page = join(root, 'docs', 'brownout.md');
     await writeFile(page, replaceMarked(await readFile(page, 'utf8'), text));
-    console.log('written to docs/brownout.md');
+    console.log('Table written to docs/brownout.md');
   }
   return 0;
 }
 
 async function measure({ delaysMs, failPercents }: Grid): Promise<Cell[]> {
-  const load: Scene['load'] = startHelper(new URL('steady-load-process.ts', import.meta.url));
-  const upstream: Scene['upstream'] = startHelper(new URL('faulty-upstream-process.ts', import.meta.url));
-  // The cell under way then fails, which leads to everything being closed.
+  const load: Setup['load'] = startWorker(new URL('steady-load-process.ts', import.meta.url));
+  const upstream: Setup['upstream'] = startWorker(new URL('faulty-upstream-process.ts', import.meta.url));
+  // Stopping the load fails the current cell, and the finally blocks close everything.
   onStopSignal(() => void load.stop());
   try {
-    const { port: upstreamPort } = await upstream.ask(healthy);
+    const { port: upstreamPort } = await upstream.call(healthy);
     const changes: CircuitChange[] = [];
     const gateway = await startGateway(
       { upstreamPort },
@@ -114,15 +111,17 @@ async function measure({ delaysMs, failPercents }: Grid): Promise<Cell[]> {
       },
     );
     try {
-      const scene = { gateway, changes, load, upstream };
+      const setup = { gateway, changes, load, upstream };
       const cells: Cell[] = [];
-      await load.ask({ port: gateway.port, path, perSecond, milliseconds: warmUpMs });
+      await load.call({ port: gateway.port, path, perSecond, milliseconds: warmUpMs });
       for (const delayMs of delaysMs) {
         for (const failPercent of failPercents) {
-          await rest(scene);
-          const cell = await runCell(scene, { delayMs, failPercent });
-          const { answered, state } = summariseCell(cell);
-          console.log(`${delayMs} ms, ${failPercent} %: ${answered.toFixed(0)} answered/s, ${state}`);
+          await waitForRecovery(setup);
+          const cell = await runCell(setup, { delayMs, failPercent });
+          const { responded, state } = summarizeCell(cell);
+          console.log(
+            `${delayMs} ms, ${failPercent} %: ${responded.toFixed(0)} succeeded/s, circuit ${state}`,
+          );
           cells.push(cell);
         }
       }
@@ -136,36 +135,42 @@ async function measure({ delaysMs, failPercents }: Grid): Promise<Cell[]> {
 }
 
 /**
- * Load on a healthy upstream, until nothing of the last trouble is left in the circuit: so no cell has an effect on the
- * next one, and each begins as an outage does, among calls that went well.
- * @throws StartupError when the gateway does not recover
+ * Sends load with a healthy upstream until the circuit has no failure in its window, so that cells do not affect each other.
+ * @throws StartupError if the gateway does not recover within 10 s
  */
-async function rest({ gateway, load, upstream }: Scene): Promise<void> {
-  await upstream.ask(healthy);
-  const giveUpAt = performance.now() + restWithinMs;
-  for (let goodMs = 0; goodMs < restMs; ) {
-    if (performance.now() > giveUpAt)
-      throw new StartupError(`The gateway has not recovered within ${restWithinMs} ms.`);
-    const { sent, answers } = await load.ask({
-      ...{ port: gateway.port, path, perSecond },
-      milliseconds: restStepMs,
+async function waitForRecovery({ gateway, load, upstream }: Setup): Promise<void> {
+  await upstream.call(healthy);
+  const deadline = performance.now() + recoveryTimeoutMs;
+  for (let goodMs = 0; goodMs < recoveryLoadMs; ) {
+    if (performance.now() > deadline)
+      throw new StartupError(
+        `The gateway did not recover within ${recoveryTimeoutMs} ms after a row of the table.`,
+      );
+    const { sent, responses } = await load.call({
+      port: gateway.port,
+      path,
+      perSecond,
+      milliseconds: recoveryStepMs,
     });
-    const good = answers.filter(({ status }) => status === 200).length === sent;
-    goodMs = good ? goodMs + restStepMs : 0;
+    const good = responses.filter(({ status }) => status === 200).length === sent;
+    goodMs = good ? goodMs + recoveryStepMs : 0;
   }
 }
 
-async function runCell({ gateway, changes, load, upstream }: Scene, trouble: Trouble): Promise<Cell> {
-  const { received } = await upstream.ask(trouble);
+async function runCell(
+  { gateway, changes, load, upstream }: Setup,
+  behavior: UpstreamBehavior,
+): Promise<Cell> {
+  const { received } = await upstream.call(behavior);
   const startedAt = Date.now();
-  const result = await load.ask({ port: gateway.port, path, perSecond, milliseconds: cellMs });
-  const later = await upstream.ask(trouble);
+  const result = await load.call({ port: gateway.port, path, perSecond, milliseconds: cellMs });
+  const later = await upstream.call(behavior);
   return {
-    ...trouble,
+    ...behavior,
     ...result,
     milliseconds: cellMs,
     received: later.received - received,
-    // Not from /metrics, since asking for it often enough would make the answers slower.
-    circuit: followCircuit(changes, startedAt, startedAt + cellMs),
+    // Read from the log: scraping /metrics often enough would slow down the gateway.
+    circuit: summarizeCircuit(changes, startedAt, startedAt + cellMs),
   };
 }

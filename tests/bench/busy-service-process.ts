@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { bodies } from './bodies.ts';
-import { answerParent } from './helper.ts';
+import { serveParent } from './worker-process.ts';
 
-/** Milliseconds of CPU that a request takes. */
+/** Milliseconds of CPU time per request. */
 let work = 0;
 const body = Buffer.from(JSON.stringify({ filler: 'x'.repeat(bodies[0].bytes - 13) }));
 
-/** A service that works for each request, so that others wait meanwhile. */
+/** A service that blocks its event loop for each request. */
 const server = createServer((_request, response) => {
   const until = performance.now() + work;
   while (performance.now() < until);
@@ -18,7 +18,7 @@ const server = createServer((_request, response) => {
 server.keepAliveTimeout = 0;
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
-answerParent(async ({ workMs }: { workMs: number }) => {
+serveParent(async ({ workMs }: { workMs: number }) => {
   work = workMs;
   return { port: (server.address() as AddressInfo).port };
 });

@@ -1,35 +1,35 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort, freePorts } from '../../packages/chassis/testing/port.ts';
 import { installLocked } from '../../scripts/lib/locked-packages.ts';
-import { freePorts } from '../../scripts/lib/ports.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { bodies } from './bodies.ts';
-import { findProgram, outputOf, startProgram } from './program.ts';
-import type { RunningProxy, Surroundings } from './proxies.ts';
+import { findProgram, readOutput, startProgram } from './program.ts';
+import type { ProxyOptions, RunningProxy } from './proxies.ts';
 
-/** A proxy that the gateway is compared with. */
+/** A proxy to compare the gateway with. */
 export interface Competitor {
   readonly name: string;
-  /** @throws Error whose message says what is missing */
-  start(surroundings: Surroundings): Promise<RunningProxy>;
+  /** @throws Error if the program is not installed or does not start */
+  start(proxyOptions: ProxyOptions): Promise<RunningProxy>;
 }
 
 const competitorsFolder = fileURLToPath(new URL('competitors/', import.meta.url));
 
-/** In the order of the tables. */
+/** Competitors in the row order of the tables. */
 export const competitors: readonly Competitor[] = [
   { name: 'nginx', start: startNginx },
   { name: 'Traefik', start: startTraefik },
-  nodeCompetitor('@fastify/http-proxy', 'fastify-http-proxy.mjs', 'fastify'),
-  nodeCompetitor('http-proxy-middleware', 'http-proxy-middleware.mjs', 'express'),
+  createNodeCompetitor('@fastify/http-proxy', 'fastify-http-proxy.mjs', 'fastify'),
+  createNodeCompetitor('http-proxy-middleware', 'http-proxy-middleware.mjs', 'express'),
 ];
 
-/** `proxy_pass` with connections kept alive, no log, and large bodies passed on instead of going through a file. */
-async function startNginx({ upstreamPort, folder }: Surroundings): Promise<RunningProxy> {
+/** Starts nginx: `proxy_pass` with keep-alive connections, no access log, and large bodies streamed without temporary files. */
+async function startNginx({ upstreamPort, folder }: ProxyOptions): Promise<RunningProxy> {
   const command = await findProgram('nginx');
-  if (command === undefined) throw new Error('there is no nginx on the PATH or in /usr/sbin');
-  const [port = 0] = await freePorts(1);
+  if (command === undefined) throw new Error('not found on the PATH or in /usr/sbin');
+  const port = await freePort();
   const file = join(folder, 'nginx.conf');
   await writeFile(
     file,
@@ -63,23 +63,23 @@ http {
 }
 `,
   );
-  const [, version = 'unknown'] = /nginx\/(\S+)/.exec(await outputOf(command, ['-v'])) ?? [];
+  const [, version = 'unknown'] = /nginx\/(\S+)/.exec(await readOutput(command, ['-v'])) ?? [];
   const args = ['-e', 'stderr', '-p', folder, '-c', file];
   const program = await startProgram({ command, args, readyUrl: readyUrl(port) });
   return { name: 'nginx', version, port, ...program };
 }
 
-/** With what a gateway has: circuit breaker, rate limit (too high to be reached), access log in JSON, metrics. */
-async function startTraefik({ upstreamPort, folder }: Surroundings): Promise<RunningProxy> {
+/** Starts Traefik with the gateway's features: circuit breaker, rate limit (too high to be reached), JSON access log and metrics. */
+async function startTraefik({ upstreamPort, folder }: ProxyOptions): Promise<RunningProxy> {
   const command = process.env.TRAEFIK || (await findProgram('traefik'));
-  if (!command) throw new Error('TRAEFIK is not set, and there is no traefik on the PATH');
-  const versions = await outputOf(command, ['version']).catch(() => {
-    throw new Error('TRAEFIK is no program that can be run');
+  if (!command) throw new Error('TRAEFIK is not set and traefik is not on the PATH');
+  const versions = await readOutput(command, ['version']).catch(() => {
+    throw new Error('TRAEFIK is not an executable program');
   });
   const [, version = 'unknown'] = /^Version:\s+(\S+)/m.exec(versions) ?? [];
   const [, go = 'unknown'] = /^Go version:\s+(\S+)/m.exec(versions) ?? [];
   const [port = 0, metricsPort = 0] = await freePorts(2);
-  // JSON is YAML too.
+  // JSON is valid YAML.
   const file = join(folder, 'traefik.yml');
   await writeFile(
     file,
@@ -101,26 +101,32 @@ async function startTraefik({ upstreamPort, folder }: Surroundings): Promise<Run
   const program = await startProgram({
     command,
     args: [
-      ...['--global.checknewversion=false', '--global.sendanonymoususage=false', '--log.level=ERROR'],
-      ...[
-        `--entrypoints.web.address=127.0.0.1:${port}`,
-        `--entrypoints.metrics.address=127.0.0.1:${metricsPort}`,
-      ],
-      ...['--metrics.prometheus=true', '--metrics.prometheus.entrypoint=metrics'],
-      ...['--accesslog=true', '--accesslog.format=json', `--providers.file.filename=${file}`],
+      '--global.checknewversion=false',
+      '--global.sendanonymoususage=false',
+      '--log.level=ERROR',
+      `--entrypoints.web.address=127.0.0.1:${port}`,
+      `--entrypoints.metrics.address=127.0.0.1:${metricsPort}`,
+      '--metrics.prometheus=true',
+      '--metrics.prometheus.entrypoint=metrics',
+      '--accesslog=true',
+      '--accesslog.format=json',
+      `--providers.file.filename=${file}`,
     ],
     readyUrl: readyUrl(port),
   });
   return { name: 'Traefik', version: `${version} (${go})`, port, ...program };
 }
 
-/** A script of the competitors' package, whose `framework` is named with it in the versions. */
-function nodeCompetitor(name: string, script: string, framework: string): Competitor {
+/**
+ * Creates a competitor that runs a script of the competitors package.
+ * @param framework package whose version is shown after the proxy's
+ */
+function createNodeCompetitor(name: string, script: string, framework: string): Competitor {
   return {
     name,
     async start({ upstreamPort }) {
-      await installLocked(competitorsFolder, 'the proxies in Node');
-      const [port = 0] = await freePorts(1);
+      await installLocked(competitorsFolder, 'the Node.js proxies');
+      const port = await freePort();
       const manifest = await readFile(join(competitorsFolder, 'package.json'), 'utf8');
       const { dependencies } = JSON.parse(manifest) as { dependencies: Readonly<Record<string, string>> };
       const child = startProcess(

@@ -1,8 +1,8 @@
-import { startFaultyUpstream, type Trouble } from './faulty-upstream.ts';
-import { answerParent } from './helper.ts';
+import { startFaultyUpstream, type UpstreamBehavior } from './faulty-upstream.ts';
+import { serveParent } from './worker-process.ts';
 
 const upstream = await startFaultyUpstream();
-answerParent(async (trouble: Trouble) => {
-  upstream.behave(trouble);
+serveParent(async (behavior: UpstreamBehavior) => {
+  upstream.setBehavior(behavior);
   return { port: upstream.port, received: upstream.received() };
 });

@@ -1,36 +1,34 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { openHttpServer } from '../../packages/chassis/testing/http-server.ts';
 
-/** How an upstream answers. */
-export interface Trouble {
-  /** Milliseconds before it answers. */
+/** Delay and failure rate of an upstream. */
+export interface UpstreamBehavior {
+  /** Milliseconds before each response. */
   readonly delayMs: number;
-  /** Share of the requests that it answers with 500, in percent. */
+  /** Percentage of requests that get status 500. */
   readonly failPercent: number;
 }
 
 export interface FaultyUpstream {
   readonly port: number;
-  /** Requests so far. */
+  /** Number of requests received so far. */
   received(): number;
-  /** How requests are answered from now on; at first at once, and all of them with 200. */
-  behave(trouble: Trouble): void;
+  /** Changes the behavior for new requests. Initially there is no delay and no failure. */
+  setBehavior(behavior: UpstreamBehavior): void;
   close(): Promise<void>;
 }
 
 const body = Buffer.from('{"status":"success","data":{"id":1}}');
 const failure = Buffer.from('{"title":"it failed"}');
 
-/** An upstream on a free port of the loopback that is slow and fails as it is told to. */
+/** Starts an upstream with a configurable delay and failure rate on a free loopback port. */
 export async function startFaultyUpstream(): Promise<FaultyUpstream> {
-  let { delayMs, failPercent }: Trouble = { delayMs: 0, failPercent: 0 };
+  let { delayMs, failPercent }: UpstreamBehavior = { delayMs: 0, failPercent: 0 };
   let received = 0;
-  const server = createServer((_request, response) => {
+  const { server, port, stop } = await openHttpServer((_request, response) => {
     received += 1;
-    // By chance, as real failures come: evenly spread ones would never be above the limit of a circuit set to them.
+    // Random, as real failures are: evenly spread failures would never exceed a circuit threshold of the same percentage.
     const fails = Math.random() * 100 < failPercent;
-    const answer = (): void => {
+    const respond = (): void => {
       const content = fails ? failure : body;
       response.writeHead(fails ? 500 : 200, {
         'Content-Type': 'application/json',
@@ -39,25 +37,20 @@ export async function startFaultyUpstream(): Promise<FaultyUpstream> {
       response.end(content);
     };
     if (delayMs === 0) {
-      answer();
+      respond();
       return;
     }
-    const timer = setTimeout(answer, delayMs);
+    const timer = setTimeout(respond, delayMs);
     response.once('close', () => clearTimeout(timer));
   });
-  // An idle connection must not be closed under the next request.
+  // Closing an idle connection could race with the next request.
   server.keepAliveTimeout = 0;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     received: () => received,
-    behave(trouble) {
-      ({ delayMs, failPercent } = trouble);
+    setBehavior(behavior) {
+      ({ delayMs, failPercent } = behavior);
     },
-    async close() {
-      server.closeAllConnections();
-      await once(server.close(), 'close');
-    },
+    close: stop,
   };
 }

@@ -1,34 +1,39 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { freePorts } from '../../packages/chassis/testing/port.ts';
 import gatewayPackage from '../../packages/gateway/package.json' with { type: 'json' };
 import { bundle } from '../../scripts/lib/bundler.ts';
-import { freePorts } from '../../scripts/lib/ports.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { bundleFile } from '../../scripts/lib/services.ts';
-import { routeOfBodies } from './bodies.ts';
-import type { RunningProxy, Surroundings } from './proxies.ts';
+import { bodyRoute } from './bodies.ts';
+import type { ProxyOptions, RunningProxy } from './proxies.ts';
 
 export interface RunningGateway extends RunningProxy {
-  /** Lines of its log so far that are about a request for one of the bodies. */
+  /** Number of access log lines so far for the route of the bodies. */
   logLines(): number;
-  /** What Prometheus would scrape. */
+  /** Returns the metrics in the Prometheus text format. */
   scrape(): Promise<string>;
 }
 
 export interface GatewayOptions {
-  /** Environment to add to; that of this process by default. */
+  /** Base environment. Default: the environment of this process. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Path of the bundle to start. Default: a new bundle. */
+  readonly file?: string | undefined;
   /** Receives each line of the log. */
   readonly onLine?: (line: string) => void;
 }
 
 export const gatewayName = 'gateway';
 
-/** The gateway as it runs in production. Its environment may carry more variables, of those that have no value here. */
+/**
+ * Bundles the gateway and starts it as in production. Ports, log settings and upstream URLs override `env`.
+ * @throws StartupError if the gateway does not become ready
+ */
 export async function startGateway(
-  { upstreamPort }: Pick<Surroundings, 'upstreamPort'>,
-  { env = process.env, onLine }: GatewayOptions = {},
+  { upstreamPort }: Pick<ProxyOptions, 'upstreamPort'>,
+  { env = process.env, file, onLine }: GatewayOptions = {},
 ): Promise<RunningGateway> {
-  await bundle(['gateway']);
+  if (file === undefined) await bundle(['gateway']);
   const [port = 0, managementPort = 0] = await freePorts(2);
   const upstreamUrl = `http://127.0.0.1:${upstreamPort}`;
   const managementUrl = `http://127.0.0.1:${managementPort}`;
@@ -36,9 +41,9 @@ export async function startGateway(
   const gateway = startProcess(
     {
       name: gatewayName,
-      file: bundleFile('gateway'),
+      file: file ?? bundleFile('gateway'),
       env: {
-        // Nobody here has a token, and all come from one address: limits are counted, and never reached.
+        // Clients have no tokens and share one address, so the rate limits must be too high to be reached.
         AUTH: 'off',
         ALLOW_UNAUTHENTICATED: 'true',
         RATE_LIMIT_FACTOR: '100000',
@@ -56,8 +61,8 @@ export async function startGateway(
       sourceMaps: false,
     },
     (line) => {
-      // Not parsed: this process shares a core with the load generator.
-      if (line.includes('"msg":"request"') && line.includes(`"route":"${routeOfBodies}"`)) logLines += 1;
+      // Not parsed as JSON: this process shares the cores with the load generator.
+      if (line.includes('"msg":"request"') && line.includes(`"route":"${bodyRoute}"`)) logLines += 1;
       onLine?.(line);
     },
   );

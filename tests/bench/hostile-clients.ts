@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** What a hostile client does, again and again. */
+/** Kinds of hostile clients. */
 export const hostileKinds = [
   'slow senders',
   'slow readers',
@@ -14,34 +14,34 @@ export type HostileKind = (typeof hostileKinds)[number];
 
 export interface HostilePlan {
   readonly kind: HostileKind;
-  /** Port of the loopback. */
+  /** Loopback port of the gateway. */
   readonly port: number;
-  /** Clients at once. */
+  /** Number of concurrent clients. */
   readonly clients: number;
-  /** Addresses that they share. */
+  /** Number of addresses that the clients share. */
   readonly addresses: number;
-  /** Path of a response that slow readers ask for. */
+  /** Path of the response that slow readers request. */
   readonly largePath: string;
-  /** Path that clients ask for who open a connection for each request. */
+  /** Path that reconnecting clients request. */
   readonly smallPath: string;
-  /** Milliseconds until all of them leave. */
+  /** Milliseconds until all clients disconnect. */
   readonly milliseconds: number;
 }
 
 export interface HostileResult {
-  /** Connections that were opened. */
+  /** Number of connections opened. */
   readonly connections: number;
-  /** Responses by status: of the first one on each connection, and of all for health pollers. */
+  /** Number of responses by status. Only the health pollers send more than one request per connection. */
   readonly statuses: Readonly<Record<string, number>>;
 }
 
-/** Milliseconds before a client whose connection ended comes back. */
-const comeBackMs = 1000;
-/** Milliseconds between two requests of a client that opens a connection for each. */
-const reconnectMs = 250;
+/** Milliseconds before a client reconnects after its connection has ended. */
+const reconnectDelayMs = 1000;
+/** Milliseconds between two requests of a reconnecting client. */
+const requestIntervalMs = 250;
 
-/** Sends what each kind of client sends, and reads or does not read. */
-const behaviours: Readonly<
+/** Behavior of each kind on a new connection. Returns the timer of repeated writes, if any. */
+const behaviors: Readonly<
   Record<HostileKind, (socket: Socket, plan: HostilePlan) => NodeJS.Timeout | undefined>
 > = {
   'slow senders'(socket) {
@@ -52,7 +52,7 @@ const behaviours: Readonly<
   },
   'slow readers'(socket, { largePath }) {
     socket.write(`GET ${largePath} HTTP/1.1\r\nHost: a\r\n\r\n`);
-    // The head, then nothing more; who is refused comes back.
+    // Reads the head only. A rejected client disconnects, and connects again later.
     socket.once('data', (chunk) => {
       if (chunk.toString('latin1', 9, 12) === '200') socket.pause();
       else socket.destroy();
@@ -70,7 +70,7 @@ const behaviours: Readonly<
   },
 };
 
-/** Lets hostile clients do as they do, until the time is over. */
+/** Runs hostile clients until the time is over. */
 export async function runHostileClients(plan: HostilePlan): Promise<HostileResult> {
   const { kind, port, clients, addresses, milliseconds } = plan;
   const statuses: Record<string, number> = {};
@@ -80,7 +80,7 @@ export async function runHostileClients(plan: HostilePlan): Promise<HostileResul
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
 
-  /** One connection, to its end. */
+  /** Opens a connection and resolves when it has closed. */
   function useConnection(localAddress: string): Promise<void> {
     return new Promise((resolve) => {
       const socket = connect({ port, host: '127.0.0.1', localAddress });
@@ -88,13 +88,13 @@ export async function runHostileClients(plan: HostilePlan): Promise<HostileResul
       sockets.add(socket);
       socket.on('connect', () => {
         connections += 1;
-        timer = behaviours[kind](socket, plan);
+        timer = behaviors[kind](socket, plan);
       });
       socket.on('data', (chunk: Buffer) => {
         const status = /^HTTP\/1\.1 (\d+) /.exec(chunk.toString('latin1', 0, 16))?.[1];
         if (status !== undefined) statuses[status] = (statuses[status] ?? 0) + 1;
       });
-      // What breaks is opened again.
+      // The client reconnects after an error.
       socket.on('error', () => undefined);
       socket.on('close', () => {
         clearInterval(timer);
@@ -104,10 +104,10 @@ export async function runHostileClients(plan: HostilePlan): Promise<HostileResul
     });
   }
 
-  async function beClient(index: number): Promise<void> {
+  async function runClient(index: number): Promise<void> {
     const address = `127.50.0.${(index % addresses) + 1}`;
-    const pauseMs = kind === 'reconnecting clients' ? reconnectMs : comeBackMs;
-    // They do not all come at once.
+    const pauseMs = kind === 'reconnecting clients' ? requestIntervalMs : reconnectDelayMs;
+    // Spreads the first connections over a second.
     await wait(Math.random() * 1000, undefined, { signal: stop.signal });
     while (performance.now() < endAt) {
       await useConnection(address);
@@ -115,7 +115,7 @@ export async function runHostileClients(plan: HostilePlan): Promise<HostileResul
     }
   }
 
-  const running = Promise.allSettled(Array.from({ length: clients }, (_, index) => beClient(index)));
+  const running = Promise.allSettled(Array.from({ length: clients }, (_, index) => runClient(index)));
   await wait(milliseconds);
   stop.abort();
   for (const socket of sockets) socket.destroy();

@@ -1,4 +1,4 @@
-import { answerParent } from './helper.ts';
 import { runLoad } from './load.ts';
+import { serveParent } from './worker-process.ts';
 
-answerParent(runLoad);
+serveParent(runLoad);

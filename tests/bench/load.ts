@@ -1,52 +1,52 @@
 import { connect } from 'node:net';
-import { createAnswerReader } from './answer-reader.ts';
+import { createResponseReader } from './response-reader.ts';
 import { percentile } from './statistics.ts';
 
 export interface LoadPlan {
   readonly port: number;
   readonly path: string;
-  /** Length that every answer's body must have. */
+  /** Expected length of every response body in bytes. */
   readonly bytes: number;
-  /** Connections, each with one request at a time. */
+  /** Number of connections, each with one request at a time. */
   readonly connections: number;
-  /** Milliseconds in which new requests are sent; those on their way then are waited for. */
+  /** Milliseconds during which new requests are sent; requests in flight at the end are completed. */
   readonly milliseconds: number;
-  /** Headers beside the usual ones; none by default. */
+  /** Additional request headers. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface LoadResult {
   readonly sent: number;
-  /** Whole answers with the right status and length. */
-  readonly answered: number;
-  /** From the first request to the last answer. */
+  /** Complete responses with the expected status and length. */
+  readonly responded: number;
+  /** Milliseconds from the first request to the last response. */
   readonly milliseconds: number;
-  /** Milliseconds from sending a request to the last byte of its answer; undefined without any answer. */
+  /** Milliseconds from sending a request to the last byte of its response; undefined without responses. */
   readonly p50Ms: number | undefined;
   readonly p99Ms: number | undefined;
-  /** What went wrong, with how often. A connection on which something did is given up. */
+  /** Number of errors by message. A connection ends at its first error. */
   readonly errors: Readonly<Record<string, number>>;
 }
 
-/** Milliseconds without a byte after which an answer is not waited for any longer. */
-const patienceMs = 10_000;
+/** Milliseconds without a received byte after which a request fails. */
+const idleTimeoutMs = 10_000;
 
-/** Sends GET requests over kept-alive connections to a port of the loopback, as fast as they are answered. */
+/** Sends GET requests to a loopback port over keep-alive connections. Each connection sends the next request after a response. */
 export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
-  const more = Object.entries(plan.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
+  const headerLines = Object.entries(plan.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
   const request = Buffer.from(
-    `GET ${plan.path} HTTP/1.1\r\nHost: 127.0.0.1:${plan.port}\r\nAccept: application/json\r\nUser-Agent: bench\r\n${more.join('')}\r\n`,
+    `GET ${plan.path} HTTP/1.1\r\nHost: 127.0.0.1:${plan.port}\r\nAccept: application/json\r\nUser-Agent: bench\r\n${headerLines.join('')}\r\n`,
   );
   const latencies: number[] = [];
   const errors: Record<string, number> = {};
   const startedAt = performance.now();
   const stopAt = startedAt + plan.milliseconds;
   let sent = 0;
-  let lastAnswerAt = startedAt;
+  let lastResponseAt = startedAt;
 
   function runConnection(): Promise<void> {
     const socket = connect({ host: '127.0.0.1', port: plan.port, noDelay: true });
-    const isWhole = createAnswerReader(plan.bytes);
+    const isComplete = createResponseReader(plan.bytes);
     let sentAt = 0;
     let finished = false;
 
@@ -60,18 +60,18 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
       finished = true;
       socket.destroy();
     }
-    socket.setTimeout(patienceMs, () => fail(`no answer within ${patienceMs} ms`));
+    socket.setTimeout(idleTimeoutMs, () => fail(`no response within ${idleTimeoutMs} ms`));
     socket.on('connect', send);
     socket.on('data', (chunk) => {
       try {
-        if (!isWhole(chunk)) return;
+        if (!isComplete(chunk)) return;
       } catch (error) {
         fail((error as Error).message);
         return;
       }
-      lastAnswerAt = performance.now();
-      latencies.push(lastAnswerAt - sentAt);
-      if (lastAnswerAt < stopAt) send();
+      lastResponseAt = performance.now();
+      latencies.push(lastResponseAt - sentAt);
+      if (lastResponseAt < stopAt) send();
       else {
         finished = true;
         socket.end();
@@ -90,8 +90,8 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
   latencies.sort((a, b) => a - b);
   return {
     sent,
-    answered: latencies.length,
-    milliseconds: lastAnswerAt - startedAt,
+    responded: latencies.length,
+    milliseconds: lastResponseAt - startedAt,
     p50Ms: percentile(latencies, 50),
     p99Ms: percentile(latencies, 99),
     errors,

@@ -1,85 +1,85 @@
 import { bodies } from './bodies.ts';
 import { startGateway } from './gateway.ts';
-import { startHelper } from './helper.ts';
+import type { Harness } from './harness.ts';
 import type { LoadPlan, LoadResult } from './load.ts';
-import type { Stage } from './stage.ts';
 import { percentile } from './statistics.ts';
 import type { SteadyLoadPlan, SteadyLoadResult } from './steady-load.ts';
+import { startWorker } from './worker-process.ts';
 
-/** Milliseconds of CPU that the service takes for a request, one after another: what it can do is a thousand a second at most. */
+/** Milliseconds of CPU per request. The service handles one request at a time, so its capacity is at most 1,000 per second. */
 const workMs = 1;
 const milliseconds = 6000;
-/** How many times what can be done is asked for. */
-const times = [0.8, 1, 2, 3];
+/** Offered loads as multiples of the capacity. */
+const loadFactors = [0.8, 1, 2, 3];
 
-/** Share of the peak, in percent, that must be answered at three times what can be done. */
-const leastGoodput = 80;
-/** Milliseconds that admitted requests may take, all but one in a hundred. */
-const longestP99 = 1000;
+/** Minimum successfulput at the highest load, in percent of the peak. */
+const minGoodputPercent = 80;
+/** Maximum p99 of successful requests at the highest load, in milliseconds. */
+const maxP99Ms = 1000;
 
-/**
- * The gateway in front of a service that can do so much and no more: how much of it is done when more is asked for, in requests that
- * come whether or not those before are answered. Resolves with the exit code.
- */
-export async function shedOverload(stage: Stage): Promise<number> {
-  const service = startHelper<{ workMs: number }, { port: number }>(
+/** Measures successfulput and latency of the gateway while an open-loop load exceeds the capacity of a service. Resolves with the exit code. */
+export async function measureOverload(harness: Harness): Promise<number> {
+  const service = startWorker<{ workMs: number }, { port: number }>(
     new URL('busy-service-process.ts', import.meta.url),
   );
-  const load = startHelper<LoadPlan, LoadResult>(new URL('load-process.ts', import.meta.url));
-  const steady = startHelper<SteadyLoadPlan, SteadyLoadResult>(
+  const load = startWorker<LoadPlan, LoadResult>(new URL('load-process.ts', import.meta.url));
+  const steady = startWorker<SteadyLoadPlan, SteadyLoadResult>(
     new URL('steady-load-process.ts', import.meta.url),
   );
-  const { port: upstreamPort } = await service.ask({ workMs });
-  const gateway = await startGateway({ ...stage.surroundings, upstreamPort });
+  const { port: upstreamPort } = await service.call({ workMs });
+  const gateway = await startGateway({ ...harness.proxyOptions, upstreamPort });
   try {
     const { port } = gateway;
     const { path, bytes } = bodies[0];
-    const ask = (span: number) => load.ask({ port, path, bytes, connections: 16, milliseconds: span });
-    await ask(1000);
-    const { answered, milliseconds: took } = await ask(4000);
-    const capacity = Math.round((answered * 1000) / took);
+    const runLoad = (loadMs: number) =>
+      load.call({ port, path, bytes, connections: 16, milliseconds: loadMs });
+    await runLoad(1000);
+    const { responded, milliseconds: elapsedMs } = await runLoad(4000);
+    const capacity = Math.round((responded * 1000) / elapsedMs);
     const runs: {
       perSecond: number;
       rate: number;
-      refused: number;
+      rejected: number;
       failed: number;
       p50: number;
       p99: number;
     }[] = [];
-    for (const factor of times) {
+    for (const factor of loadFactors) {
       const perSecond = Math.round(capacity * factor);
-      const { sent, answers } = await steady.ask({ port, path, perSecond, milliseconds });
-      const good = answers
+      const { sent, responses } = await steady.call({ port, path, perSecond, milliseconds });
+      const successful = responses
         .filter(({ status }) => status === 200)
         .map(({ ms }) => ms)
         .sort((a, b) => a - b);
-      const refused = answers.filter(({ status }) => status === 503).length;
+      const rejected = responses.filter(({ status }) => status === 503).length;
       runs.push({
-        ...{ perSecond, refused, rate: (good.length * 1000) / milliseconds },
-        failed: sent - good.length - refused,
-        p50: percentile(good, 50) ?? Number.NaN,
-        p99: percentile(good, 99) ?? Number.NaN,
+        perSecond,
+        rejected,
+        rate: (successful.length * 1000) / milliseconds,
+        failed: sent - successful.length - rejected,
+        p50: percentile(successful, 50) ?? Number.NaN,
+        p99: percentile(successful, 99) ?? Number.NaN,
       });
     }
     const peak = Math.max(capacity, ...runs.map(({ rate }) => rate));
-    console.log(`One request after another on 16 connections: ${capacity} a second.\n`);
+    console.log(`Capacity, measured with 16 connections: ${capacity} requests per second.\n`);
     console.log(
-      '| asked for a second | answered a second | of the peak | refused | failed | p50 ms | p99 ms of what is answered |\n|--:|--:|--:|--:|--:|--:|--:|',
+      '| offered req/s | successful req/s | of peak | rejected | failed | p50 ms | p99 ms |\n|--:|--:|--:|--:|--:|--:|--:|',
     );
-    for (const { perSecond, rate, refused, failed, p50, p99 } of runs) {
-      const cells = [perSecond, rate.toFixed(0), `${((100 * rate) / peak).toFixed(0)} %`, refused, failed];
+    for (const { perSecond, rate, rejected, failed, p50, p99 } of runs) {
+      const cells = [perSecond, rate.toFixed(0), `${((100 * rate) / peak).toFixed(0)} %`, rejected, failed];
       console.log(`| ${[...cells, p50.toFixed(0), p99.toFixed(0)].join(' | ')} |`);
     }
     const last = runs.at(-1);
-    const held =
+    const passed =
       last !== undefined &&
-      (100 * last.rate) / peak >= leastGoodput &&
-      last.p99 <= longestP99 &&
+      (100 * last.rate) / peak >= minGoodputPercent &&
+      last.p99 <= maxP99Ms &&
       last.failed === 0;
     console.log(
-      `\nAt ${times.at(-1)} times: ${held ? 'held' : 'not held'} (at least ${leastGoodput} % of the peak, p99 up to ${longestP99} ms, none failed).`,
+      `\nGoals at ${loadFactors.at(-1)} times the capacity: ${passed ? 'met' : 'missed'} (at least ${minGoodputPercent} % of the peak, p99 at most ${maxP99Ms} ms, no failed request).`,
     );
-    return held ? 0 : 1;
+    return passed ? 0 : 1;
   } finally {
     await gateway.stop();
     await Promise.all([load.stop(), steady.stop(), service.stop()]);

@@ -1,20 +1,20 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { prepareValkey } from '../../packages/gateway/src/limits/testing-valkey.ts';
+import { startValkey } from '../../packages/gateway/testing/valkey.ts';
 import { startIssuer } from './access-token.ts';
 import { bodies } from './bodies.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
-import type { Stage } from './stage.ts';
-import { mayBeKept } from './static-upstream.ts';
+import type { Harness } from './harness.ts';
+import { cacheableQuery } from './static-upstream.ts';
 import { spread } from './statistics.ts';
 
-/** Policies that a gateway is measured with. */
+/** A set of policies to measure. */
 interface Variant {
   readonly name: string;
-  /** Keys of the route in its table. */
+  /** Policy keys of the route in routes.yaml. */
   readonly keys: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Query of the requests; none by default. */
+  /** Query string of the requests. Default: none. */
   readonly query?: string;
 }
 
@@ -25,16 +25,15 @@ const rounds = 15;
 const milliseconds = 500;
 
 /**
- * What each policy costs a request, in microseconds of CPU: gateways that differ by it alone, on the same upstream, by
- * turns. Resolves with the exit code.
+ * Measures the CPU cost of each policy per request. Gateways that differ only in their policies take turns in front of the same
+ * upstream. Resolves with the exit code.
  */
-export async function measurePolicies(stage: Stage): Promise<number> {
+export async function measurePolicies(harness: Harness): Promise<number> {
   const issuer = await startIssuer();
-  const valkey = await prepareValkey().catch(() => undefined);
-  await valkey?.start();
+  const valkey = await startValkey().catch(() => undefined);
   const variants: readonly Variant[] = [
     { name: 'none', keys: shedOff },
-    { name: 'none, once more', keys: shedOff },
+    { name: 'none (repeated)', keys: shedOff },
     { name: 'shed', keys: 'shed: on' },
     { name: 'cors', keys: `${shedOff}, cors: { origins: ['https://app.test'] }` },
     { name: 'limit, in memory', keys: `${shedOff}, ${limit}` },
@@ -47,33 +46,35 @@ export async function measurePolicies(stage: Stage): Promise<number> {
       name: 'authenticate, cache (hits)',
       keys: `${shedOff}, cache: { ttl_ms: 300000 }`,
       env: issuer.env,
-      query: mayBeKept,
+      query: cacheableQuery,
     },
   ];
   const gateways: RunningGateway[] = [];
   try {
     for (const [index, { keys, env }] of variants.entries()) {
-      const file = join(stage.surroundings.folder, `routes-${index}.yaml`);
+      const file = join(harness.proxyOptions.folder, `routes-${index}.yaml`);
       await writeFile(
         file,
         `upstreams: { user-service: {} }\nroutes: [{ path: '/api/users/{id}', methods: [GET], upstream: user-service, ${keys} }]\n`,
       );
       gateways.push(
-        await startGateway(stage.surroundings, {
+        await startGateway(harness.proxyOptions, {
           env: { ...process.env, AUTH: 'off', ...env, ROUTES_FILE: file },
         }),
       );
     }
     const cost: number[][] = variants.map(() => []);
-    // The first round warms them up.
+    // Round 0 is the warm-up.
     for (let round = 0; round <= rounds; round += 1) {
       for (let turn = 0; turn < variants.length; turn += 1) {
         const index = (turn + round) % variants.length;
         const proxy = gateways[index];
         const { query } = variants[index] ?? {};
         if (proxy === undefined) continue;
-        const { cpuMicroseconds, errors } = await stage.run({
-          ...{ proxy, round, milliseconds },
+        const { cpuMicroseconds, errors } = await harness.run({
+          proxy,
+          round,
+          milliseconds,
           body: { ...bodies[0], path: query === undefined ? bodies[0].path : `${bodies[0].path}?${query}` },
           headers: { authorization: `Bearer ${issuer.token}` },
         });
@@ -81,12 +82,14 @@ export async function measurePolicies(stage: Stage): Promise<number> {
         if (round > 0) cost[index]?.push(cpuMicroseconds ?? Number.NaN);
       }
     }
-    console.log('| policies of the route | CPU µs/req | more than none |\n|---|--:|--:|');
+    console.log('| route policies | CPU µs/req | extra CPU µs/req |\n|---|--:|--:|');
     for (const [index, { name }] of variants.entries()) {
-      const all = spread(cost[index] ?? []);
-      const more = spread((cost[index] ?? []).map((own, round) => own - (cost[0]?.[round] ?? Number.NaN)));
+      const cpu = spread(cost[index] ?? []);
+      const extra = spread(
+        (cost[index] ?? []).map((value, round) => value - (cost[0]?.[round] ?? Number.NaN)),
+      );
       console.log(
-        `| ${name} | ${all?.median.toFixed(1)} (${all?.lowest.toFixed(1)}-${all?.highest.toFixed(1)}) | ${index === 0 ? '' : more?.median.toFixed(1)} |`,
+        `| ${name} | ${cpu?.median.toFixed(1)} (${cpu?.lowest.toFixed(1)}-${cpu?.highest.toFixed(1)}) | ${index === 0 ? '' : extra?.median.toFixed(1)} |`,
       );
     }
     return 0;

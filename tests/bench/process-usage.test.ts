@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { readUsage } from './process-usage.ts';
 
 describe('readUsage', { skip: !existsSync('/proc/self/stat') && 'this system has no /proc' }, () => {
-  it('adds what the children of a process use to its own', async (context) => {
+  it('includes the usage of child processes', async (context) => {
     const busyChild = `const until = Date.now() + 60_000; process.stdout.write('begun'); while (Date.now() < until);`;
     const parent = spawn(
       process.execPath,
@@ -25,15 +25,15 @@ describe('readUsage', { skip: !existsSync('/proc/self/stat') && 'this system has
     await once(parent.stdout, 'data');
     const pid = parent.pid ?? 0;
     const before = await readUsage(pid);
-    const giveUpAt = performance.now() + 20_000;
+    const deadline = performance.now() + 20_000;
     const used = async () => ((await readUsage(pid))?.cpuMicroseconds ?? 0) - (before?.cpuMicroseconds ?? 0);
-    // The parent itself only waits: a tenth of a second of CPU is the child's.
-    while ((await used()) < 100_000) assert.ok(performance.now() < giveUpAt);
-    // Two processes of Node.
+    // The parent is idle, so 0.1 s of CPU is the child's.
+    while ((await used()) < 100_000) assert.ok(performance.now() < deadline);
+    // Two Node.js processes.
     assert.ok((before?.residentBytes ?? 0) > 60 * 1024 ** 2);
   });
 
-  it('knows nothing of a process that does not exist', async () => {
+  it('returns undefined for a process that does not exist', async () => {
     assert.equal(await readUsage(2 ** 30), undefined);
   });
 });

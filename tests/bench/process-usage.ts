@@ -1,14 +1,14 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** What a process and its descendants have used. */
+/** Resource usage of a process and its descendants. */
 export interface Usage {
-  /** Microseconds of CPU, in user and system mode, since they began. */
+  /** User and system CPU time since the start of the processes, in microseconds. */
   readonly cpuMicroseconds: number;
-  /** Bytes of memory in RAM. What processes share is counted for each of them. */
+  /** Resident memory in bytes. Shared memory is counted for each process. */
   readonly residentBytes: number;
 }
 
-/** Unit of times in /proc: USER_HZ, which Linux shows as 100 on every architecture that Node has. */
+/** Clock ticks per second of times in /proc (USER_HZ): 100 on every architecture that Node.js supports. */
 const ticksPerSecond = 100;
 
 interface ProcessNumbers {
@@ -17,16 +17,16 @@ interface ProcessNumbers {
   readonly cpuMicroseconds: number;
 }
 
-/** Undefined on systems without /proc, and when there is no such process. */
+/** Returns the usage of a process; undefined on systems without /proc and for unknown processes. */
 export async function readUsage(pid: number): Promise<Usage | undefined> {
   const processes = await readProcesses();
-  const tree = processes.filter((one) => one.pid === pid);
-  // Grows while it is walked, until nobody's child is left.
-  for (const { pid: parent } of tree) tree.push(...processes.filter((one) => one.parent === parent));
+  const tree = processes.filter((process) => process.pid === pid);
+  // The list grows while it is iterated, until no process has further children.
+  for (const { pid: parent } of tree) tree.push(...processes.filter((process) => process.parent === parent));
   if (tree.length === 0) return undefined;
-  const resident = await Promise.all(tree.map((one) => readResidentBytes(one.pid)));
+  const resident = await Promise.all(tree.map((process) => readResidentBytes(process.pid)));
   return {
-    cpuMicroseconds: tree.reduce((sum, one) => sum + one.cpuMicroseconds, 0),
+    cpuMicroseconds: tree.reduce((sum, process) => sum + process.cpuMicroseconds, 0),
     residentBytes: resident.reduce((sum, bytes) => sum + bytes, 0),
   };
 }
@@ -38,7 +38,7 @@ async function readProcesses(): Promise<ProcessNumbers[]> {
   return stats.filter((stat) => stat !== '').map(parseStat);
 }
 
-/** Fields of proc_pid_stat(5): the name, in brackets, may itself hold blanks and brackets. */
+/** Parses the fields of proc_pid_stat(5). The name is in parentheses and may contain spaces and parentheses. */
 function parseStat(stat: string): ProcessNumbers {
   const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [, parent] = afterName;

@@ -7,35 +7,35 @@ import { setTimeout as wait } from 'node:timers/promises';
 export interface ProgramPlan {
   readonly command: string;
   readonly args: readonly string[];
-  /** Answers 200 once the program can be used. */
+  /** URL that returns 200 once the program is ready. */
   readonly readyUrl: string;
 }
 
 export interface Program {
   readonly pid: number;
-  /** SIGTERM, then SIGKILL after five seconds. Resolves when the process is gone. */
+  /** Sends SIGTERM, and SIGKILL after five seconds. Resolves when the process has ended. */
   stop(): Promise<void>;
 }
 
-/** Milliseconds that a program may take to get ready. */
-const readyWithinMs = 10_000;
+/** Milliseconds within which a program must be ready. */
+const readyTimeoutMs = 10_000;
 
 /**
- * Starts a program that is no script of Node; its output is read, so that it is never held up, and thrown away.
- * @throws Error with the end of its output when it ends first or is not ready in time
+ * Starts a program other than a Node.js script. Its output is read and discarded, so that it never blocks on a full pipe.
+ * @throws Error with the last line of its output if it ends early or is not ready within 10 s
  */
 export async function startProgram({ command, args, readyUrl }: ProgramPlan): Promise<Program> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {
-      if (output.length < outputKept) output += chunk.toString('latin1');
+      if (output.length < maxOutputLength) output += chunk.toString('latin1');
     });
   }
-  let gone = false;
+  let hasExited = false;
   const exited = new Promise<void>((resolve) => {
     const end = (): void => {
-      gone = true;
+      hasExited = true;
       resolve();
     };
     child.once('error', end);
@@ -48,21 +48,21 @@ export async function startProgram({ command, args, readyUrl }: ProgramPlan): Pr
     clearTimeout(timer);
   }
 
-  const giveUpAt = performance.now() + readyWithinMs;
-  while (!(await answers200(readyUrl))) {
-    if (gone || performance.now() > giveUpAt) {
+  const deadline = performance.now() + readyTimeoutMs;
+  while (!(await respondsWith200(readyUrl))) {
+    if (hasExited || performance.now() > deadline) {
       await stop();
-      throw new Error(`it did not start: ${output.trim().split('\n').at(-1)}`);
+      throw new Error(`did not start: ${output.trim().split('\n').at(-1)}`);
     }
     await Promise.race([wait(25), exited]);
   }
   return { pid: child.pid ?? 0, stop };
 }
 
-/** Characters of output kept to tell why a program did not start. */
-const outputKept = 4000;
+/** Maximum number of output characters stored for the error message. */
+const maxOutputLength = 4000;
 
-async function answers200(url: string): Promise<boolean> {
+async function respondsWith200(url: string): Promise<boolean> {
   try {
     const response = await fetch(url, { headers: { connection: 'close' } });
     await response.arrayBuffer();
@@ -72,8 +72,8 @@ async function answers200(url: string): Promise<boolean> {
   }
 }
 
-/** What a command that ends by itself prints to both outputs. */
-export function outputOf(command: string, args: readonly string[]): Promise<string> {
+/** Runs a command to its end and resolves with its stdout and stderr combined. */
+export function readOutput(command: string, args: readonly string[]): Promise<string> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -87,7 +87,7 @@ export function outputOf(command: string, args: readonly string[]): Promise<stri
   });
 }
 
-/** The path of a program; Debian has nginx in a folder that is on the PATH of root alone. */
+/** Returns the path of a program, or undefined. Also searches /usr/sbin, where Debian installs nginx. */
 export async function findProgram(name: string): Promise<string | undefined> {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
   for (const folder of folders) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { findFaults, formatBody, formatGoals, judgeGoals, type Round, summarise } from './report.ts';
+import { evaluateGoals, findFaults, formatBody, formatGoals, type Round, summarizeRounds } from './report.ts';
 
 function round(
   proxy: string,
@@ -9,8 +9,18 @@ function round(
   more: Partial<Round> = {},
 ): Round {
   return {
-    ...{ proxy, body: 'small', round: number, cpuMicroseconds, residentBytes: 64 * 1024 ** 2 },
-    ...{ sent: 100, answered: 100, received: 100, milliseconds: 500, p50Ms: 1, p99Ms: 2, errors: {} },
+    proxy,
+    body: 'small',
+    round: number,
+    cpuMicroseconds,
+    residentBytes: 64 * 1024 ** 2,
+    sent: 100,
+    responded: 100,
+    received: 100,
+    milliseconds: 500,
+    p50Ms: 1,
+    p99Ms: 2,
+    errors: {},
     ...more,
   };
 }
@@ -18,7 +28,7 @@ function round(
 const rounds = [
   round('gateway', 0, 999),
   round('nginx', 0, 999),
-  // The machine is busy in the second round: both take twice as long.
+  // The machine is busy in round 2: both proxies take twice as long.
   round('nginx', 1, 10),
   round('gateway', 1, 35),
   round('gateway', 2, 72),
@@ -27,9 +37,9 @@ const rounds = [
   round('nginx', 3, 10),
 ];
 
-describe('summarise', () => {
-  it('divides round by round, so that a slow spell of the machine leaves the ratio alone', () => {
-    const [gateway, nginx] = summarise(rounds, 'gateway');
+describe('summarizeRounds', () => {
+  it('divides CPU round by round, so that a slow round does not change the ratio', () => {
+    const [gateway, nginx] = summarizeRounds(rounds, 'gateway');
     assert.equal(gateway?.proxy, 'gateway');
     assert.deepEqual(gateway?.cpuMicroseconds, { median: 35, lowest: 35, highest: 72 });
     assert.deepEqual(nginx?.gatewayRatio, { median: 3.5, lowest: 3.5, highest: 3.6 });
@@ -37,11 +47,11 @@ describe('summarise', () => {
   });
 });
 
-describe('judgeGoals', () => {
-  it('tells for each goal whether the gateway meets it, and nothing about what was not measured', () => {
-    const verdicts = judgeGoals(summarise(rounds, 'gateway'), ['small']);
+describe('evaluateGoals', () => {
+  it('returns whether each goal is met, and undefined for proxies that were not measured', () => {
+    const goalResults = evaluateGoals(summarizeRounds(rounds, 'gateway'), ['small']);
     assert.deepEqual(
-      verdicts.map(({ proxy, limit, met }) => [proxy, limit, met]),
+      goalResults.map(({ proxy, limit, met }) => [proxy, limit, met]),
       [
         ['@fastify/http-proxy', 1, undefined],
         ['nginx', 4, true],
@@ -50,7 +60,7 @@ describe('judgeGoals', () => {
       ],
     );
     assert.equal(
-      formatGoals(verdicts, ['small']),
+      formatGoals(goalResults, ['small']),
       [
         'CPU of the gateway                small',
         '<= 1 x @fastify/http-proxy            -',
@@ -63,35 +73,35 @@ describe('judgeGoals', () => {
 });
 
 describe('findFaults', () => {
-  it('passes rounds in which every request was answered and came through once', () => {
+  it('accepts rounds in which the upstream received every request once and all got responses', () => {
     assert.deepEqual(findFaults(rounds), []);
   });
 
-  it('names errors, lost answers and requests that the upstream did not get as they were sent', () => {
+  it('reports errors, lost responses, and lost or duplicated requests', () => {
     const faulty = [
-      round('nginx', 1, 10, { answered: 99, received: 101, errors: { 'status 502': 1 } }),
-      round('gateway', 0, 10, { sent: 0, answered: 0, received: 0 }),
+      round('nginx', 1, 10, { responded: 99, received: 101, errors: { 'status 502': 1 } }),
+      round('gateway', 0, 10, { sent: 0, responded: 0, received: 0 }),
     ];
     assert.deepEqual(findFaults(faulty), [
       'nginx, small, round 1: 1 x status 502',
-      'nginx, small, round 1: 100 requests sent, 99 answered',
-      'nginx, small, round 1: 100 requests sent, 101 at the upstream',
+      'nginx, small, round 1: 100 requests sent, 99 correct responses',
+      'nginx, small, round 1: 100 requests sent, 101 received by the upstream',
       'gateway, small, round 0: no request was sent',
     ]);
   });
 });
 
 describe('formatBody', () => {
-  it('shows a proxy a row, a dash for what the system does not tell, and why a proxy is missing', () => {
-    const rows = summarise([round('gateway', 1, undefined, { residentBytes: undefined })], 'gateway');
+  it('formats a row per proxy, a dash for unknown values, and the reason for a skipped proxy', () => {
+    const rows = summarizeRounds([round('gateway', 1, undefined, { residentBytes: undefined })], 'gateway');
     const body = { title: 'small', path: '/', bytes: 1, connections: 8 };
     assert.equal(
-      formatBody(body, rows, [{ name: 'Traefik', reason: 'there is none' }]),
+      formatBody(body, rows, [{ name: 'Traefik', reason: 'not installed' }]),
       [
         'GET small over 8 connections',
-        'proxy            req/s            p50 ms            p99 ms  CPU µs/req  gateway/it  RSS MiB',
-        'gateway  200 (200-200)  1.00 (1.00-1.00)  2.00 (2.00-2.00)           -           -        -',
-        'Traefik: left out, there is none',
+        'proxy            req/s            p50 ms            p99 ms  CPU µs/req  gateway/proxy  RSS MiB',
+        'gateway  200 (200-200)  1.00 (1.00-1.00)  2.00 (2.00-2.00)           -              -        -',
+        'Traefik: skipped, not installed',
       ].join('\n'),
     );
   });

@@ -2,22 +2,22 @@ import type { Body } from './bodies.ts';
 import type { LoadResult } from './load.ts';
 import { type Spread, spread } from './statistics.ts';
 
-/** One proxy under load for one body, once. */
+/** Result of loading one proxy with one body once. */
 export interface Round extends LoadResult {
   readonly proxy: string;
   /** Title of the body. */
   readonly body: string;
-  /** From 1; 0 is the warm-up. */
+  /** Round number, starting at 1; 0 is the warm-up. */
   readonly round: number;
-  /** Requests that the upstream received meanwhile. */
+  /** Requests that the upstream received during the round. */
   readonly received: number;
-  /** CPU of the proxy's processes, in microseconds an answer; undefined where the system does not tell. */
+  /** CPU time of the proxy's processes per response, in microseconds; undefined on systems without /proc. */
   readonly cpuMicroseconds: number | undefined;
-  /** Bytes of RAM that the proxy's processes had at the end; undefined where the system does not tell. */
+  /** Resident memory of the proxy's processes at the end, in bytes; undefined on systems without /proc. */
   readonly residentBytes: number | undefined;
 }
 
-/** What the rounds of one proxy with one body come to. */
+/** Statistics of the rounds of one proxy with one body. */
 export interface Row {
   readonly proxy: string;
   readonly body: string;
@@ -25,31 +25,31 @@ export interface Row {
   readonly p50Ms: Spread | undefined;
   readonly p99Ms: Spread | undefined;
   readonly cpuMicroseconds: Spread | undefined;
-  /** CPU of the gateway divided by that of this proxy, round by round. */
+  /** CPU of the gateway divided by the CPU of this proxy in the same round. */
   readonly gatewayRatio: Spread | undefined;
   readonly residentBytes: Spread | undefined;
 }
 
 /** A proxy that could not be measured. */
-export interface LeftOut {
+export interface SkippedProxy {
   readonly name: string;
   readonly reason: string;
 }
 
-/** One row for each body and proxy, in the order of the warm-ups, which do not count themselves. */
-export function summarise(rounds: readonly Round[], gateway: string): Row[] {
+/** Returns one row per body and proxy, in the order of the warm-ups. Warm-ups are not part of the statistics. */
+export function summarizeRounds(rounds: readonly Round[], gateway: string): Row[] {
   const measured = rounds.filter(({ round }) => round > 0);
   const proxies = new Set(rounds.map(({ proxy }) => proxy));
   const titles = new Set(measured.map(({ body }) => body));
   return [...titles].flatMap((body) => {
-    const ofBody = measured.filter((one) => one.body === body);
+    const bodyRounds = measured.filter((round) => round.body === body);
     const gatewayCpu = new Map(
-      ofBody
+      bodyRounds
         .filter(({ proxy }) => proxy === gateway)
         .map(({ round, cpuMicroseconds }) => [round, cpuMicroseconds]),
     );
     return [...proxies].map((proxy) => {
-      const group = ofBody.filter((one) => one.proxy === proxy);
+      const group = bodyRounds.filter((round) => round.proxy === proxy);
       return {
         proxy,
         body,
@@ -66,32 +66,32 @@ export function summarise(rounds: readonly Round[], gateway: string): Row[] {
   });
 }
 
-function requestsPerSecond({ answered, milliseconds }: Round): number | undefined {
-  return milliseconds > 0 ? (answered * 1000) / milliseconds : undefined;
+function requestsPerSecond({ responded, milliseconds }: Round): number | undefined {
+  return milliseconds > 0 ? (responded * 1000) / milliseconds : undefined;
 }
 
 function ratio(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined || b === 0 ? undefined : a / b;
 }
 
-/** What makes the figures of a round worthless, one line each: errors, and requests that were lost or repeated. */
+/** Returns what makes a round invalid, one line each: errors, and requests that were lost or duplicated. */
 export function findFaults(rounds: readonly Round[]): string[] {
-  return rounds.flatMap(({ proxy, body, round, sent, answered, received, errors }) => {
+  return rounds.flatMap(({ proxy, body, round, sent, responded, received, errors }) => {
     const where = `${proxy}, ${body}, round ${round}`;
     return [
       ...Object.entries(errors).map(([error, count]) => `${where}: ${count} x ${error}`),
       ...(sent === 0 ? [`${where}: no request was sent`] : []),
-      ...(answered !== sent ? [`${where}: ${sent} requests sent, ${answered} answered`] : []),
-      ...(received !== sent ? [`${where}: ${sent} requests sent, ${received} at the upstream`] : []),
+      ...(responded !== sent ? [`${where}: ${sent} requests sent, ${responded} correct responses`] : []),
+      ...(received !== sent ? [`${where}: ${sent} requests sent, ${received} received by the upstream`] : []),
     ];
   });
 }
 
-/** The most CPU that the gateway may take, as a multiple of another proxy's. */
+/** Maximum CPU of the gateway as a multiple of another proxy's CPU. */
 export interface Goal {
   readonly proxy: string;
   readonly limit: number;
-  /** More than is aimed at. */
+  /** True for a stretch goal. */
   readonly moonshot?: boolean;
 }
 
@@ -102,58 +102,58 @@ const goals: readonly Goal[] = [
   { proxy: 'Traefik', limit: 0.4 },
 ];
 
-/** Whether a goal is met with one body. */
-export interface Verdict extends Goal {
+/** Result of a goal with one body. */
+export interface GoalResult extends Goal {
   readonly body: string;
-  /** Median of the ratios; undefined when the proxy was not measured. */
+  /** Median CPU ratio; undefined if the proxy was not measured. */
   readonly ratio: number | undefined;
   readonly met: boolean | undefined;
 }
 
-export function judgeGoals(rows: readonly Row[], titles: readonly string[]): Verdict[] {
+export function evaluateGoals(rows: readonly Row[], titles: readonly string[]): GoalResult[] {
   return goals.flatMap((goal) =>
     titles.map((body) => {
-      const row = rows.find((one) => one.proxy === goal.proxy && one.body === body);
+      const row = rows.find((candidate) => candidate.proxy === goal.proxy && candidate.body === body);
       const median = row?.gatewayRatio?.median;
       return { ...goal, body, ratio: median, met: median === undefined ? undefined : median <= goal.limit };
     }),
   );
 }
 
-/** The table of one body: a row a proxy, medians with the lowest and the highest of the rounds in brackets. */
+/** Formats the table of one body: a row per proxy, medians with minimum and maximum in parentheses. */
 export function formatBody(
   { title, connections }: Body,
   rows: readonly Row[],
-  leftOut: readonly LeftOut[],
+  skipped: readonly SkippedProxy[],
 ): string {
   const lines = rows
     .filter(({ body }) => body === title)
     .map((row) => [
       row.proxy,
-      figure(row.requestsPerSecond, 0),
-      figure(row.p50Ms, 2),
-      figure(row.p99Ms, 2),
-      figure(row.cpuMicroseconds, 1),
-      figure(row.gatewayRatio, 2),
-      figure(row.residentBytes, 0, 1024 * 1024),
+      formatSpread(row.requestsPerSecond, 0),
+      formatSpread(row.p50Ms, 2),
+      formatSpread(row.p99Ms, 2),
+      formatSpread(row.cpuMicroseconds, 1),
+      formatSpread(row.gatewayRatio, 2),
+      formatSpread(row.residentBytes, 0, 1024 * 1024),
     ]);
   return [
     `GET ${title} over ${connections} connections`,
     formatTable([header, ...lines]),
-    ...leftOut.map(({ name, reason }) => `${name}: left out, ${reason}`),
+    ...skipped.map(({ name, reason }) => `${name}: skipped, ${reason}`),
   ].join('\n');
 }
 
-const header = ['proxy', 'req/s', 'p50 ms', 'p99 ms', 'CPU µs/req', 'gateway/it', 'RSS MiB'];
+const header = ['proxy', 'req/s', 'p50 ms', 'p99 ms', 'CPU µs/req', 'gateway/proxy', 'RSS MiB'];
 
-/** The goals, a row each, with the ratio and the verdict for each body. */
-export function formatGoals(verdicts: readonly Verdict[], titles: readonly string[]): string {
+/** Formats the goals, a row per goal, with ratio and result for each body. */
+export function formatGoals(goalResults: readonly GoalResult[], titles: readonly string[]): string {
   return formatTable([
     ['CPU of the gateway', ...titles],
     ...goals.map(({ proxy, limit, moonshot }) => [
       `<= ${limit} x ${proxy}${moonshot ? ' (moonshot)' : ''}`,
-      ...verdicts
-        .filter((verdict) => verdict.proxy === proxy && verdict.limit === limit)
+      ...goalResults
+        .filter((goalResult) => goalResult.proxy === proxy && goalResult.limit === limit)
         .map(({ ratio: median, met }) =>
           median === undefined ? '-' : `${median.toFixed(2)} ${met ? 'met' : 'missed'}`,
         ),
@@ -161,13 +161,13 @@ export function formatGoals(verdicts: readonly Verdict[], titles: readonly strin
   ]);
 }
 
-function figure(figures: Spread | undefined, digits: number, unit = 1): string {
-  if (figures === undefined) return '-';
+function formatSpread(values: Spread | undefined, digits: number, unit = 1): string {
+  if (values === undefined) return '-';
   const text = (value: number): string => (value / unit).toFixed(digits);
-  return `${text(figures.median)} (${text(figures.lowest)}-${text(figures.highest)})`;
+  return `${text(values.median)} (${text(values.lowest)}-${text(values.highest)})`;
 }
 
-/** Columns as wide as their longest cell: the first one flush left, the others flush right. */
+/** Pads columns to their longest cell; the first column is left-aligned, the others are right-aligned. */
 function formatTable(lines: readonly (readonly string[])[]): string {
   const widths = (lines[0] ?? []).map((_, column) =>
     Math.max(...lines.map((line) => line[column]?.length ?? 0)),

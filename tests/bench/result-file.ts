@@ -6,14 +6,14 @@ import { root } from '../../scripts/lib/services.ts';
 
 const folder = fileURLToPath(new URL('results/', import.meta.url));
 
-/** The machine that a run was made on. */
+/** Properties of the machine that a run was made on. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGiB: number;
   readonly system: string;
   readonly node: string;
-  /** Processes that wanted to run, on average over the minute before; well above 0, others were at work too. */
+  /** Load average of the minute before the run. Well above 0, other processes affect the results. */
   readonly loadBefore: number;
 }
 
@@ -31,7 +31,7 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Writes what a run found, with the machine and the time; returns the file, relative to the repository. */
+/** Writes the result of a run with the machine and the time. Resolves with the path, relative to the repository. */
 export async function saveResult(mode: string, result: object): Promise<string> {
   const at = new Date().toISOString();
   const file = join(folder, `${mode}-${at.replaceAll(':', '-')}.json`);

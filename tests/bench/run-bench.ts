@@ -1,40 +1,50 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { runCommand } from '../../scripts/lib/command.ts';
-import { compare } from './compare.ts';
-import { meetHostileClients } from './hostile-load.ts';
-import { shedOverload } from './overload.ts';
+import { compareProxies } from './compare.ts';
+import { type Harness, startHarness } from './harness.ts';
+import { measureHostileClients } from './hostile-load.ts';
+import { measureOverload } from './overload.ts';
 import { measurePolicies } from './policies.ts';
 import { soak } from './soak.ts';
-import { openStage, type Stage } from './stage.ts';
+import { measureTracing } from './tracing.ts';
 
-/** What can be asked for, and what does it. */
-const programs: Readonly<Record<string, (stage: Stage) => Promise<number>>> = {
-  '': (stage) => compare(stage, 'normal'),
-  '--quick': (stage) => compare(stage, 'quick'),
+/** Runs by command-line option. */
+const modes: Readonly<Record<string, (harness: Harness) => Promise<number>>> = {
+  '': (harness) => compareProxies(harness, 'normal'),
+  '--quick': (harness) => compareProxies(harness, 'quick'),
   '--soak': soak,
   '--policies': measurePolicies,
-  '--overload': shedOverload,
-  '--hostile-load': meetHostileClients,
+  '--tracing': measureTracing,
+  '--overload': measureOverload,
+  '--hostile-load': measureHostileClients,
 };
 
 /**
- * `npm run bench`: the gateway beside other proxies; with `-- --quick` shorter, with `-- --soak` by itself for five minutes, with
- * `-- --policies` what each policy costs, with `-- --overload` what becomes of three times what can be done, with
- * `-- --hostile-load` what becomes of a good load beside thousands of hostile clients. Exit code 1 says that the figures cannot be
- * trusted, that memory grew in a soak, that too little was answered under overload, or that a good request failed beside hostile
- * clients; a missed goal of the comparison is only told.
+ * `npm run bench`: compares the gateway with other proxies. Options:
+ * - `--quick`: runs a shorter comparison.
+ * - `--soak`: loads the gateway alone for five minutes and checks its memory for growth.
+ * - `--policies`: measures the CPU cost of each policy.
+ * - `--tracing`: measures the CPU cost of tracing at several sampling ratios.
+ * - `--overload`: sends up to three times the capacity of a service.
+ * - `--hostile-load`: sends normal load while thousands of hostile clients are connected.
+ *
+ * Exit code 1: the results are invalid, memory grew (`--soak`), goodput under overload was too low (`--overload`), or a normal
+ * request failed (`--hostile-load`). A missed goal of the comparison does not change the exit code.
  */
 await runCommand(async () => {
   const [option = '', ...more] = process.argv.slice(2);
-  const program = more.length === 0 && Object.hasOwn(programs, option) ? programs[option] : undefined;
-  if (program === undefined) {
-    const options = Object.keys(programs).filter((name) => name !== '');
-    throw new StartupError(`Usage: npm run bench, or npm run bench -- ${options.join('|')}`, 78);
+  const run = more.length === 0 && Object.hasOwn(modes, option) ? modes[option] : undefined;
+  if (run === undefined) {
+    const options = Object.keys(modes).filter((name) => name !== '');
+    throw new StartupError(
+      `Unknown option. Usage: npm run bench, or npm run bench -- ${options.join('|')}`,
+      78,
+    );
   }
-  const stage = await openStage();
+  const harness = await startHarness();
   try {
-    return await program(stage);
+    return await run(harness);
   } finally {
-    await stage.close();
+    await harness.close();
   }
 });

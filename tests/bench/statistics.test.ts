@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { judgeGrowth, percentile, spread } from './statistics.ts';
+import { evaluateGrowth, percentile, spread } from './statistics.ts';
 
 describe('spread', () => {
-  it('is the middle figure between the lowest and the highest, in whatever order they come', () => {
+  it('returns median, minimum and maximum of unsorted values', () => {
     assert.deepEqual(spread([10, 9, 100]), { median: 10, lowest: 9, highest: 100 });
   });
 
-  it('takes the middle of the two middle figures when their number is even', () => {
+  it('returns the mean of the two middle values when their number is even', () => {
     assert.deepEqual(spread([4, 1, 2, 3]), { median: 2.5, lowest: 1, highest: 4 });
   });
 
-  it('leaves out what could not be measured', () => {
+  it('ignores undefined values', () => {
     assert.deepEqual(spread([undefined, 7]), { median: 7, lowest: 7, highest: 7 });
     assert.equal(spread([undefined]), undefined);
   });
@@ -20,24 +20,24 @@ describe('spread', () => {
 describe('percentile', () => {
   const hundred = Array.from({ length: 100 }, (_, index) => index + 1);
 
-  it('is the figure that so many percent do not exceed', () => {
+  it('returns the nearest-rank percentile', () => {
     assert.equal(percentile(hundred, 50), 50);
     assert.equal(percentile(hundred, 99), 99);
     assert.equal(percentile([1, 2, 3], 99), 3);
     assert.equal(percentile([1, 2, 3], 50), 2);
   });
 
-  it('is nothing when nothing was measured', () => {
+  it('returns undefined for an empty list', () => {
     assert.equal(percentile([], 50), undefined);
   });
 });
 
-describe('judgeGrowth', () => {
-  it('lets the first minute fill caches, and a tenth more come after it', () => {
-    assert.equal(judgeGrowth([50, 100, 130, 110]).steady, true);
+describe('evaluateGrowth', () => {
+  it('ignores the first minute and allows 10 % growth after it', () => {
+    assert.equal(evaluateGrowth([50, 100, 130, 110]).steady, true);
   });
 
-  it('finds memory that goes on growing', () => {
-    assert.deepEqual(judgeGrowth([100, 100, 110, 120]), { factor: 1.2, steady: false });
+  it('reports memory that grows by more than 10 %', () => {
+    assert.deepEqual(evaluateGrowth([100, 100, 110, 120]), { factor: 1.2, steady: false });
   });
 });

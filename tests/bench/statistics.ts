@@ -1,13 +1,13 @@
-/** The middle of some figures, with the lowest and the highest of them. */
+/** Median, minimum and maximum of some values. */
 export interface Spread {
   readonly median: number;
   readonly lowest: number;
   readonly highest: number;
 }
 
-/** Figures that could not be had are left out; undefined when none is left. */
-export function spread(figures: readonly (number | undefined)[]): Spread | undefined {
-  const sorted = figures.filter((figure) => figure !== undefined).sort((a, b) => a - b);
+/** Returns the spread of the values. Undefined values are ignored; the result is undefined if there are no others. */
+export function spread(values: readonly (number | undefined)[]): Spread | undefined {
+  const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
   const lowest = sorted[0];
   const highest = sorted.at(-1);
   const above = sorted[Math.floor(sorted.length / 2)];
@@ -17,26 +17,34 @@ export function spread(figures: readonly (number | undefined)[]): Spread | undef
   return { median: (below + above) / 2, lowest, highest };
 }
 
-/** The smallest figure that at least `percent` percent of them do not exceed; undefined when there is none. */
+/**
+ * Returns a percentile by the nearest-rank method; undefined for an empty list.
+ * @param sorted values in ascending order
+ */
 export function percentile(sorted: readonly number[], percent: number): number | undefined {
   return sorted[Math.max(0, Math.ceil((sorted.length * percent) / 100) - 1)];
 }
 
-/** Whether memory stayed where it was. */
+/** Growth of memory over a run. */
 export interface Growth {
-  /** The last minute divided by the second; the first one still fills caches and heaps. */
+  /** Memory of the last minute divided by that of the second. In the first minute caches and heaps still fill. */
   readonly factor: number;
   readonly steady: boolean;
 }
 
-/** The most that the last minute may be of the second. */
-const steadyFactor = 1.1;
+/** Maximum factor that counts as steady. */
+const maxSteadyFactor = 1.1;
 
-/** Judges figures of memory, one a minute. @throws Error when there are fewer than three */
-export function judgeGrowth(minutes: readonly number[]): Growth {
+/**
+ * Returns the growth between the second and the last minute.
+ * @param minutes bytes of memory by minute
+ * @throws Error if there are fewer than three minutes
+ */
+export function evaluateGrowth(minutes: readonly number[]): Growth {
   const [, second, ...later] = minutes;
   const last = later.at(-1);
-  if (second === undefined || last === undefined) throw new Error('growth shows after three minutes or more');
+  if (second === undefined || last === undefined)
+    throw new Error('Memory growth needs values of at least three minutes');
   const factor = last / second;
-  return { factor, steady: factor <= steadyFactor };
+  return { factor, steady: factor <= maxSteadyFactor };
 }

@@ -1,4 +1,4 @@
-import { answerParent } from './helper.ts';
 import { runSteadyLoad } from './steady-load.ts';
+import { serveParent } from './worker-process.ts';
 
-answerParent(runSteadyLoad);
+serveParent(runSteadyLoad);

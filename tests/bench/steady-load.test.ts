@@ -16,31 +16,31 @@ async function loadOn(context: TestContext, listener: RequestListener) {
   return runSteadyLoad({ port, path: '/', perSecond: 200, milliseconds: 100 });
 }
 
-describe('the load at a steady pace', () => {
-  it('goes on sending while nothing is answered, and waits for what comes late', async (context) => {
-    const held: ServerResponse[] = [];
-    const { sent, answers, errors } = await loadOn(context, (_request, response) => {
-      held.push(response);
-      if (held.length === 20) for (const one of held) one.end();
+describe('runSteadyLoad', () => {
+  it('keeps sending without responses and waits for late responses', async (context) => {
+    const pending: ServerResponse[] = [];
+    const { sent, responses, errors } = await loadOn(context, (_request, response) => {
+      pending.push(response);
+      if (pending.length === 20) for (const held of pending) held.end();
     });
-    assert.deepEqual([sent, answers.length, errors], [20, 20, {}]);
-    assert.ok((answers[0]?.ms ?? 0) >= 90, 'the first request has waited for the last');
+    assert.deepEqual([sent, responses.length, errors], [20, 20, {}]);
+    assert.ok((responses[0]?.ms ?? 0) >= 90, 'the first request waited for the last one');
   });
 
-  it('sends no more when it is refused at once', async (context) => {
-    const { sent, answers } = await loadOn(context, (_request, response) => response.writeHead(503).end());
+  it('sends no additional requests when requests are rejected immediately', async (context) => {
+    const { sent, responses } = await loadOn(context, (_request, response) => response.writeHead(503).end());
     assert.equal(sent, 20);
     assert.deepEqual(
-      answers.map(({ status }) => status),
+      responses.map(({ status }) => status),
       Array.from({ length: 20 }, () => 503),
     );
   });
 
-  it('counts answers that break off', async (context) => {
-    const { answers, errors } = await loadOn(context, (_request, response) => {
+  it('counts incomplete responses as errors', async (context) => {
+    const { responses, errors } = await loadOn(context, (_request, response) => {
       response.writeHead(200, { 'Content-Length': 5 });
       response.write('wh', () => response.destroy());
     });
-    assert.deepEqual([answers, errors], [[], { ECONNRESET: 20 }]);
+    assert.deepEqual([responses, errors], [[], { ECONNRESET: 20 }]);
   });
 });

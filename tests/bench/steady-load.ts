@@ -2,55 +2,55 @@ import { Agent, type OutgoingHttpHeaders, request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 
 export interface SteadyLoadPlan {
-  /** Port of the loopback. */
+  /** Loopback port of the server. */
   readonly port: number;
   readonly path: string;
-  /** Requests that are sent in a second, whatever becomes of those before. */
+  /** Requests per second, independent of the responses. */
   readonly perSecond: number;
-  /** Milliseconds in which requests are sent; their answers are waited for. */
+  /** Milliseconds during which requests are sent; requests in flight at the end are completed. */
   readonly milliseconds: number;
-  /** Loopback addresses that requests come from in turn; that of the machine alone by default. */
+  /** Loopback addresses of the clients, used in turn. Default: 127.0.0.1 only. */
   readonly addresses?: readonly string[];
 }
 
-/** A whole answer. */
-export interface SteadyAnswer {
+/** A complete response. */
+export interface SteadyResponse {
   readonly status: number;
-  /** Milliseconds from when its request was due to its last byte; a generator that is late makes nothing look faster. */
+  /** Milliseconds from the scheduled time of the request to the last byte of the response. */
   readonly ms: number;
 }
 
 export interface SteadyLoadResult {
   readonly sent: number;
-  readonly answers: readonly SteadyAnswer[];
-  /** Why there was no whole answer, with how often. */
+  readonly responses: readonly SteadyResponse[];
+  /** Number of failed requests by error. */
   readonly errors: Readonly<Record<string, number>>;
 }
 
-/** One request of a load that is made of different ones. */
+/** A request of a mixed load. */
 export interface SteadyRequest {
-  /** Default GET. */
+  /** Default: GET. */
   readonly method?: 'GET' | 'POST';
   readonly path: string;
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string;
-  /** Address that it comes from. */
+  /** Local address of the connection. */
   readonly localAddress?: string | undefined;
-  /** Sends it on a connection that is opened for it and closed after it; by default connections are kept. */
+  /** Sends the request on a connection of its own. By default connections are kept alive and reused. */
   readonly ownConnection?: boolean;
 }
 
-/** What became of a request. */
+/** Outcome of a request. */
 export interface SteadyOutcome {
-  /** When it was sent, as `performance.now()` tells. */
+  /** Time of sending, as `performance.now()`. */
   readonly sentAt: number;
-  /** When its last byte came, or it failed. */
+  /** Time of the last byte or of the failure, as `performance.now()`. */
   readonly endedAt: number;
-  /** Milliseconds from when it was due to its end. */
+  /** Milliseconds from the scheduled time to the end. */
   readonly ms: number;
-  /** Undefined without a whole answer. */
+  /** Undefined without a complete response. */
   readonly status: number | undefined;
-  /** Why there was no whole answer. */
+  /** Error of a request without a complete response. */
   readonly error: string | undefined;
   readonly retryAfter: string | undefined;
   readonly text: string;
@@ -59,33 +59,33 @@ export interface SteadyOutcome {
 export interface SteadyLoadOptions {
   readonly host: string;
   readonly port: number;
-  /** Requests that are sent in a second, until the pace is changed. */
+  /** Requests per second until `setPace` changes them. */
   readonly perSecond: number;
-  /** Requests after which no more are sent; default: none. */
+  /** Total number of requests. Default: unlimited. */
   readonly total?: number;
-  /** The request with this number, from 0. */
+  /** Returns the request with the given index, starting at 0. */
   request(index: number): SteadyRequest;
   onOutcome(outcome: SteadyOutcome, index: number): void;
 }
 
-/** A load that is running. */
+/** A running load. */
 export interface SteadyLoad {
-  /** Sends this many requests in a second from now on. */
+  /** Changes the number of requests per second. */
   setPace(perSecond: number): void;
-  /** Ends when `total` requests have been sent, or it was stopped, and all of them have ended. */
+  /** Resolves when `total` requests have been sent or the load was stopped, and all requests have ended. */
   readonly ended: Promise<void>;
-  /** Waits for all requests that have been sent so far. */
+  /** Resolves when all requests sent so far have ended. */
   settle(): Promise<void>;
+  /** Sends no more requests. Resolves when all requests have ended. */
   stop(): Promise<void>;
 }
 
-/** Milliseconds without a byte after which an answer is not waited for any longer. */
-const patienceMs = 15_000;
+/** Milliseconds without a received byte after which a request fails. */
+const idleTimeoutMs = 15_000;
 
 /**
- * Sends requests at a fixed pace, as many people do who know nothing of each other: a slow server gets as many as a
- * fast one, and one that refuses at once gets no more. Nothing is sent twice. `runLoad` is the other kind, which asks
- * again when it is answered.
+ * Sends requests at a fixed pace, independent of the responses (open loop). `runLoad` is closed-loop: it sends the next request
+ * after a response. No request is retried.
  */
 export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
   const { host, port, total = Number.POSITIVE_INFINITY } = options;
@@ -97,24 +97,29 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
   function send(index: number, dueAt: number): Promise<void> {
     const { method = 'GET', path, headers, body, localAddress, ownConnection } = options.request(index);
     const sentAt = performance.now();
-    // Timers may be early by part of a millisecond.
-    const countedFrom = Math.min(dueAt, sentAt);
+    // Timers can fire a fraction of a millisecond early.
+    const startedAt = Math.min(dueAt, sentAt);
     return new Promise((resolve) => {
-      let over = false;
+      let hasEnded = false;
       const end = (outcome: Pick<SteadyOutcome, 'status' | 'error' | 'retryAfter' | 'text'>): void => {
-        if (over) return;
-        over = true;
+        if (hasEnded) return;
+        hasEnded = true;
         const endedAt = performance.now();
-        options.onOutcome({ ...outcome, sentAt, endedAt, ms: endedAt - countedFrom }, index);
+        options.onOutcome({ ...outcome, sentAt, endedAt, ms: endedAt - startedAt }, index);
         resolve();
       };
       const fail = (error: NodeJS.ErrnoException): void =>
         end({ status: undefined, error: error.code ?? error.message, retryAfter: undefined, text: '' });
       const sending = request(
         {
-          ...{ host, port, method, path, headers, localAddress },
+          host,
+          port,
+          method,
+          path,
+          headers,
+          localAddress,
           agent: ownConnection ? false : agent,
-          timeout: patienceMs,
+          timeout: idleTimeoutMs,
         },
         (response) => {
           let text = '';
@@ -128,7 +133,7 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
           });
         },
       );
-      sending.once('timeout', () => sending.destroy(new Error(`no answer within ${patienceMs} ms`)));
+      sending.once('timeout', () => sending.destroy(new Error(`no response within ${idleTimeoutMs} ms`)));
       sending.on('error', fail);
       sending.end(body);
     });
@@ -137,8 +142,8 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
   async function run(): Promise<void> {
     let dueAt = performance.now();
     for (let index = 0; index < total; index += 1) {
-      const early = dueAt - performance.now();
-      if (early > 0) await wait(early);
+      const waitMs = dueAt - performance.now();
+      if (waitMs > 0) await wait(waitMs);
       if (stopped) break;
       const sent = send(index, dueAt).finally(() => running.delete(sent));
       running.add(sent);
@@ -164,20 +169,23 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
   };
 }
 
-/** The same GET request at a fixed pace, for some time. */
+/** Sends the same GET request at a fixed pace for a limited time. */
 export async function runSteadyLoad(plan: SteadyLoadPlan): Promise<SteadyLoadResult> {
   const { port, path, perSecond, milliseconds, addresses = [] } = plan;
   const total = Math.round((perSecond * milliseconds) / 1000);
-  const answers: SteadyAnswer[] = [];
+  const responses: SteadyResponse[] = [];
   const errors: Record<string, number> = {};
   const load = startSteadyLoad({
-    ...{ host: '127.0.0.1', port, perSecond, total },
+    host: '127.0.0.1',
+    port,
+    perSecond,
+    total,
     request: (index) => ({ path, localAddress: addresses[index % addresses.length] }),
     onOutcome({ status, error = '', ms }) {
       if (status === undefined) errors[error] = (errors[error] ?? 0) + 1;
-      else answers.push({ status, ms });
+      else responses.push({ status, ms });
     },
   });
   await load.ended;
-  return { sent: total, answers, errors };
+  return { sent: total, responses, errors };
 }

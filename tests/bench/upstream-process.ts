@@ -1,5 +1,5 @@
-import { answerParent } from './helper.ts';
 import { startStaticUpstream } from './static-upstream.ts';
+import { serveParent } from './worker-process.ts';
 
 const upstream = await startStaticUpstream();
-answerParent(async () => ({ port: upstream.port, received: upstream.received() }));
+serveParent(async () => ({ port: upstream.port, received: upstream.received() }));

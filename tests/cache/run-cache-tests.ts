@@ -3,23 +3,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { freePort } from '../../packages/chassis/testing/port.ts';
 import { runCommand } from '../../scripts/lib/command.ts';
-import { freePorts } from '../../scripts/lib/ports.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { startGateway } from '../bench/gateway.ts';
 import { loadSuite, type Suite, type SuiteResult } from './suite.ts';
 
-/** Settings of the cached route: fresh for five minutes at most, stale only where the service allows it. */
+/** Cache settings of the route: responses are fresh for at most five minutes, and stale only where the service allows it. */
 const cacheSettings = 'request_headers: all, ttl_ms: 300000';
 
-/** Tests that run at once: they mostly wait for responses to become stale. More are more than the gateway has connections for. */
-const atOnce = 100;
+/** Number of concurrent tests. They mostly wait for responses to become stale. The limit is the gateway's upstream connections. */
+const concurrency = 100;
 
 /**
- * The cached route and the suite's own paths, which go to the same server under another name: a write makes all that is cached of its
- * upstream stale, and configuration of one test must not end another one.
+ * Returns routes.yaml with the cached route and the suite's own paths, which use another upstream name for the same server:
+ * a write invalidates all cached responses of its upstream, and the configuration of one test must not affect other tests.
+ * @param extraKeys keys to add to `cache` of the route
  */
-function tableWith(more: string | undefined): string {
+function createRoutes(extraKeys: string | undefined): string {
   const methods = '[GET, POST, PUT, DELETE, PATCH, OPTIONS]';
   return `
 upstreams: { user-service: {}, order-service: {} }
@@ -29,26 +30,27 @@ routes:
     upstream: user-service
     retries: 0
     shed: off
-    cache: { ${[cacheSettings, ...(more === undefined ? [] : [more])].join(', ')} }
+    cache: { ${[cacheSettings, ...(extraKeys === undefined ? [] : [extraKeys])].join(', ')} }
   - { path: '/config/*', methods: [PUT], upstream: order-service, shed: off }
   - { path: '/state/*', methods: [GET], upstream: order-service, shed: off }
 `;
 }
 
 /**
- * Runs the tests: those with unsafe methods one after another at the end, since each write makes the whole upstream stale.
- * @param only id of the one test to run, which prints its messages
+ * Runs the tests. Tests with unsafe methods run sequentially at the end, since each write invalidates all cached responses.
+ * @param testId id of a single test to run; the suite prints its messages
  */
-async function runAll({ tests, run }: Suite, only: string | undefined): Promise<void> {
-  const chosen = only === undefined ? tests : tests.filter(({ id }) => id === only);
-  if (chosen.length === 0) throw new StartupError(`The suite has no test ${only}.`, 78);
-  if (only !== undefined) Object.assign(chosen[0] ?? {}, { dump: true });
-  const writes = chosen.filter(({ requests }) =>
+async function runAll({ tests, run }: Suite, testId: string | undefined): Promise<void> {
+  const selected = testId === undefined ? tests : tests.filter(({ id }) => id === testId);
+  if (selected.length === 0)
+    throw new StartupError(`The suite has no test ${testId}. Check the value of --id.`, 78);
+  if (testId !== undefined) Object.assign(selected[0] ?? {}, { dump: true });
+  const writes = selected.filter(({ requests }) =>
     requests.some(({ request_method: method }) => isUnsafe(method)),
   );
-  const reads = chosen.filter((test) => !writes.includes(test));
-  for (let index = 0; index < reads.length; index += atOnce)
-    await Promise.all(reads.slice(index, index + atOnce).map(run));
+  const reads = selected.filter((test) => !writes.includes(test));
+  for (let index = 0; index < reads.length; index += concurrency)
+    await Promise.all(reads.slice(index, index + concurrency).map(run));
   for (const test of writes) await run(test);
 }
 
@@ -59,15 +61,15 @@ function isUnsafe(method: string | undefined): boolean {
 interface Counts {
   passed: number;
   failed: number;
-  /** The behavior that the test is about could not be reached. */
+  /** Tests whose preconditions could not be set up. */
   setup: number;
 }
 
 function count({ tests }: Suite, kind: string, results: Readonly<Record<string, SuiteResult>>): Counts {
   const counts: Counts = { passed: 0, failed: 0, setup: 0 };
-  for (const { id, kind: own = 'required' } of tests) {
+  for (const { id, kind: testKind = 'required' } of tests) {
     const result = results[id];
-    if (own !== kind || result === undefined) continue;
+    if (testKind !== kind || result === undefined) continue;
     if (result === true) counts.passed += 1;
     else if (result[0] === 'Setup') counts.setup += 1;
     else counts.failed += 1;
@@ -85,11 +87,11 @@ function printTable(suite: Suite): void {
 }
 
 /**
- * `npm run cache-tests`: runs the public suite of cache-tests.fyi against the gateway as it runs in production and prints its results
- * beside the published ones. Exit code 1 says that a test of the list `passing-<edition>.txt` no longer passes.
+ * `npm run cache-tests`: runs the public suite of cache-tests.fyi against the gateway as in production and prints its results with
+ * those published for other caches. Exit code 1: a test listed in `passing-<edition>.txt` no longer passes.
  *
- * Options: `--checkout <folder>` takes the suite from a checkout; `--keys <keys>` adds keys to `cache` of the route;
- * `--id <id>` runs one test and prints its messages; `--write-list` writes the list.
+ * Options: `--checkout <folder>` uses a checkout of the suite; `--keys <keys>` adds keys to `cache` of the route;
+ * `--id <id>` runs one test and prints its messages; `--write-list` updates the list.
  */
 await runCommand(async () => {
   const { values } = parseArgs({
@@ -101,9 +103,9 @@ await runCommand(async () => {
     },
   });
   const folder = await mkdtemp(join(tmpdir(), 'zerda-cache-tests-'));
-  const [originPort = 0] = await freePorts(1);
+  const originPort = await freePort();
   const routesFile = join(folder, 'routes.yaml');
-  await writeFile(routesFile, tableWith(values.keys));
+  await writeFile(routesFile, createRoutes(values.keys));
   const gateway = await startGateway(
     { upstreamPort: originPort },
     { env: { ...process.env, AUTH: 'off', ROUTES_FILE: routesFile } },
@@ -138,20 +140,20 @@ await runCommand(async () => {
   return report(suite, values['write-list'] === true);
 });
 
-/** Prints the table and what no longer passes; resolves with the exit code. */
+/** Prints the table and the tests that no longer pass. Resolves with the exit code. */
 async function report(suite: Suite, writeList: boolean): Promise<number> {
   const file = new URL(`passing-${suite.edition}.txt`, import.meta.url);
-  const rated = suite.tests.filter(({ kind }) => kind !== 'check');
-  const passing = rated.filter(({ id }) => suite.results[id] === true).map(({ id }) => id);
+  const scored = suite.tests.filter(({ kind }) => kind !== 'check');
+  const passing = scored.filter(({ id }) => suite.results[id] === true).map(({ id }) => id);
   if (writeList) await writeFile(file, `${passing.toSorted().join('\n')}\n`);
-  for (const { id, kind = 'required' } of rated) {
+  for (const { id, kind = 'required' } of scored) {
     const result = suite.results[id];
     if (result !== true) console.log(`${kind} ${id}: ${result?.join(': ') ?? 'not run'}`);
   }
   printTable(suite);
   const listed = (await readFile(file, 'utf8')).trim().split('\n');
-  const lost = listed.filter((id) => suite.results[id] !== true);
-  for (const id of lost) console.error(`no longer passes: ${id}`);
-  console.log(`${listed.length - lost.length} passed, ${lost.length} failed`);
-  return lost.length === 0 ? 0 : 1;
+  const failing = listed.filter((id) => suite.results[id] !== true);
+  for (const id of failing) console.error(`no longer passes: ${id}`);
+  console.log(`${listed.length - failing.length} passed, ${failing.length} failed`);
+  return failing.length === 0 ? 0 : 1;
 }

@@ -4,43 +4,44 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { installLocked } from '../../scripts/lib/locked-packages.ts';
 
-/** One test of the suite, as far as the command reads it. */
+/** The properties of a test of the suite that the command reads. */
 interface SuiteTest {
   readonly id: string;
-  /** What a failure means; `required` by default. */
+  /** Severity of a failure. Default: `required`. */
   readonly kind?: 'required' | 'optimal' | 'check';
   readonly browser_only?: boolean;
   readonly requests: readonly { readonly request_method?: string }[];
 }
 
-/** Why a test did not pass: `Setup` as name when the behavior it is about could not be reached. */
+/** True if the test passed, else the error. The name is `Setup` if the preconditions could not be set up. */
 export type SuiteResult = true | readonly [name: string, message: string];
 
-/** The suite, from npm or from a checkout of its repository. */
+/** The suite from npm or from a checkout of its repository. */
 export interface Suite {
-  /** `npm` or `checkout`: the list of tests that must pass depends on it, since a checkout has newer tests. */
+  /** Source of the suite. Each edition has its own list of passing tests, since a checkout has newer tests. */
   readonly edition: 'npm' | 'checkout';
-  /** Script that runs its origin server; it reads the port from `npm_config_port`. */
+  /** Script of the origin server, which reads its port from `npm_config_port`. */
   readonly serverScript: string;
-  /** Tests that are about proxies. */
+  /** Tests that apply to proxies. */
   readonly tests: readonly SuiteTest[];
-  /** Runs one test against a base URL. */
+  /** Runs one test against the base URL. */
   run(test: SuiteTest): Promise<void>;
-  /** Results of the tests that have run, by id. */
+  /** Results of finished tests, by id. */
   readonly results: Readonly<Record<string, SuiteResult>>;
   /** Published results of other caches, by name. */
   readonly published: ReadonlyMap<string, Readonly<Record<string, SuiteResult>>>;
 }
 
-const ownFolder = fileURLToPath(new URL('suite/', import.meta.url));
+const suiteFolder = fileURLToPath(new URL('suite/', import.meta.url));
 
 /**
  * Loads the suite and points it at a server.
- * @param checkout folder of a checkout of github.com/http-tests/cache-tests with its dependencies installed; the edition of npm by default
+ * @param baseUrl URL of the server
+ * @param checkout folder of a checkout of github.com/http-tests/cache-tests with installed dependencies. Default: the npm package
  */
 export async function loadSuite(baseUrl: string, checkout: string | undefined): Promise<Suite> {
-  if (checkout === undefined) await installLocked(ownFolder, 'the suite');
-  const folder = checkout ?? join(ownFolder, 'node_modules/http-cache-tests');
+  if (checkout === undefined) await installLocked(suiteFolder, 'the suite');
+  const folder = checkout ?? join(suiteFolder, 'node_modules/http-cache-tests');
   const engine = existsSync(join(folder, 'test-engine')) ? join(folder, 'test-engine') : folder;
   const load = (file: string) => import(pathToFileURL(file).href);
   const config = await load(join(engine, 'client/config.mjs'));

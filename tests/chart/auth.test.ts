@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { describeWithHelm, type Manifest, type Rendered } from './testing-helm.ts';
+import { describeWithHelm, type Manifest, type Rendered } from './lib/helm.ts';
 
 const names = ['gateway', 'user-service', 'order-service'] as const;
 const prod = { args: ['--values', 'charts/zerda/values-prod.yaml'] };
@@ -9,18 +9,19 @@ function configuration({ get }: Rendered, service: string): Record<string, strin
   return get('ConfigMap', `zerda-${service}`).data;
 }
 
-/** Variables of a service that come from Secrets, in all of its containers alike. */
+/** Secret references of a service's variables. Asserts that all of its containers have the same. */
 function secretVariables({ get }: Rendered, service: string): Record<string, Manifest> {
   const { initContainers = [], containers } = get('Deployment', `zerda-${service}`).spec.template.spec;
   const variables = ({ env = [] }: Manifest): Record<string, Manifest> =>
     Object.fromEntries(env.map(({ name, valueFrom }: Manifest) => [name, valueFrom?.secretKeyRef]));
-  const own = variables(containers[0]);
-  for (const other of initContainers) assert.deepEqual(variables(other).AUTH_KEY_SECRET, own.AUTH_KEY_SECRET);
-  return own;
+  const references = variables(containers[0]);
+  for (const initContainer of initContainers)
+    assert.deepEqual(variables(initContainer).AUTH_KEY_SECRET, references.AUTH_KEY_SECRET);
+  return references;
 }
 
-await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
-  it('is known by a token, unless it is said that everybody may do everything', async () => {
+await describeWithHelm('authentication values of the chart', ({ render }) => {
+  it('requires access tokens unless global.auth.mode is off', async () => {
     const standard = await render();
     for (const service of names) {
       const { AUTH, ALLOW_UNAUTHENTICATED, AUTH_ISSUER, AUTH_AUDIENCE } = configuration(standard, service);
@@ -33,14 +34,14 @@ await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
       assert.deepEqual(
         [AUTH, ALLOW_UNAUTHENTICATED],
         ['off', 'true'],
-        'off is meant, though NODE_ENV is production',
+        'ALLOW_UNAUTHENTICATED confirms AUTH=off, because NODE_ENV is production',
       );
       assert.equal(secretVariables(off, service).AUTH_KEY_SECRET, undefined);
     }
     assert.equal(off.names('Secret').includes('zerda-auth'), false);
   });
 
-  it('logs in at user-service, which alone has a Secret for it that is made up and kept', async () => {
+  it('generates a Secret that is kept, and passes it only to user-service', async () => {
     const rendered = await render({ 'global.auth.signUp': true });
     const { metadata, data } = rendered.get('Secret', 'zerda-auth');
     assert.equal(metadata.annotations['helm.sh/resource-policy'], 'keep');
@@ -61,7 +62,7 @@ await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
     assert.deepEqual([AUTH_SIGN_UP, AUTH_ADMIN_EMAIL], ['true', 'admin@example.com']);
   });
 
-  it('takes a Secret that is there, and no admin where none is named', async () => {
+  it('uses an existing Secret, and creates no admin when global.auth.adminEmail is empty', async () => {
     const rendered = await render({
       'global.auth.existingSecret': 'identities',
       'global.auth.keySecretKey': 'keys',
@@ -73,7 +74,7 @@ await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
     assert.equal(AUTH_ADMIN_PASSWORD, undefined);
   });
 
-  it('is told by another issuer where one is named, whom all services may ask for its keys', async () => {
+  it('configures an external issuer, whose JWKS all services may fetch', async () => {
     const rendered = await render({
       'global.auth.issuer': 'https://id.example/shop',
       'global.auth.external': {
@@ -105,9 +106,12 @@ await describeWithHelm('who may ask, as the chart has it', ({ render }) => {
     );
   });
 
-  it('is never everybody, and never in a Secret that is made up, in production', async () => {
+  it('rejects mode off and a generated Secret in production', async () => {
     assert.equal(configuration(await render({}, prod), 'user-service').AUTH, 'required');
-    await assert.rejects(render({ 'global.auth.mode': 'off' }, prod), /refuses global\.auth\.mode=off/);
+    await assert.rejects(
+      render({ 'global.auth.mode': 'off' }, prod),
+      /does not allow global\.auth\.mode=off/,
+    );
     await assert.rejects(
       render({ 'global.auth.existingSecret': '' }, prod),
       /global\.production needs global\.auth\.existingSecret/,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { describeWithHelm, type Manifest } from './testing-helm.ts';
+import { describeWithHelm, type Manifest } from './lib/helm.ts';
 
 const name = 'zerda-user-service';
 const database = `${name}-postgresql`;
@@ -19,7 +19,7 @@ await describeWithHelm('the database of a service', ({ render }) => {
       pod.containers[0].env.map(({ name: variable, valueFrom }: Manifest) => [variable, valueFrom]),
     );
 
-  it('is bundled with a password made up, and kept when the release goes', async () => {
+  it('generates a password for the bundled database and keeps it after uninstallation', async () => {
     const rendered = await render();
     const secret = rendered.get('Secret', database);
     assert.equal(secret.metadata.annotations['helm.sh/resource-policy'], 'keep');
@@ -48,7 +48,7 @@ await describeWithHelm('the database of a service', ({ render }) => {
     });
   });
 
-  it('is migrated by the first container of each pod, which alone loads the demo data', async () => {
+  it('migrates in an init container, and loads demo data only there', async () => {
     const pods = async (values: Record<string, unknown>) =>
       (await render(values)).get('Deployment', name).spec.template.spec;
     const pod = await pods({ 'global.demoData': true });
@@ -63,7 +63,7 @@ await describeWithHelm('the database of a service', ({ render }) => {
     assert.equal('initContainers' in gateway.spec.template.spec, false);
   });
 
-  it('takes a password, a Secret, a volume and settings of one’s own', async () => {
+  it('applies a custom password, Secret, volume and server settings', async () => {
     const bundled = 'user-service.database.bundled';
     const rendered = await render({
       [`${bundled}.existingSecret`]: 'mine',
@@ -81,20 +81,20 @@ await describeWithHelm('the database of a service', ({ render }) => {
     assert.deepEqual(variables(rendered.get('Deployment', name).spec.template.spec).DATABASE_PASSWORD, {
       secretKeyRef: { name: 'mine', key: 'pw' },
     });
-    const given = (await render({ [`${bundled}.password`]: 'chosen' })).get('Secret', database);
-    assert.equal(Buffer.from(given.data.password, 'base64').toString(), 'chosen');
+    const chosen = (await render({ [`${bundled}.password`]: 'chosen' })).get('Secret', database);
+    assert.equal(Buffer.from(chosen.data.password, 'base64').toString(), 'chosen');
   });
 
-  it('is external by a whole URL in a Secret, as CloudNativePG makes it', async () => {
+  it('uses an external database by the URL in a Secret, such as one of CloudNativePG', async () => {
     const rendered = await external({});
     assert.ok(!rendered.names('StatefulSet').includes(database));
-    const found = variables(rendered.get('Deployment', name).spec.template.spec);
-    assert.deepEqual(found.DATABASE_URL, { secretKeyRef: { name: 'users-app', key: 'uri' } });
-    assert.equal('DATABASE_PASSWORD' in found, false);
+    const references = variables(rendered.get('Deployment', name).spec.template.spec);
+    assert.deepEqual(references.DATABASE_URL, { secretKeyRef: { name: 'users-app', key: 'uri' } });
+    assert.equal('DATABASE_PASSWORD' in references, false);
     assert.equal('DATABASE_HOST' in rendered.get('ConfigMap', name).data, false);
   });
 
-  it('is external by its parts', async () => {
+  it('uses an external database by host, port, name and parameters', async () => {
     const rendered = await external({
       host: 'db.example',
       port: 6432,
@@ -112,16 +112,16 @@ await describeWithHelm('the database of a service', ({ render }) => {
       ],
       ['db.example', '6432', 'users', 'sslmode=require', undefined],
     );
-    const found = variables(rendered.get('Deployment', name).spec.template.spec);
-    assert.equal('DATABASE_URL' in found, false);
-    assert.deepEqual(found.DATABASE_USER, { secretKeyRef: { name: 'users-app', key: 'username' } });
-    assert.deepEqual(found.DATABASE_PASSWORD, { secretKeyRef: { name: 'users-app', key: 'password' } });
-    const named = await external({ host: 'db.example', username: 'fennec' });
-    assert.equal(named.get('ConfigMap', name).data.DATABASE_USER, 'fennec');
-    assert.equal('DATABASE_USER' in variables(named.get('Deployment', name).spec.template.spec), false);
+    const references = variables(rendered.get('Deployment', name).spec.template.spec);
+    assert.equal('DATABASE_URL' in references, false);
+    assert.deepEqual(references.DATABASE_USER, { secretKeyRef: { name: 'users-app', key: 'username' } });
+    assert.deepEqual(references.DATABASE_PASSWORD, { secretKeyRef: { name: 'users-app', key: 'password' } });
+    const withUser = await external({ host: 'db.example', username: 'fennec' });
+    assert.equal(withUser.get('ConfigMap', name).data.DATABASE_USER, 'fennec');
+    assert.equal('DATABASE_USER' in variables(withUser.get('Deployment', name).spec.template.spec), false);
   });
 
-  it('is asked by prepared statements where nothing stands in between, and elsewhere when that is said', async () => {
+  it('uses prepared statements with the bundled database, and with an external one only when enabled', async () => {
     const prepared = async (rendered: ReturnType<typeof render>) =>
       (await rendered).get('ConfigMap', name).data.DATABASE_PREPARED_STATEMENTS;
     assert.equal(await prepared(render()), 'true');
@@ -129,7 +129,7 @@ await describeWithHelm('the database of a service', ({ render }) => {
     assert.equal(await prepared(external({ preparedStatements: true })), 'true');
   });
 
-  it('is refused where it says nothing of where it is, or is bundled in production', async () => {
+  it('rejects an external database without an address, and a bundled one in production', async () => {
     await assert.rejects(
       external({ existingSecret: '' }),
       /user-service: .*needs database\.external\.existingSecret/,
@@ -137,11 +137,11 @@ await describeWithHelm('the database of a service', ({ render }) => {
     await assert.rejects(external({ uriKey: '' }), /needs database\.external\.host/);
     await assert.rejects(
       render({ 'global.production': true }),
-      /(user|order)-service: global\.production refuses the bundled database/,
+      /(user|order)-service: global\.production does not allow the bundled database/,
     );
     await assert.rejects(
       render({ 'global.demoData': true }, { args: ['--values', 'charts/zerda/values-prod.yaml'] }),
-      /global\.production refuses global\.demoData/,
+      /global\.production does not allow global\.demoData/,
     );
   });
 });

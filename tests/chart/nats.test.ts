@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { root } from '../../scripts/lib/services.ts';
-import { serveCluster } from './testing-cluster-api.ts';
-import { describeWithHelm, type Manifest, type Rendered } from './testing-helm.ts';
+import { serveCluster } from './lib/cluster-api.ts';
+import { describeWithHelm, type Manifest, type Rendered } from './lib/helm.ts';
 
-const senders = ['user-service', 'order-service'];
+const senders = ['order-service', 'user-service'];
 
 /** Keys of the Secret of the bundled server. */
 const keys = ['order-service-password', 'password', 'user-service-password'];
@@ -39,21 +39,21 @@ await describeWithHelm('NATS', ({ render }) => {
   const egressOf = (rendered: Rendered, service: string): Manifest[] =>
     rendered.get('NetworkPolicy', `zerda-${service}`).spec.egress;
 
-  it('is not there unless it is asked for', async () => {
+  it('installs no NATS by default', async () => {
     const rendered = await render();
     assert.ok(!rendered.names('StatefulSet').includes('zerda-nats'));
     for (const service of senders) assert.equal('NATS_URL' in configurationOf(rendered, service), false);
   });
 
-  it('is bundled as a server with JetStream on a volume, which takes its passwords from one Secret', async () => {
+  it('installs the bundled server with JetStream on a volume and its passwords in one Secret', async () => {
     const rendered = await bundled();
     const { data } = rendered.get('Secret', 'zerda-nats');
     assert.deepEqual(Object.keys(data), keys);
     for (const password of Object.values<string>(data)) {
       assert.match(Buffer.from(password, 'base64').toString(), /^[A-Za-z0-9]{32}$/);
     }
-    const again = (await bundled()).get('Secret', 'zerda-nats').data;
-    assert.equal(new Set([...Object.values(data), ...Object.values(again)]).size, 6, 'all are different');
+    const second = (await bundled()).get('Secret', 'zerda-nats').data;
+    assert.equal(new Set([...Object.values(data), ...Object.values(second)]).size, 6, 'all are different');
     const { spec } = rendered.get('StatefulSet', 'zerda-nats');
     const [server] = spec.template.spec.containers;
     assert.equal(server.image, 'nats:2');
@@ -74,33 +74,33 @@ await describeWithHelm('NATS', ({ render }) => {
     assert.equal(data['nats-users.conf'].trim(), text.trim());
     assert.match(data['nats-server.conf'], /^include \.\/nats-users\.conf$/m);
     const { env } = rendered.get('StatefulSet', 'zerda-nats').spec.template.spec.containers[0];
-    const variableOf = (wanted: string) => env.find(({ name }: Manifest) => name === wanted);
+    const findVariable = (variable: string) => env.find(({ name }: Manifest) => name === variable);
     const passwords = [...text.matchAll(/user: ([\w-]+),?\s+password: \$QUOTED_(\w+)/g)];
     const secretKeys = passwords.map(([, user, variable]) => {
-      assert.equal(variableOf(`QUOTED_${variable}`).value, `"$(${variable})"`);
-      const { name, key } = variableOf(`${variable}`).valueFrom.secretKeyRef;
+      assert.equal(findVariable(`QUOTED_${variable}`).value, `"$(${variable})"`);
+      const { name, key } = findVariable(`${variable}`).valueFrom.secretKeyRef;
       assert.equal(name, 'zerda-nats');
       return [user, key];
     });
-    assert.deepEqual(secretKeys, [
-      ['zerda', 'password'],
+    assert.deepEqual(secretKeys.sort(), [
       ...senders.map((service) => [service, `${service}-password`]),
+      ['zerda', 'password'],
     ]);
   });
 
-  it('keeps its passwords at an upgrade, and gets those that an older chart did not have', async () => {
-    const cluster = await serveCluster({ secrets: { 'zerda-nats': { password: 'the old one' } } });
+  it('keeps its passwords at an upgrade, and generates those that an older chart did not have', async () => {
+    const cluster = await serveCluster({ secrets: { 'zerda-nats': { password: 'the existing one' } } });
     const { data } = (await bundled({}, cluster)).get('Secret', 'zerda-nats');
     assert.deepEqual(Object.keys(data), keys);
-    assert.equal(Buffer.from(data.password, 'base64').toString(), 'the old one');
-    const whole = Object.fromEntries(keys.map((key) => [key, `the ${key}`]));
-    const next = await serveCluster({ secrets: { 'zerda-nats': whole } });
-    const kept = (await bundled({}, next)).get('Secret', 'zerda-nats').data;
-    for (const key of keys) assert.equal(Buffer.from(kept[key], 'base64').toString(), whole[key]);
+    assert.equal(Buffer.from(data.password, 'base64').toString(), 'the existing one');
+    const complete = Object.fromEntries(keys.map((key) => [key, `the ${key}`]));
+    const completeCluster = await serveCluster({ secrets: { 'zerda-nats': complete } });
+    const upgraded = (await bundled({}, completeCluster)).get('Secret', 'zerda-nats').data;
+    for (const key of keys) assert.equal(Buffer.from(upgraded[key], 'base64').toString(), complete[key]);
   });
 
-  it('refuses an upgrade whose own Secret lacks a password, before anything is changed', async () => {
-    const cluster = await serveCluster({ secrets: { mine: { password: 'the old one' } } });
+  it('rejects an upgrade whose existing Secret lacks a password, before anything is changed', async () => {
+    const cluster = await serveCluster({ secrets: { mine: { password: 'the existing one' } } });
     const values = { existingSecret: 'mine' };
     await assert.rejects(bundled(values, cluster), /Secret mine has no key order-service-password/);
     const empty = await serveCluster({
@@ -114,7 +114,7 @@ await describeWithHelm('NATS', ({ render }) => {
     assert.deepEqual(secretsOf(rendered, 'user-service').NATS_PASSWORD, { name: 'mine', key: 'password' });
   });
 
-  it('takes unsigned events while values say so, and only then', async () => {
+  it('accepts unsigned events only with global.nats.signatures=accept-unsigned', async () => {
     for (const service of senders) {
       assert.equal('EVENT_SIGNATURES' in configurationOf(await bundled(), service), false);
       for (const type of ['bundled', 'external']) {
@@ -130,7 +130,7 @@ await describeWithHelm('NATS', ({ render }) => {
     await assert.rejects(render({ 'global.nats.signatures': 'none' }), /signatures/);
   });
 
-  it('is what both services send and hear through; the gateway knows nothing of it', async () => {
+  it('configures both services for NATS, but not the gateway', async () => {
     const rendered = await bundled();
     for (const service of senders) {
       const { NATS_URL, NATS_USER, EVENT_SINKS } = configurationOf(rendered, service);
@@ -142,7 +142,7 @@ await describeWithHelm('NATS', ({ render }) => {
     assert.equal('NATS_URL' in configurationOf(rendered, 'gateway'), false);
   });
 
-  it('opens its port to both services, and no longer the management port of who hears', async () => {
+  it('allows both services to connect to NATS, and closes the management port for events', async () => {
     const rendered = await bundled();
     const { ingress, egress, policyTypes } = rendered.get('NetworkPolicy', 'zerda-nats').spec;
     assert.deepEqual([egress, policyTypes], [undefined, ['Ingress', 'Egress']]);
@@ -158,19 +158,19 @@ await describeWithHelm('NATS', ({ render }) => {
         from.some((labels: Manifest) => JSON.stringify(labels) === JSON.stringify(matchLabels)),
         service,
       );
-      const way = egressOf(rendered, service).find(({ ports }) => ports[0].port === 4222);
+      const rule = egressOf(rendered, service).find(({ ports }) => ports[0].port === 4222);
       assert.deepEqual(
-        way.to[0].podSelector.matchLabels,
+        rule.to[0].podSelector.matchLabels,
         rendered.get('StatefulSet', 'zerda-nats').spec.selector.matchLabels,
       );
     }
     assert.ok(!egressOf(rendered, 'gateway').some(({ ports }) => ports[0].port === 4222));
     assert.ok(!egressOf(rendered, 'user-service').some(({ ports }) => ports[0].port === 9090));
-    const { ingress: hears } = rendered.get('NetworkPolicy', 'zerda-order-service').spec;
-    assert.equal(hears.filter(({ ports }: Manifest) => ports[0].port === 'management').length, 1);
+    const { ingress: receiverIngress } = rendered.get('NetworkPolicy', 'zerda-order-service').spec;
+    assert.equal(receiverIngress.filter(({ ports }: Manifest) => ports[0].port === 'management').length, 1);
   });
 
-  it('takes a Secret, a volume, settings and an image of one’s own', async () => {
+  it('applies a custom Secret, volume, JetStream settings and image', async () => {
     const rendered = await bundled({
       existingSecret: 'mine',
       passwordKey: 'pw',
@@ -196,7 +196,7 @@ await describeWithHelm('NATS', ({ render }) => {
     assert.match(rendered.get('ConfigMap', 'zerda-nats').data['nats-server.conf'], /sync_interval: always/);
   });
 
-  it('starts anew when its settings change, and not when anything else does', async () => {
+  it('restarts only when its configuration changes', async () => {
     const checksum = async (values: Record<string, unknown>) =>
       (await bundled(values)).get('StatefulSet', 'zerda-nats').spec.template.metadata.annotations[
         'checksum/configuration'
@@ -205,7 +205,7 @@ await describeWithHelm('NATS', ({ render }) => {
     assert.notEqual(await checksum({}), await checksum({ 'jetstream.max_file_store': '1GB' }));
   });
 
-  it('is external by its URL, entered by user and password of a Secret, or by nothing', async () => {
+  it('uses an external server with user name and password of a Secret, or without credentials', async () => {
     const rendered = await external({ existingSecret: 'access', userKey: 'name' });
     assert.ok(!rendered.names('StatefulSet').includes('zerda-nats'));
     for (const service of senders) {
@@ -215,26 +215,26 @@ await describeWithHelm('NATS', ({ render }) => {
       assert.deepEqual(NATS_PASSWORD, { name: 'access', key: 'password' });
     }
     assert.equal('NATS_PASSWORD' in secretsOf(await external(), 'user-service'), false);
-    const own = await render({
+    const perService = await render({
       'global.nats.type': 'external',
       'global.nats.external': { url: 'nats://nats.example:4222', existingSecret: 'access' },
       'order-service.events.natsSecret': 'orders-access',
     });
-    assert.equal(secretsOf(own, 'user-service').NATS_PASSWORD.name, 'access');
-    assert.equal(secretsOf(own, 'order-service').NATS_USER.name, 'orders-access');
-    assert.equal(secretsOf(own, 'order-service').NATS_PASSWORD.name, 'orders-access');
+    assert.equal(secretsOf(perService, 'user-service').NATS_PASSWORD.name, 'access');
+    assert.equal(secretsOf(perService, 'order-service').NATS_USER.name, 'orders-access');
+    assert.equal(secretsOf(perService, 'order-service').NATS_PASSWORD.name, 'orders-access');
     assert.deepEqual(
       egressOf(await external({ port: 4443 }), 'user-service').filter(({ ports }) => ports[0].port === 4443),
       [{ ports: [{ port: 4443, protocol: 'TCP' }] }],
     );
-    const [way] = egressOf(
+    const [rule] = egressOf(
       await external({ to: [{ ipBlock: { cidr: '10.2.0.0/16' } }] }),
       'order-service',
     ).filter(({ ports }) => ports[0].port === 4222);
-    assert.deepEqual(way.to, [{ ipBlock: { cidr: '10.2.0.0/16' } }]);
+    assert.deepEqual(rule.to, [{ ipBlock: { cidr: '10.2.0.0/16' } }]);
   });
 
-  it('is external by a file of credentials, and with certificates, which are mounted where variables say', async () => {
+  it('mounts a credentials file and certificates for an external server at the paths of the variables', async () => {
     const rendered = await external({
       existingSecret: 'access',
       credentialsKey: 'user.creds',
@@ -251,33 +251,33 @@ await describeWithHelm('NATS', ({ render }) => {
         NATS_KEY_FILE: ['certificates', 'tls.key'],
       };
       for (const [variable, [secret, key]] of Object.entries(files)) {
-        const volume = volumes.find((one: Manifest) => one.secret?.secretName === secret);
+        const volume = volumes.find((candidate: Manifest) => candidate.secret?.secretName === secret);
         const mount = containers[0].volumeMounts.find(({ name }: Manifest) => name === volume.name);
         assert.equal(data[variable], `${mount.mountPath}/${key}`);
       }
       assert.equal(data.NATS_STREAM_REPLICAS, '3');
       assert.equal('NATS_PASSWORD' in secretsOf(rendered, service), false);
     }
-    const own = await render({
+    const perService = await render({
       'global.nats.type': 'external',
       'global.nats.external': { url: 'nats://nats.example:4222', credentialsKey: 'user.creds' },
       ...Object.fromEntries(senders.map((service) => [`${service}.events.natsSecret`, `${service}-creds`])),
     });
     for (const service of senders) {
-      const { volumes } = podOf(own, service);
-      assert.ok(volumes.some((one: Manifest) => one.secret?.secretName === `${service}-creds`));
+      const { volumes } = podOf(perService, service);
+      assert.ok(volumes.some(({ secret }: Manifest) => secret?.secretName === `${service}-creds`));
     }
     const withoutTls = configurationOf(await external(), 'user-service');
     assert.equal('NATS_CA_FILE' in withoutTls || 'NATS_CREDENTIALS_FILE' in withoutTls, false);
   });
 
-  it('is refused where values contradict each other', async () => {
+  it('rejects values that contradict each other', async () => {
     await assert.rejects(external({ url: '' }), /needs global\.nats\.external\.url/);
     await assert.rejects(external({ url: 'http://nats.example' }), /url/);
     await assert.rejects(external({ credentialsKey: 'user.creds' }), /credentialsKey needs .*existingSecret/);
     await assert.rejects(
       bundled({ 'servicePasswordKeys.user-service': '' }),
-      /servicePasswordKeys has no key for user-service/,
+      /servicePasswordKeys has no entry for user-service/,
     );
     await assert.rejects(
       render({
@@ -293,9 +293,9 @@ await describeWithHelm('NATS', ({ render }) => {
         'global.nats.bundled.servicePasswordKeys.order-service': '',
         'order-service.events.enabled': false,
       }),
-      /servicePasswordKeys has no key for order-service/,
+      /servicePasswordKeys has no entry for order-service/,
     );
-    await assert.rejects(external({ 'tls.certKey': 'tls.crt' }), /takes certKey and keyKey, or neither/);
+    await assert.rejects(external({ 'tls.certKey': 'tls.crt' }), /needs both certKey and keyKey, or neither/);
     const production = ['--values', 'charts/zerda/values-prod.yaml'];
     await assert.rejects(
       bundled({}, production),
@@ -311,7 +311,7 @@ await describeWithHelm('NATS', ({ render }) => {
         { 'global.nats.type': 'bundled' },
         { chart: 'charts/zerda/charts/service', args: ['--set', 'nameOverride=user-service'] },
       ),
-      /global\.nats\.type=bundled is for the chart of the release/,
+      /global\.nats\.type=bundled is possible only in the umbrella chart/,
     );
   });
 });

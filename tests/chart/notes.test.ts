@@ -1,39 +1,39 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { describeWithHelm } from './testing-helm.ts';
+import { describeWithHelm } from './lib/helm.ts';
 
 const withoutGateway = { 'gateway.enabled': false };
 
-/** Values that need a warning, each with a part of it. */
+/** Values and a part of the warning that the notes print for them. */
 const warnings = [
-  [{}, /user-service and order-service: a PostgreSQL of one pod/],
-  [{ 'global.nats.type': 'bundled' }, /a NATS of one pod/],
-  [{ 'global.valkey.type': 'bundled' }, /a Valkey of one pod/],
+  [{}, /order-service and user-service: a PostgreSQL with one pod/],
+  [{ 'global.nats.type': 'bundled' }, /a NATS with one pod/],
+  [{ 'global.valkey.type': 'bundled' }, /a Valkey with one pod/],
   [{ 'global.nats.type': 'bundled', 'global.nats.signatures': 'accept-unsigned' }, /without a signature/],
   [{ 'global.auth.mode': 'off' }, /global\.auth\.mode=required/],
   [{ 'global.demoData': true }, /demo data is loaded/],
   [{ 'global.networkPolicies': false }, /global\.networkPolicies=true/],
 ] as const;
 
-await describeWithHelm('notes of the installation', ({ notes }) => {
+await describeWithHelm('install notes', ({ notes }) => {
   for (const [values, warning] of warnings) {
-    it(`have the warning ${warning.source}, with and without a gateway`, async () => {
+    it(`print the warning ${warning.source}, with and without a gateway`, async () => {
       assert.match(await notes(values), warning);
       assert.match(await notes({ ...values, ...withoutGateway }), warning);
     });
   }
 
-  it('have no warning when all of it is for production', async () => {
+  it('print no warning with production values', async () => {
     const external = { type: 'external', external: { existingSecret: 'database-app' } };
     const text = await notes({ 'user-service.database': external, 'order-service.database': external });
-    assert.doesNotMatch(text, /For trying only|without a signature/);
+    assert.doesNotMatch(text, /Not for production|without a signature/);
   });
 
-  it('have no warning about the database of a service that is not installed', async () => {
+  it('print no warning about the database of a disabled service', async () => {
     assert.match(await notes({ 'order-service.enabled': false }), /^ {2}- user-service: a PostgreSQL/m);
   });
 
-  it('have no command that needs a gateway where there is none', async () => {
+  it('print no command that needs a gateway when the gateway is disabled', async () => {
     const needsGateway = /\/api\/|port-forward|X-Forwarded-For|helm test/g;
     assert.equal(new Set((await notes()).match(needsGateway)).size, 4);
     const text = await notes(withoutGateway);

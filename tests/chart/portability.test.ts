@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { services } from '../../scripts/lib/services.ts';
-import { describeWithHelm, type Manifest, podSpecOf } from './testing-helm.ts';
+import { describeWithHelm, type Manifest, podSpecOf } from './lib/helm.ts';
 
 const servers = { 'global.nats.type': 'bundled', 'global.valkey.type': 'bundled' };
 
-/** Characters that `controller-revision-hash` puts after the name of a StatefulSet: a hyphen and a hash of ten. */
+/** Characters that `controller-revision-hash` appends to the name of a StatefulSet: a hyphen and a hash of ten. */
 const revisionHash = 11;
 
-await describeWithHelm('the chart under any release name', ({ render }) => {
+await describeWithHelm('release names', ({ render }) => {
   for (const length of [1, 20, 28, 29, 40, 53]) {
-    it(`gives every object a valid name and label with ${length} characters`, async () => {
+    it(`give every object a valid name and labels with ${length} characters`, async () => {
       const { all, names } = await render(servers, { release: 'r'.repeat(length) });
       for (const { kind, metadata, spec } of all) {
         const longest = kind === 'StatefulSet' ? 63 - revisionHash : kind === 'Service' ? 63 : 253;
@@ -25,48 +25,48 @@ await describeWithHelm('the chart under any release name', ({ render }) => {
     });
   }
 
-  it('keeps the names of the databases that existing releases have', async () => {
+  it('do not change the database names of existing releases', async () => {
     const { names } = await render(servers, { release: 'r'.repeat(28) });
     assert.ok(names('StatefulSet').includes(`${'r'.repeat(28)}-user-service-postgresql`));
   });
 
-  it('refuses a release name that no Service can have', async () => {
+  it('are rejected when a Service cannot have the name', async () => {
     for (const release of ['zerda.prod', '1zerda'])
       await assert.rejects(render({}, { release }), /cannot begin the name of a Service/);
   });
 
-  it('refuses names of a service that the other services would not find', async () => {
+  it('cannot be overridden for a service that other services call', async () => {
     for (const { name } of services)
       await assert.rejects(render({ [`${name}.nameOverride`]: 'x' }), /nameOverride=x/);
     for (const name of ['user-service', 'order-service'])
       await assert.rejects(render({ [`${name}.fullnameOverride`]: 'x' }), /fullnameOverride=x/);
-    const gateway = { 'gateway.fullnameOverride': 'door' };
+    const gateway = { 'gateway.fullnameOverride': 'edge' };
     await assert.rejects(render(gateway), /needs global\.auth\.issuer/);
     const rendered = await render({ ...gateway, 'global.auth.issuer': 'https://zerda.example' });
     assert.equal(
-      rendered.get('Ingress', 'door').spec.rules[0].http.paths[0].backend.service.name,
-      rendered.get('Service', 'door').metadata.name,
+      rendered.get('Ingress', 'edge').spec.rules[0].http.paths[0].backend.service.name,
+      rendered.get('Service', 'edge').metadata.name,
     );
   });
 });
 
-/** Bytes of a quantity of Kubernetes. @throws AssertionError for one without a binary unit, and when there is none */
+/** Bytes of a Kubernetes quantity. @throws AssertionError when the quantity is missing or has no binary unit */
 function bytesOf(quantity: unknown): number {
   const [, number, unit = ''] = /^(\d+)([KMG])i$/.exec(String(quantity)) ?? [];
-  assert.ok(number, `${quantity} is no quantity`);
+  assert.ok(number, `${quantity} is not a quantity with a binary unit`);
   return Number(number) * 1024 ** ('KMG'.indexOf(unit) + 1);
 }
 
-await describeWithHelm('the chart on other clusters', ({ render }) => {
+await describeWithHelm('cluster variants', ({ render }) => {
   it('sets the address families of every Service', async () => {
     const dual = await render({
       ...servers,
       'global.ipFamilyPolicy': 'PreferDualStack',
       'global.ipFamilies': ['IPv6', 'IPv4'],
     });
-    const list = dual.all.filter(({ kind }) => kind === 'Service');
-    assert.equal(list.length, 10);
-    for (const { metadata, spec } of list) {
+    const dualServices = dual.all.filter(({ kind }) => kind === 'Service');
+    assert.equal(dualServices.length, 10);
+    for (const { metadata, spec } of dualServices) {
       assert.equal(spec.ipFamilyPolicy, 'PreferDualStack', metadata.name);
       assert.deepEqual(spec.ipFamilies, ['IPv6', 'IPv4'], metadata.name);
     }
@@ -76,7 +76,7 @@ await describeWithHelm('the chart on other clusters', ({ render }) => {
   });
 
   for (const type of ['NodePort', 'LoadBalancer']) {
-    it(`exposes the API alone by a Service of type ${type}`, async () => {
+    it(`exposes only the API port with a Service of type ${type}`, async () => {
       const { get } = await render({ 'gateway.service.type': type });
       const { spec } = get('Service', 'zerda-gateway-public');
       assert.equal(spec.type, type);
@@ -88,7 +88,7 @@ await describeWithHelm('the chart on other clusters', ({ render }) => {
     });
   }
 
-  it('leaves users and groups to OpenShift with global.openshift', async () => {
+  it('omits user and group IDs with global.openshift', async () => {
     const { all } = await render({ ...servers, 'global.openshift': true });
     const pods = all.flatMap((object) => podSpecOf(object) ?? []);
     assert.equal(pods.length, 8);
@@ -99,7 +99,7 @@ await describeWithHelm('the chart on other clusters', ({ render }) => {
     for (const { securityContext } of pods) assert.equal(securityContext.runAsNonRoot, true);
   });
 
-  it('requests and limits ephemeral storage, above what each emptyDir may hold', async () => {
+  it('limits ephemeral storage above the size of all mounted emptyDirs', async () => {
     for (const values of [
       servers,
       { ...servers, 'user-service.database.bundled.persistence.enabled': false },
@@ -116,17 +116,17 @@ await describeWithHelm('the chart on other clusters', ({ render }) => {
             (volume: Manifest) =>
               volume.emptyDir && volumeMounts.some((mount: Manifest) => mount.name === volume.name),
           );
-          const largest = mounted.reduce(
+          const total = mounted.reduce(
             (sum: number, { emptyDir }: Manifest) => sum + bytesOf(emptyDir.sizeLimit),
             0,
           );
-          assert.ok(bytesOf(resources.limits[storage]) > largest, `${name}: ${largest} bytes of emptyDir`);
+          assert.ok(bytesOf(resources.limits[storage]) > total, `${name}: ${total} bytes of emptyDir`);
         }
       }
     }
   });
 
-  it('answers at the default issuer of access tokens, whose URL has no port', async () => {
+  it('serves port 80 at the default issuer of access tokens, whose URL has no port', async () => {
     const { get } = await render();
     const issuer = new URL(get('ConfigMap', 'zerda-user-service').data.AUTH_ISSUER);
     const { ports } = get('Service', issuer.hostname).spec;
@@ -155,7 +155,7 @@ await describeWithHelm('versions and variables', ({ render }) => {
     );
   });
 
-  it('take numbers and booleans as --set and values files write them', async () => {
+  it('accept numbers and booleans from --set and values files', async () => {
     const set = ['--set', 'gateway.env.CACHE_MAX_BYTES=134217728', '--set', 'gateway.env.SOME=true'];
     const { data } = (await render({}, { args: set })).get('ConfigMap', 'zerda-gateway');
     assert.deepEqual([data.CACHE_MAX_BYTES, data.SOME], ['134217728', 'true']);
@@ -166,7 +166,7 @@ await describeWithHelm('versions and variables', ({ render }) => {
 });
 
 await describeWithHelm('retries in front of the gateway', ({ render }) => {
-  it('are a Middleware of Traefik that the Ingress names beside those of its annotations', async () => {
+  it('are a Traefik Middleware that the Ingress uses in addition to those of its annotations', async () => {
     const key = 'traefik.ingress.kubernetes.io/router.middlewares';
     const ingress = { enabled: true, traefikRetry: { enabled: true, attempts: 3 } };
     const { get } = await render({ 'gateway.ingress': ingress });
@@ -194,8 +194,8 @@ await describeWithHelm('retries in front of the gateway', ({ render }) => {
   });
 });
 
-await describeWithHelm('parts of the release', ({ render }) => {
-  it('render without a service that is disabled', async () => {
+await describeWithHelm('the umbrella chart', ({ render }) => {
+  it('renders without a disabled service', async () => {
     for (const { name } of services) {
       const { names } = await render({ [`${name}.enabled`]: false, ...servers });
       assert.equal(names('Deployment').includes(`zerda-${name}`), false);
@@ -203,7 +203,7 @@ await describeWithHelm('parts of the release', ({ render }) => {
     }
   });
 
-  it('take a tag that is a number', async () => {
+  it('accepts an image tag that is a number', async () => {
     const { get } = await render({ 'global.imageTag': 20261129, 'user-service.image.tag': 1234567890 });
     const image = (name: string) => get('Deployment', name).spec.template.spec.containers[0].image;
     assert.equal(image('zerda-gateway'), 'zerda/gateway:20261129');

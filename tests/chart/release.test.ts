@@ -3,7 +3,7 @@ import { it } from 'node:test';
 import { serviceVariables } from '../../scripts/checks/generated.ts';
 import { planPush } from '../../scripts/lib/images.ts';
 import { services } from '../../scripts/lib/services.ts';
-import { describeWithHelm, type Manifest, podSpecOf, type Rendered } from './testing-helm.ts';
+import { describeWithHelm, type Manifest, podSpecOf, type Rendered } from './lib/helm.ts';
 
 const profiles = {
   default: [],
@@ -12,7 +12,7 @@ const profiles = {
   bundled: ['--values', 'tests/chart/golden/bundled.values.yaml'],
 } as const;
 
-/** Variables that Node reads, and no service. */
+/** Variables that Node reads, not a service. */
 const nodeVariables = new Set(['NODE_OPTIONS']);
 
 await describeWithHelm('the chart of the release', ({ render }) => {
@@ -41,10 +41,10 @@ await describeWithHelm('the chart of the release', ({ render }) => {
       }
     });
 
-    it(`sets no variable that its service does not know, and none twice (${name})`, async () => {
+    it(`sets only variables that the service declares, each once (${name})`, async () => {
       const rendered = await profile(name);
       for (const { name: service } of services) {
-        const known = new Set(serviceVariables[service].map((variable) => variable.name));
+        const known = new Set(serviceVariables.get(service)?.map((variable) => variable.name));
         const { data } = rendered.get('ConfigMap', `zerda-${service}`);
         const pod = rendered.get('Deployment', `zerda-${service}`).spec.template.spec;
         for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
@@ -63,7 +63,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     });
   }
 
-  it('has labels that select the pods of one service each, and none of a version in pods', async () => {
+  it('selects the pods of each service by its own labels, without version labels in pods', async () => {
     const { all } = await profile('default');
     const selectors = new Set<string>();
     for (const { kind, spec, metadata } of all) {
@@ -80,7 +80,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     assert.equal(selectors.size, 5);
   });
 
-  it('changes no pod of a service when another one is upgraded', async () => {
+  it('does not change pods of other services when one service is upgraded', async () => {
     const [before, after] = await Promise.all([
       profile('prod'),
       render(
@@ -95,7 +95,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     assert.notDeepEqual(template(after, 'gateway'), template(before, 'gateway'));
   });
 
-  it('lets nobody reach anything but what it needs', async () => {
+  it('denies traffic by default and allows only required connections', async () => {
     const rendered = await profile('default');
     assert.deepEqual(policyOf(rendered, 'zerda-default-deny'), {
       podSelector: { matchLabels: { 'app.kubernetes.io/instance': 'zerda' } },
@@ -125,14 +125,14 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     assert.deepEqual(from, ['gateway', 'order-service']);
   });
 
-  it('lets in an ingress controller and a Prometheus by their namespaces, which values change', async () => {
-    const here = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'edge' } } };
+  it('allows ingress from the namespaces of the ingress controller and Prometheus, which values can change', async () => {
+    const edgeNamespace = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'edge' } } };
     const standard = policyOf(await profile('default'), 'zerda-gateway');
     assert.ok(standard.ingress[0].from[0].namespaceSelector.matchExpressions[0].values.includes('traefik'));
     assert.equal(standard.ingress[1].ports[0].port, 'management');
     const changed = policyOf(
       await render({
-        'gateway.networkPolicy.from': [here],
+        'gateway.networkPolicy.from': [edgeNamespace],
         'gateway.networkPolicy.metricsFrom': [],
         'gateway.networkPolicy.dns': [{ ipBlock: { cidr: '169.254.20.10/32' } }],
         'gateway.networkPolicy.egress': [{ ports: [{ port: 4318 }] }],
@@ -140,13 +140,13 @@ await describeWithHelm('the chart of the release', ({ render }) => {
       'zerda-gateway',
     );
     assert.deepEqual(changed.ingress.length, 1);
-    assert.deepEqual(changed.ingress[0].from, [here]);
+    assert.deepEqual(changed.ingress[0].from, [edgeNamespace]);
     assert.deepEqual(changed.egress[0].to, [{ ipBlock: { cidr: '169.254.20.10/32' } }]);
     assert.deepEqual(changed.egress.at(-1), { ports: [{ port: 4318 }] });
     assert.deepEqual((await render({ 'global.networkPolicies': false })).names('NetworkPolicy'), []);
   });
 
-  it('lets a service out to its external database alone, at its port', async () => {
+  it('allows egress to the external database on its port', async () => {
     const policy = async (to: unknown[]) =>
       policyOf(
         await render({
@@ -161,7 +161,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     ]);
   });
 
-  it('carries events to the management port of who hears them, signed with one secret that is kept', async () => {
+  it('delivers events to the management port of the receiver, signed with one secret that is kept', async () => {
     const rendered = await profile('default');
     const secret = rendered.get('Secret', 'zerda-events');
     assert.equal(secret.metadata.annotations['helm.sh/resource-policy'], 'keep');
@@ -180,16 +180,36 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     assert.deepEqual(events.ports, [{ port: 'management', protocol: 'TCP' }]);
     assert.equal(events.from[0].podSelector.matchLabels['app.kubernetes.io/name'], 'user-service');
 
-    const own = await render({ 'global.eventsSecret': 'mine' });
-    assert.deepEqual(own.names('Secret').includes('zerda-events'), false);
-    assert.equal(secretOf(own, 'user-service').name, 'mine');
+    const existing = await render({ 'global.eventsSecret': 'mine' });
+    assert.deepEqual(existing.names('Secret').includes('zerda-events'), false);
+    assert.equal(secretOf(existing, 'user-service').name, 'mine');
     await assert.rejects(
       render({ 'global.eventsSecret': '' }, { args: profiles.prod }),
       /global\.production needs global\.eventsSecret/,
     );
   });
 
-  it('takes images of third parties from a registry of their own, not from that of the services', async () => {
+  it('generates the secret of management calls for all services, but not in production', async () => {
+    const nameIn = ({ get }: Rendered, service: string) =>
+      get('Deployment', `zerda-${service}`).spec.template.spec.containers[0].env.find(
+        ({ name }: Manifest) => name === 'MANAGEMENT_SECRET',
+      ).valueFrom.secretKeyRef;
+    const rendered = await render({});
+    for (const service of ['gateway', 'user-service', 'order-service'])
+      assert.deepEqual(nameIn(rendered, service), {
+        name: 'zerda-management',
+        key: 'secret',
+        optional: true,
+      });
+    assert.ok(rendered.names('Secret').includes('zerda-management'));
+    const production = await render({}, { args: profiles.prod });
+    assert.equal(production.names('Secret').includes('zerda-management'), false);
+    const existing = await render({ 'global.managementSecret': 'mine' });
+    assert.equal(existing.names('Secret').includes('zerda-management'), false);
+    assert.equal(nameIn(existing, 'gateway').name, 'mine');
+  });
+
+  it('takes third-party images from global.thirdPartyRegistry, not from global.imageRegistry', async () => {
     const servers = { 'global.nats.type': 'bundled', 'global.valkey.type': 'bundled' };
     const images = async (values: Record<string, unknown>) => {
       const { all } = await render({ ...servers, ...values });
@@ -197,25 +217,28 @@ await describeWithHelm('the chart of the release', ({ render }) => {
       const containers = pods.flatMap((pod) => [...(pod.initContainers ?? []), ...pod.containers]);
       return [...new Set(containers.map(({ image }: Manifest) => image as string))].sort();
     };
-    // What `npm run images` pushes.
+    // The images that `npm run images` pushes.
     const push = { builder: 'docker', registry: 'r.example/you/' } as const;
-    const own = services.map(({ name }) => planPush(name, '0.1.0', push).image).sort();
-    const theirs = ['nats:2', 'postgres:17-bookworm', 'valkey/valkey:8'];
-    assert.deepEqual(await images({ 'global.imageRegistry': 'r.example/you' }), [...own, ...theirs].sort());
+    const serviceImages = services.map(({ name }) => planPush(name, '0.1.0', push).image).sort();
+    const thirdPartyImages = ['nats:2', 'postgres:17-bookworm', 'valkey/valkey:8'];
+    assert.deepEqual(
+      await images({ 'global.imageRegistry': 'r.example/you' }),
+      [...serviceImages, ...thirdPartyImages].sort(),
+    );
     assert.deepEqual(
       (await images({ 'global.thirdPartyRegistry': 'mirror.example' })).filter((image) =>
         image.startsWith('mirror.example/'),
       ),
-      theirs.map((image) => `mirror.example/${image}`),
+      thirdPartyImages.map((image) => `mirror.example/${image}`),
     );
   });
 
-  it('takes the globals of a chart around it', async () => {
+  it('accepts globals of a parent chart', async () => {
     const rendered = await render({ 'global.storageClass': 'fast', 'global.postgresql': { auth: {} } });
     assert.ok(rendered.names('Deployment').includes('zerda-gateway'));
   });
 
-  it('tests itself in the image of the gateway, as a pod that goes when it has passed', async () => {
+  it('runs helm test in the gateway image and deletes the pod when it succeeds', async () => {
     const { metadata, spec } = (
       await render({ 'global.imageRegistry': 'r.example', 'gateway.image.tag': '7' })
     ).get('Pod', 'zerda-smoke-test');
@@ -226,7 +249,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     assert.match(spec.containers[0].args.at(-1), /\/api\/orders/);
   });
 
-  it('adds objects of one’s own, as text with templates or as they are', async () => {
+  it('adds extraObjects, as text with templates or as objects', async () => {
     const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'b' } };
     const text = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-a"}';
     const rendered = await render({ extraObjects: [text, object] });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
@@ -13,8 +13,8 @@ import {
   render as renderText,
 } from '../../scripts/lib/chart.ts';
 import { root } from '../../scripts/lib/services.ts';
-import { serveCluster } from './testing-cluster-api.ts';
-import { describeWithHelm, type Manifest } from './testing-helm.ts';
+import { serveCluster } from './lib/cluster-api.ts';
+import { describeWithHelm, type Manifest } from './lib/helm.ts';
 
 const run = promisify(execFile);
 
@@ -28,16 +28,16 @@ const profiles: Readonly<Record<string, readonly string[]>> = {
 
 const [kubeconform, kubectl] = await Promise.all(['kubeconform', 'kubectl'].map(findCommand));
 
-await describeWithHelm('what is rendered', ({ command: helm }) => {
-  it('is kept as it is: the profiles, and the manifests of k8s/', async () => {
+await describeWithHelm('rendered manifests', ({ command: helm }) => {
+  it('match the files in tests/chart/golden and k8s/', async () => {
     for (const [path, content] of await renderedFiles(helm)) {
-      const kept = await readFile(join(root, path), 'utf8');
-      assert.equal(kept.replaceAll('\r\n', '\n'), content, `${path} has drifted: npm run generate`);
+      const stored = await readFile(join(root, path), 'utf8');
+      assert.equal(stored.replaceAll('\r\n', '\n'), content, `${path} is out of date: run npm run generate`);
     }
   });
 
   for (const [name, args] of Object.entries(profiles)) {
-    it(`passes helm lint --strict (${name})`, async () => {
+    it(`pass helm lint --strict (${name})`, async () => {
       const { stdout } = await run(
         helm,
         ['lint', '--strict', 'charts/zerda', '--kube-version', kubernetesVersions.oldest, ...args],
@@ -47,7 +47,7 @@ await describeWithHelm('what is rendered', ({ command: helm }) => {
     });
   }
 
-  it('packs into one archive that renders the same', async (t: TestContext) => {
+  it('are the same from the packaged chart', async (t: TestContext) => {
     const folder = await mkdtemp(join(tmpdir(), 'zerda-chart-'));
     t.after(() => rm(folder, { recursive: true, force: true }));
     await run(helm, ['package', 'charts/zerda', '--destination', folder], { cwd: root });
@@ -60,14 +60,14 @@ await describeWithHelm('what is rendered', ({ command: helm }) => {
 });
 
 /**
- * KUBECONFORM_SCHEMAS is where kubeconform finds the schemas, as its -schema-location; `default` is where it looks by itself,
- * on the internet.
+ * Validates the rendered manifests with kubeconform. KUBECONFORM_SCHEMAS is its `-schema-location`; `default` downloads the schemas
+ * from the internet.
  */
 function testSchemas(helm: string, kubeconform: string | undefined): void {
   const location = process.env.KUBECONFORM_SCHEMAS;
   if (location === undefined) {
     it(
-      'fits the schemas of Kubernetes: skipped, KUBECONFORM_SCHEMAS is not set',
+      'match the schemas of Kubernetes: skipped, KUBECONFORM_SCHEMAS is not set',
       { skip: true },
       () => undefined,
     );
@@ -75,36 +75,92 @@ function testSchemas(helm: string, kubeconform: string | undefined): void {
   }
   for (const version of Object.values(kubernetesVersions)) {
     for (const [name, args] of Object.entries(profiles)) {
-      it(`fits the schemas of Kubernetes ${version} (${name})`, async (t: TestContext) => {
+      it(`match the schemas of Kubernetes ${version} (${name})`, async (t: TestContext) => {
         assert.ok(kubeconform, 'KUBECONFORM_SCHEMAS is set, but kubeconform is not on the PATH');
         const folder = await mkdtemp(join(tmpdir(), 'zerda-chart-'));
         t.after(() => rm(folder, { recursive: true, force: true }));
         const file = join(folder, 'rendered.yaml');
         const cluster = await serveCluster();
         await writeFile(file, await renderText(helm, { args: [...cluster, ...args], kubernetes: version }));
-        const checked = run(kubeconform, [
-          ...['-strict', '-summary', '-kubernetes-version', version, '-schema-location', location],
-          // Kinds that Kubernetes itself does not bring.
-          ...['-skip', 'HTTPRoute,ServiceMonitor'],
-          file,
-        ]);
-        const { stdout } = await checked.catch((error: { stdout: string }) => error);
-        assert.match(stdout, /Valid: [1-9]\d*, Invalid: 0, Errors: 0/, stdout.slice(0, 2000));
+        await validate(kubeconform, file, { version, location });
       });
     }
+    for (const variant of ['observability', 'observability-vlagent'])
+      it(`match the schemas of Kubernetes ${version} (k8s/${variant})`, async () => {
+        assert.ok(kubeconform, 'KUBECONFORM_SCHEMAS is set, but kubeconform is not on the PATH');
+        const folder = join(root, 'k8s', variant);
+        const files = (await readdir(folder)).filter((name) => !/^kustomization|-config\.yaml$/.test(name));
+        for (const name of files) await validate(kubeconform, join(folder, name), { version, location });
+      });
   }
+}
+
+async function validate(
+  kubeconform: string,
+  file: string,
+  { version, location }: { readonly version: string; readonly location: string },
+): Promise<void> {
+  const validation = run(kubeconform, [
+    ...['-strict', '-summary', '-kubernetes-version', version, '-schema-location', location],
+    // Custom resources.
+    ...['-skip', 'HTTPRoute,ServiceMonitor,PrometheusRule'],
+    file,
+  ]);
+  const { stdout } = await validation.catch((error: { stdout: string }) => error);
+  assert.match(stdout, /Valid: [1-9]\d*, Invalid: 0, Errors: 0/, stdout.slice(0, 2000));
+}
+
+/** Tests the overlays for logs and traces as kustomize builds them. */
+function testOverlays(kubectl: string): void {
+  for (const variant of ['observability', 'observability-vlagent'])
+    it(`k8s/${variant} limits its pods`, async () => {
+      const { stdout } = await run(kubectl, ['kustomize', join(root, 'k8s', variant)]);
+      const objects: Manifest[] = parseAllDocuments(stdout).map((document) => document.toJSON());
+      const pods = objects.flatMap(({ spec }) => (spec?.template ? [spec.template.spec] : []));
+      assert.equal(pods.length, 3);
+      for (const { containers, securityContext } of pods)
+        for (const { name, image, resources, securityContext: own, volumeMounts } of containers) {
+          assert.match(image, /^docker\.io\/[^:]+:v?\d+\.\d+\.\d+$/);
+          assert.ok(resources.requests.cpu && resources.requests.memory && resources.limits.memory, name);
+          assert.deepEqual(own, {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+          });
+          assert.equal(securityContext.seccompProfile.type, 'RuntimeDefault');
+          for (const mount of volumeMounts)
+            assert.ok(
+              mount.readOnly === true || mount.name === 'data',
+              `${name} can write to ${mount.mountPath}`,
+            );
+        }
+      for (const { kind, metadata } of objects)
+        if (!/^(Namespace|ClusterRole.*)$/.test(kind)) assert.equal(metadata.namespace, 'observability');
+      // Each pod is the subject of a policy besides the one that denies everything.
+      const policies = objects.filter(({ kind }) => kind === 'NetworkPolicy');
+      for (const { kind, spec } of objects.filter(({ spec }) => spec?.template)) {
+        const name = spec.template.metadata.labels['app.kubernetes.io/name'];
+        const selected = policies.filter(
+          ({ spec: { podSelector } }) => podSelector.matchLabels?.['app.kubernetes.io/name'] === name,
+        );
+        assert.ok(selected.length > 0, `${kind} ${name} has no network policy`);
+      }
+      assert.ok(policies.some(({ spec }) => Object.keys(spec.podSelector).length === 0));
+    });
 }
 
 if (kubectl === undefined) {
   it('k8s/ is built by kustomize: skipped, kubectl is not on the PATH', { skip: true }, () => undefined);
 } else {
+  testOverlays(kubectl);
   it('k8s/ is built by kustomize, with the passwords of its files', async (t: TestContext) => {
     const folder = await mkdtemp(join(tmpdir(), 'zerda-k8s-'));
     t.after(() => rm(folder, { recursive: true, force: true }));
     await cp(join(root, 'k8s'), folder, { recursive: true });
     for (const service of ['user-service', 'order-service'])
       await writeFile(join(folder, 'secrets', `${service}.env`), `password=of ${service}\n`);
-    await writeFile(join(folder, 'secrets', 'events.env'), `secret=${'s'.repeat(32)}\n`);
+    for (const name of ['events', 'management'])
+      await writeFile(join(folder, 'secrets', `${name}.env`), `secret=${'s'.repeat(32)}\n`);
     await writeFile(join(folder, 'secrets', 'auth.env'), `key-secret=${'k'.repeat(32)}\nadmin-password=p\n`);
     const { stdout } = await run(kubectl, ['kustomize', folder]);
     const objects: Manifest[] = parseAllDocuments(stdout).map((document) => document.toJSON());
@@ -112,11 +168,13 @@ if (kubectl === undefined) {
       const statefulSet = objects.find(
         ({ kind, metadata }) => kind === 'StatefulSet' && metadata.name === `zerda-${service}-postgresql`,
       );
-      const wanted = statefulSet.spec.template.spec.containers[0].env.find(
+      const reference = statefulSet.spec.template.spec.containers[0].env.find(
         ({ name }: Manifest) => name === 'POSTGRES_PASSWORD',
       ).valueFrom.secretKeyRef;
-      const secret = objects.find(({ kind, metadata }) => kind === 'Secret' && metadata.name === wanted.name);
-      assert.equal(Buffer.from(secret.data[wanted.key], 'base64').toString(), `of ${service}`);
+      const secret = objects.find(
+        ({ kind, metadata }) => kind === 'Secret' && metadata.name === reference.name,
+      );
+      assert.equal(Buffer.from(secret.data[reference.key], 'base64').toString(), `of ${service}`);
     }
     for (const { kind, metadata } of objects) {
       if (kind !== 'Namespace') assert.equal(metadata.namespace, 'zerda', `${kind} ${metadata.name}`);

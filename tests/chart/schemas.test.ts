@@ -6,13 +6,13 @@ import { Ajv } from 'ajv';
 import { parse, parseAllDocuments } from 'yaml';
 import { root, services } from '../../scripts/lib/services.ts';
 
-/** Files of others' formats, and the JSON schema of each format below SCHEMAS, where those who check them keep them. */
+/** Configuration files of third-party tools and the files of their JSON schemas in the folder SCHEMAS. */
 const files = {
   'skaffold.yaml': 'skaffold-v4beta13.json',
   'compose.yaml': 'compose-spec.json',
 } as const;
 
-// The tests look into files whose shape is what they check.
+// The tests check the shape of these files, so they have no type.
 // biome-ignore lint/suspicious/noExplicitAny: see above
 async function read(file: string): Promise<any> {
   return parse(await readFile(join(root, file), 'utf8'), { merge: true });
@@ -22,16 +22,20 @@ describe('skaffold.yaml and compose.yaml', () => {
   for (const [file, schemaFile] of Object.entries(files)) {
     const folder = process.env.SCHEMAS;
     if (folder === undefined) {
-      it(`${file} fits its schema: skipped, SCHEMAS is not set`, { skip: true }, () => undefined);
+      it(`${file} matches its schema: skipped, SCHEMAS is not set`, { skip: true }, () => undefined);
       continue;
     }
-    it(`${file} fits its schema`, async () => {
-      // The drafts they name are older than what Ajv brings, and ask for nothing that it does otherwise.
+    it(`${file} matches its schema`, async () => {
+      // The schemas name older drafts than Ajv supports, but use nothing that differs.
       const { $schema: _, ...schema } = JSON.parse(await readFile(join(folder, schemaFile), 'utf8'));
       const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
       const validate = ajv.compile(schema);
       assert.equal(validate(await read(file)), true, ajv.errorsText(validate.errors));
-      assert.equal(validate({ ...(await read(file)), bogus: true }), false, 'the schema refuses nothing');
+      assert.equal(
+        validate({ ...(await read(file)), bogus: true }),
+        false,
+        'the schema accepts unknown members',
+      );
     });
   }
 
@@ -60,20 +64,20 @@ describe('skaffold.yaml and compose.yaml', () => {
     assert.deepEqual(composed.sort(), names);
   });
 
-  it('deploy without Helm in the profile that is for those who have none', async () => {
+  it('deploy without Helm in the profile raw', async () => {
     const { deploy, profiles } = await read('skaffold.yaml');
     const raw = profiles.find(({ name }: { name: string }) => name === 'raw');
     assert.deepEqual(Object.keys(raw.deploy).sort(), ['kubectl', 'statusCheckDeadlineSeconds']);
-    // skaffold adds what a profile deploys to what is deployed without it.
+    // Skaffold merges a profile's deployers with the default ones, so the profile must remove those.
     const removed = raw.patches.filter(({ op }: { op: string }) => op === 'remove');
-    const ways = Object.keys(deploy).filter((key) => key !== 'statusCheckDeadlineSeconds');
+    const deployers = Object.keys(deploy).filter((key) => key !== 'statusCheckDeadlineSeconds');
     assert.deepEqual(
       removed.map(({ path }: { path: string }) => path),
-      ways.map((way) => `/deploy/${way}`),
+      deployers.map((deployer) => `/deploy/${deployer}`),
     );
   });
 
-  it('give a service of the same memory the same heap as the chart', async () => {
+  it('set the same memory limit and heap size as the chart', async () => {
     const { services: composed } = await read('compose.yaml');
     const manifests = parseAllDocuments(await readFile(join(root, 'k8s/zerda.yaml'), 'utf8'));
     const deployments = manifests

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { render as renderText } from '../../scripts/lib/chart.ts';
-import { serveCluster } from './testing-cluster-api.ts';
-import { describeWithHelm } from './testing-helm.ts';
+import { serveCluster } from './lib/cluster-api.ts';
+import { describeWithHelm } from './lib/helm.ts';
 
 const gitops = ['--values', 'charts/zerda/values-gitops.yaml'];
 const servers = { 'global.nats.type': 'bundled', 'global.valkey.type': 'bundled' };
 
-/** Values that name a Secret, each with what else the render needs to ask for it. */
+/** Values that name a Secret, each with the other values that make the chart need it. */
 const existing = {
   'global.eventsSecret': {},
+  'global.managementSecret': {},
   'global.auth.existingSecret': {},
   'global.nats.bundled.existingSecret': { 'global.nats.type': 'bundled' },
   'global.valkey.bundled.existingSecret': { 'global.valkey.type': 'bundled' },
@@ -29,15 +30,15 @@ await describeWithHelm('secrets in a render without access to a cluster', ({ ren
   }
 
   for (const [value, needed] of Object.entries(existing)) {
-    it(`are refused with the value to set when ${value} is missing`, async () => {
+    it(`are rejected with the value to set when ${value} is missing`, async () => {
       const values = { ...needed, [value]: '' };
-      const refused = new RegExp(`set ${value.replaceAll('.', '\\.')} to its name`);
-      await assert.rejects(render(values, { args: gitops, cluster: [] }), refused);
+      const message = new RegExp(`set ${value.replaceAll('.', '\\.')} to its name`);
+      await assert.rejects(render(values, { args: gitops, cluster: [] }), message);
       await render(values, { args: gitops });
     });
   }
 
-  it('are refused for a service that is installed alone', async () => {
+  it('are rejected for a service that is installed alone', async () => {
     const chart = 'charts/zerda/charts/service';
     await assert.rejects(
       render({ 'database.type': 'bundled' }, { chart, cluster: [] }),
@@ -54,7 +55,7 @@ await describeWithHelm('secrets in a render without access to a cluster', ({ ren
     assert.ok(rendered.names('Secret').includes('zerda-auth'));
   });
 
-  it('are kept at an upgrade, all of them', async () => {
+  it('are all kept at an upgrade', async () => {
     const first = await render(servers);
     const secrets = Object.fromEntries(
       first.names('Secret').map((name) => {
@@ -63,12 +64,12 @@ await describeWithHelm('secrets in a render without access to a cluster', ({ ren
       }),
     );
     const next = await render(servers, { cluster: await serveCluster({ secrets }) });
-    assert.equal(first.names('Secret').length, 6);
+    assert.equal(first.names('Secret').length, 7);
     for (const name of first.names('Secret'))
       assert.deepEqual(next.get('Secret', name).data, first.get('Secret', name).data, name);
   });
 
-  it('are kept for a database that exists, whatever password the values have now', async () => {
+  it('are kept for an existing database when the password in the values changes', async () => {
     const name = 'zerda-user-service-postgresql';
     const cluster = await serveCluster({ secrets: { [name]: { password: 'of the database' } } });
     const rendered = await render({ 'user-service.database.bundled.password': 'chosen later' }, { cluster });

@@ -1,29 +1,29 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { describeWithHelm, type Manifest } from './testing-helm.ts';
+import { describeWithHelm, type Manifest } from './lib/helm.ts';
 
-await describeWithHelm('the chart of a service', ({ render }) => {
+await describeWithHelm('the service chart', ({ render }) => {
   const gateway = async (values: Record<string, unknown>, kind = 'Deployment'): Promise<Manifest> => {
-    const under = Object.fromEntries(
+    const valuesOfGateway = Object.fromEntries(
       Object.entries(values).map(([path, value]) => [`gateway.${path}`, value]),
     );
-    return (await render(under)).get(kind, 'zerda-gateway');
+    return (await render(valuesOfGateway)).get(kind, 'zerda-gateway');
   };
   const podOf = async (values: Record<string, unknown>) => (await gateway(values)).spec.template.spec;
   const containerOf = async (values: Record<string, unknown>) => (await podOf(values)).containers[0];
 
-  it('is there for each of the three, and gone where it is not enabled', async () => {
+  it('installs each of the three services unless it is disabled', async () => {
     assert.deepEqual((await render()).names('Deployment').sort(), [
       'zerda-gateway',
       'zerda-order-service',
       'zerda-user-service',
     ]);
-    const without = await render({ 'order-service.enabled': false });
-    assert.deepEqual(without.names('Deployment').sort(), ['zerda-gateway', 'zerda-user-service']);
-    assert.deepEqual(without.names('StatefulSet'), ['zerda-user-service-postgresql']);
+    const withoutOrders = await render({ 'order-service.enabled': false });
+    assert.deepEqual(withoutOrders.names('Deployment').sort(), ['zerda-gateway', 'zerda-user-service']);
+    assert.deepEqual(withoutOrders.names('StatefulSet'), ['zerda-user-service-postgresql']);
   });
 
-  it('stands alone as well, under a name of its own', async () => {
+  it('installs alone with nameOverride', async () => {
     const { names } = await render(
       { nameOverride: 'user-service', 'database.type': 'bundled', 'ports.http': 8001 },
       { chart: 'charts/zerda/charts/service', release: 'users' },
@@ -37,10 +37,10 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     ]);
   });
 
-  it('keeps names within 63 characters, the same in the URL of a peer as in its Service', async () => {
+  it('keeps names within 63 characters and uses the same name in peer URLs and Services', async () => {
     const release = 'a-release-with-a-name-as-long-as-helm-allows-them-53c';
     const rendered = await render({}, { release });
-    // Names of pods and of what DNS knows have that bound, others may be longer.
+    // Only names of pods and Services have this limit.
     for (const { kind, metadata } of rendered.all) {
       if (/^(Service|Deployment|StatefulSet)$/.test(kind))
         assert.ok(metadata.name.length <= 52 + '-postgresql'.length, metadata.name);
@@ -54,7 +54,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.equal(new Set(hosts).size, 2);
   });
 
-  it('takes its image from the registry of all or its own, by tag or by digest', async () => {
+  it('takes its image from the global or its own registry, by tag or digest', async () => {
     const image = async (values: Record<string, unknown>) =>
       (await render(values)).get('Deployment', 'zerda-gateway').spec.template.spec.containers[0].image;
     const digest = `sha256:${'a'.repeat(64)}`;
@@ -76,7 +76,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     await assert.rejects(image({ 'gateway.image.tag': 'latest' }), /image\.tag=latest/);
   });
 
-  it('leaves the number of pods to an autoscaler that is on, and sets it otherwise', async () => {
+  it('sets replicas only without an autoscaler', async () => {
     assert.equal((await gateway({ replicas: 4 })).spec.replicas, 4);
     const scaled = { 'autoscaling.enabled': true, 'autoscaling.memoryPercent': 75 };
     assert.equal('replicas' in (await gateway(scaled)).spec, false);
@@ -97,24 +97,24 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     );
   });
 
-  it('has a disruption budget where there are two pods or more, whoever decides their number', async () => {
+  it('has a PodDisruptionBudget with two pods or more, with or without an autoscaler', async () => {
     const { spec } = await gateway({}, 'PodDisruptionBudget');
     assert.deepEqual([spec.maxUnavailable, spec.unhealthyPodEvictionPolicy], [1, 'AlwaysAllow']);
     const scaled = { 'gateway.replicas': 1, 'gateway.autoscaling.enabled': true };
     assert.ok((await render(scaled)).names('PodDisruptionBudget').includes('zerda-gateway'));
-    for (const off of [{ 'gateway.replicas': 1 }, { 'gateway.podDisruptionBudget.enabled': false }])
-      assert.ok(!(await render(off)).names('PodDisruptionBudget').includes('zerda-gateway'));
-    const least = await gateway(
+    for (const values of [{ 'gateway.replicas': 1 }, { 'gateway.podDisruptionBudget.enabled': false }])
+      assert.ok(!(await render(values)).names('PodDisruptionBudget').includes('zerda-gateway'));
+    const withMinAvailable = await gateway(
       { 'podDisruptionBudget.maxUnavailable': '', 'podDisruptionBudget.minAvailable': '50%' },
       'PodDisruptionBudget',
     );
-    assert.equal(least.spec.minAvailable, '50%');
-    assert.equal('maxUnavailable' in least.spec, false);
-    await assert.rejects(gateway({ 'podDisruptionBudget.minAvailable': 1 }), /takes one of/);
-    await assert.rejects(gateway({ 'podDisruptionBudget.maxUnavailable': '' }), /takes one of/);
+    assert.equal(withMinAvailable.spec.minAvailable, '50%');
+    assert.equal('maxUnavailable' in withMinAvailable.spec, false);
+    await assert.rejects(gateway({ 'podDisruptionBudget.minAvailable': 1 }), /needs exactly one of/);
+    await assert.rejects(gateway({ 'podDisruptionBudget.maxUnavailable': '' }), /needs exactly one of/);
   });
 
-  it('goes on serving before it ends, and is not killed meanwhile', async () => {
+  it('drains before shutdown, with a grace period that is long enough', async () => {
     const pod = await podOf({});
     assert.deepEqual(pod.containers[0].lifecycle, { preStop: { sleep: { seconds: 5 } } });
     assert.equal(pod.terminationGracePeriodSeconds, 5 + 35 + 10 + 5);
@@ -128,7 +128,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     await assert.rejects(podOf({ 'shutdown.gracePeriodSeconds': 50 }), /must be above .* = 50/);
   });
 
-  it('is probed on the management port, its life apart from its readiness', async () => {
+  it('has startup, liveness and readiness probes on the management port', async () => {
     const { startupProbe, livenessProbe, readinessProbe, ports } = await containerOf({
       'probes.readiness.periodSeconds': 9,
     });
@@ -145,7 +145,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     );
   });
 
-  it('keeps the heap below the limit of memory', async () => {
+  it('keeps the heap below the memory limit', async () => {
     const option = async (values: Record<string, unknown>) =>
       (await containerOf(values)).env?.find(({ name }: Manifest) => name === 'NODE_OPTIONS')?.value;
     assert.equal(await option({}), '--max-old-space-size=153 --max-semi-space-size=8');
@@ -159,7 +159,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.equal('cpu' in (await containerOf({})).resources.limits, false);
   });
 
-  it('gets each variable once: text by the ConfigMap, references in the pod, and pods follow a change', async () => {
+  it('sets text variables in the ConfigMap and references in the pod, and restarts pods on a change', async () => {
     const env = {
       LOG_LEVEL: 'warn',
       CALLBACK: 'https://{{ .Release.Name }}.example',
@@ -188,7 +188,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     await assert.rejects(gateway({ env: { 'no-name': 'x' } }), /no-name|env/);
   });
 
-  it('is found by Prometheus in one way only', async () => {
+  it('is discovered by Prometheus either by annotations or by a ServiceMonitor', async () => {
     const annotations = async (values: Record<string, unknown>) =>
       Object.keys((await gateway(values)).spec.template.metadata.annotations).filter((name) =>
         name.startsWith('prometheus.io/'),
@@ -204,6 +204,9 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     const { spec, metadata } = await gateway(monitored, 'ServiceMonitor');
     assert.equal(metadata.labels.release, 'kps');
     assert.equal(spec.endpoints[0].port, 'management');
+    // The label `job` of all series, by which rules and dashboards select services.
+    assert.equal(spec.jobLabel, 'app.kubernetes.io/name');
+    assert.equal(metadata.labels['app.kubernetes.io/name'], 'gateway');
     const matching = rendered.all.filter(
       ({ kind, metadata: { labels } }) =>
         kind === 'Service' &&
@@ -216,7 +219,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.ok(matching[0].spec.ports.some(({ name }: Manifest) => name === 'management'));
   });
 
-  it('is led to from outside by Ingress or HTTPRoute, and never to its management port', async () => {
+  it('is exposed by Ingress or HTTPRoute, without its management port', async () => {
     const { spec } = await gateway(
       {
         'ingress.className': 'traefik',
@@ -232,14 +235,14 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     );
     assert.equal(spec.tls[0].secretName, 't');
     assert.equal('ingressClassName' in (await gateway({}, 'Ingress')).spec, false);
-    const on = {
+    const httpRouteValues = {
       'gateway.ingress.enabled': false,
       'gateway.httpRoute.enabled': true,
       'gateway.httpRoute.parentRefs': [{ name: 'edge', namespace: 'edge' }],
       'gateway.httpRoute.hostnames': ['b.example'],
       'gateway.httpRoute.timeouts': { request: '15s' },
     };
-    const routed = await render(on);
+    const routed = await render(httpRouteValues);
     assert.deepEqual(routed.names('Ingress'), []);
     const route = routed.get('HTTPRoute', 'zerda-gateway').spec;
     assert.deepEqual(route.parentRefs, [{ name: 'edge', namespace: 'edge' }]);
@@ -256,8 +259,8 @@ await describeWithHelm('the chart of a service', ({ render }) => {
       assert.equal(object.spec.rules[0].http.paths[0].backend.service.port.name, 'http');
   });
 
-  it('spreads its pods, each constraint by its own labels unless it has some', async () => {
-    const given = {
+  it('spreads its pods by the labels of the service unless a constraint has its own', async () => {
+    const constraint = {
       maxSkew: 2,
       topologyKey: 'k',
       whenUnsatisfiable: 'DoNotSchedule',
@@ -266,13 +269,13 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     const [standard] = (await podOf({})).topologySpreadConstraints;
     assert.deepEqual(standard.labelSelector.matchLabels, (await gateway({})).spec.selector.matchLabels);
     assert.deepEqual(standard.matchLabelKeys, ['pod-template-hash']);
-    assert.deepEqual((await podOf({ topologySpreadConstraints: [given] })).topologySpreadConstraints, [
-      given,
+    assert.deepEqual((await podOf({ topologySpreadConstraints: [constraint] })).topologySpreadConstraints, [
+      constraint,
     ]);
     assert.equal('topologySpreadConstraints' in (await podOf({ topologySpreadConstraints: [] })), false);
   });
 
-  it('passes on what pods can be given', async () => {
+  it('passes pod settings to the pods', async () => {
     const values = {
       podLabels: { tier: 'edge' },
       podAnnotations: { note: 'x' },
@@ -311,8 +314,8 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     assert.equal(pod.initContainers[0].name, 'first');
     assert.equal(pod.serviceAccountName, 'own');
     assert.equal((await gateway(values, 'Service')).spec.trafficDistribution, 'PreferClose');
-    const borrowed = await podOf({ 'serviceAccount.create': false });
-    assert.equal(borrowed.serviceAccountName, 'default');
+    const withoutAccount = await podOf({ 'serviceAccount.create': false });
+    assert.equal(withoutAccount.serviceAccountName, 'default');
   });
 
   describe('trusted proxies', () => {
@@ -321,7 +324,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
       return [data.TRUSTED_PROXY_HOPS, data.TRUSTED_PROXIES];
     };
 
-    it('are one with an Ingress or an HTTPRoute, and none without', async () => {
+    it('are one by default with an Ingress or HTTPRoute, otherwise none', async () => {
       assert.deepEqual(await proxiesOf(), ['1', undefined]);
       const route = { 'gateway.httpRoute': { enabled: true, parentRefs: [{ name: 'edge' }] } };
       assert.deepEqual(await proxiesOf({ 'gateway.ingress.enabled': false, ...route }), ['1', undefined]);
@@ -329,12 +332,12 @@ await describeWithHelm('the chart of a service', ({ render }) => {
       assert.deepEqual(await proxiesOf({ 'gateway.trustedProxyHops': null }), ['1', undefined]);
     });
 
-    it('are as many as the value says, also with an Ingress', async () => {
+    it('are as many as trustedProxyHops, also with an Ingress', async () => {
       assert.deepEqual(await proxiesOf({ 'gateway.trustedProxyHops': 2 }), ['2', undefined]);
       assert.deepEqual(await proxiesOf({ 'gateway.trustedProxyHops': 0 }), [undefined, undefined]);
     });
 
-    it('are those at the addresses of the value, instead of a number', async () => {
+    it('are the addresses of trustedProxies instead of a number', async () => {
       const trustedProxies = ['10.244.0.0/16', '192.0.2.7'];
       const addresses = '10.244.0.0/16,192.0.2.7';
       assert.deepEqual(await proxiesOf({ 'gateway.trustedProxies': trustedProxies }), [undefined, addresses]);
@@ -344,7 +347,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
       );
     });
 
-    it('are the gateway alone for user-service, whatever is in front of the gateway', async () => {
+    it('are one for user-service, independent of proxies in front of the gateway', async () => {
       for (const values of [
         {},
         { 'gateway.trustedProxyHops': 3 },
@@ -354,7 +357,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
         assert.deepEqual(await proxiesOf(values, 'user-service'), ['1', undefined]);
     });
 
-    it('are refused both by number and by address, and with a number that is none', async () => {
+    it('are rejected when both number and addresses are set, or the number is invalid', async () => {
       for (const [service, hops] of [
         ['gateway', { 'gateway.trustedProxyHops': 1 }],
         ['user-service', {}],
@@ -372,7 +375,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
     });
   });
 
-  it('refuses a variable that there is a value for', async () => {
+  it('rejects environment variables that other values set', async () => {
     for (const name of ['PORT', 'NATS_URL', 'VALKEY_URL', 'TRUSTED_PROXIES', 'TRUSTED_PROXY_HOPS'])
       await assert.rejects(
         gateway({ [`env.${name}`]: 'x' }),
@@ -380,7 +383,7 @@ await describeWithHelm('the chart of a service', ({ render }) => {
       );
   });
 
-  it('refuses a value that it does not know, naming the service', async () => {
+  it('rejects unknown values and names the service', async () => {
     await assert.rejects(render({ 'user-service.replica': 3 }), /user-service[\s\S]*replica/);
     await assert.rejects(render({ 'gateway.shutdown.drain': 3 }), /drain/);
     await assert.rejects(render({ gatway: {} }), /gatway/);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { describeWithHelm, type Manifest, type Rendered } from './testing-helm.ts';
+import { describeWithHelm, type Manifest, type Rendered } from './lib/helm.ts';
 
 await describeWithHelm('Valkey', ({ render }) => {
-  const of = (type: string, values: Record<string, unknown> = {}, args: readonly string[] = []) =>
+  const renderWith = (type: string, values: Record<string, unknown> = {}, args: readonly string[] = []) =>
     render(
       {
         'global.valkey.type': type,
@@ -19,15 +19,15 @@ await describeWithHelm('Valkey', ({ render }) => {
       .spec.template.spec.containers[0].env.find(({ name }: Manifest) => name === 'VALKEY_URL')?.valueFrom
       .secretKeyRef;
 
-  it('is not there unless it is asked for', async () => {
+  it('is not installed by default', async () => {
     const rendered = await render();
     assert.ok(!rendered.names('Deployment').includes('zerda-valkey'));
     assert.equal(urlOf(rendered), undefined);
     assert.equal('VALKEY_URL' in rendered.get('ConfigMap', 'zerda-gateway').data, false);
   });
 
-  it('is bundled without a disk, behind a password that its Secret has alone and in a URL', async () => {
-    const rendered = await of('bundled');
+  it('installs the bundled server without a disk, with a generated password in its Secret', async () => {
+    const rendered = await renderWith('bundled');
     const { data } = rendered.get('Secret', 'zerda-valkey');
     const [password, uri] = [data.password, data.uri].map((text) => Buffer.from(text, 'base64').toString());
     assert.match(password ?? '', /^[A-Za-z0-9]{32}$/);
@@ -44,8 +44,8 @@ await describeWithHelm('Valkey', ({ render }) => {
     assert.equal('volumes' in spec.template.spec, false);
   });
 
-  it('is known to the gateway alone, which alone is let in', async () => {
-    const rendered = await of('bundled');
+  it('accepts connections from the gateway only', async () => {
+    const rendered = await renderWith('bundled');
     assert.deepEqual(urlOf(rendered), { name: 'zerda-valkey', key: 'uri' });
     assert.equal(urlOf(rendered, 'user-service'), undefined);
     const { ingress, egress } = rendered.get('NetworkPolicy', 'zerda-valkey').spec;
@@ -62,19 +62,19 @@ await describeWithHelm('Valkey', ({ render }) => {
         ],
       },
     ]);
-    const way = rendered
+    const rule = rendered
       .get('NetworkPolicy', 'zerda-gateway')
       .spec.egress.find(({ ports }: Manifest) => ports[0].port === 6379);
     assert.deepEqual(
-      way.to[0].podSelector.matchLabels,
+      rule.to[0].podSelector.matchLabels,
       rendered.get('Deployment', 'zerda-valkey').spec.selector.matchLabels,
     );
-    const elsewhere = await render({ 'global.valkey.type': 'bundled', 'gateway.valkey.enabled': false });
-    assert.equal(urlOf(elsewhere), undefined);
+    const disabled = await render({ 'global.valkey.type': 'bundled', 'gateway.valkey.enabled': false });
+    assert.equal(urlOf(disabled), undefined);
   });
 
-  it('is external by its URL, or by that of a Secret', async () => {
-    const plain = await of('external', { url: 'rediss://valkey.example:6380', port: 6380 });
+  it('uses an external server by a URL in the values or in a Secret', async () => {
+    const plain = await renderWith('external', { url: 'rediss://valkey.example:6380', port: 6380 });
     assert.equal(plain.get('ConfigMap', 'zerda-gateway').data.VALKEY_URL, 'rediss://valkey.example:6380');
     assert.ok(!plain.names('Deployment').includes('zerda-valkey'));
     assert.deepEqual(
@@ -83,21 +83,24 @@ await describeWithHelm('Valkey', ({ render }) => {
         .spec.egress.filter(({ ports }: Manifest) => ports[0].port === 6380),
       [{ ports: [{ port: 6380, protocol: 'TCP' }] }],
     );
-    assert.deepEqual(urlOf(await of('external', { existingSecret: 'access', uriKey: 'url' })), {
+    assert.deepEqual(urlOf(await renderWith('external', { existingSecret: 'access', uriKey: 'url' })), {
       name: 'access',
       key: 'url',
     });
   });
 
-  it('is refused where values contradict each other', async () => {
-    await assert.rejects(of('external'), /needs one of global\.valkey\.external\.url and .*existingSecret/);
+  it('rejects values that contradict each other', async () => {
     await assert.rejects(
-      of('external', { url: 'redis://a', existingSecret: 'b' }),
+      renderWith('external'),
       /needs one of global\.valkey\.external\.url and .*existingSecret/,
     );
-    await assert.rejects(of('external', { url: 'http://a' }), /url/);
     await assert.rejects(
-      of('bundled', {}, ['--values', 'charts/zerda/values-prod.yaml']),
+      renderWith('external', { url: 'redis://a', existingSecret: 'b' }),
+      /needs one of global\.valkey\.external\.url and .*existingSecret/,
+    );
+    await assert.rejects(renderWith('external', { url: 'http://a' }), /url/);
+    await assert.rejects(
+      renderWith('bundled', {}, ['--values', 'charts/zerda/values-prod.yaml']),
       /global\.production needs global\.valkey\.bundled\.existingSecret/,
     );
   });

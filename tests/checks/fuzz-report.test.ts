@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { countReport, shortcomings } from '../contract/report.ts';
+import { countReport, findShortcomings } from '../contract/report.ts';
 
 const document = { paths: { '/things': { get: {}, post: {} } } };
 
@@ -25,7 +25,7 @@ async function count(calls: readonly Call[]) {
   return countReport(lines(), document);
 }
 
-const requirements = { leastCases: 4, leastShare: 0.25 };
+const requirements = { minCases: 4, minShare: 0.25 };
 const enough: Call[] = [
   { method: 'GET', status: 200 },
   { method: 'GET', status: 404 },
@@ -34,32 +34,37 @@ const enough: Call[] = [
 ];
 
 describe('the report of a fuzz run', () => {
-  it('lacks nothing when every operation was reached often enough', async () => {
+  it('meets the requirements when every operation has enough 2xx responses', async () => {
     const report = await count(enough);
-    assert.deepEqual(report.operations[0], { operation: 'GET /things', cases: 2, accepted: 1, broken: 0 });
-    assert.deepEqual(shortcomings(report, requirements), []);
+    assert.deepEqual(report.operations[0], {
+      operation: 'GET /things',
+      cases: 2,
+      accepted: 1,
+      serverErrors: 0,
+    });
+    assert.deepEqual(findShortcomings(report, requirements), []);
   });
 
-  it('counts methods that no operation has as cases, not against an operation', async () => {
+  it('counts calls with undocumented methods as cases of no operation', async () => {
     const report = await count([...enough, { method: 'TRACE', status: 405 }]);
     assert.equal(report.cases, 5);
-    assert.deepEqual(shortcomings(report, requirements), []);
+    assert.deepEqual(findShortcomings(report, requirements), []);
   });
 
-  it('lacks cases, successes and freedom from 5xx where they are missing', async () => {
+  it('reports too few cases, too few 2xx responses and 5xx responses', async () => {
     const calls: Call[] = [
       { method: 'POST', status: 500 },
       { method: 'POST' },
       { method: 'POST', status: 201 },
     ];
-    assert.deepEqual(shortcomings(await count(calls), requirements), [
-      '3 cases are fewer than 4',
-      'GET /things: 0 of 0 answers are 2xx, fewer than 25 %',
-      'POST /things: 2 answers are 5xx',
+    assert.deepEqual(findShortcomings(await count(calls), requirements), [
+      '3 cases, at least 4 are required',
+      'GET /things: 0 of 0 responses are 2xx, at least 25 % are required',
+      'POST /things: 2 responses are 5xx',
     ]);
   });
 
-  it('counts a call once however many checks fail', async () => {
+  it('counts a failed call once, whatever the number of failed checks', async () => {
     assert.equal((await count([{ method: 'GET', status: 200, check: 'failure' }])).failed, 1);
   });
 });

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { problemCodes, problemTypes } from '../../packages/contracts/src/problems.ts';
 import { findDrift, generatedFiles, serviceVariables } from '../../scripts/checks/generated.ts';
-import { root } from '../../scripts/lib/services.ts';
+import { root, services } from '../../scripts/lib/services.ts';
 
 describe('the check of generated files', () => {
   const files = [...generatedFiles()];
@@ -24,7 +24,7 @@ describe('the check of generated files', () => {
     }
   }
 
-  it('passes for what was generated, whatever ends its lines', async () => {
+  it('passes for generated files with any line endings', async () => {
     const content = generatedFiles().get('docs/problems.md');
     await write({ 'docs/problems.md': String(content).replaceAll('\n', '\r\n') });
     assert.deepEqual(await findDrift(copy), []);
@@ -56,7 +56,7 @@ describe('the check of generated files', () => {
 });
 
 describe('docs/problems.md', () => {
-  it('has a row for each kind of problem, with its status, and no other', async () => {
+  it('has exactly one row for each problem type, with its status', async () => {
     const page = await readFile(join(root, 'docs/problems.md'), 'utf8');
     const rows = [...page.matchAll(/^\| `\/problems\/([a-z-]+)` \| (\d{3}) \|/gm)].map((row) => [
       row[1],
@@ -70,8 +70,8 @@ describe('docs/problems.md', () => {
 });
 
 describe('environment variables', () => {
-  for (const [service, variables] of Object.entries(serviceVariables)) {
-    it(`of ${service} are documented, each with a sentence`, async () => {
+  for (const [service, variables] of serviceVariables) {
+    it(`of ${service} are documented, each with a description`, async () => {
       const page = await readFile(join(root, 'docs/configuration.md'), 'utf8');
       const section = page.split('\n## ').find((part) => part.startsWith(`${service}\n`)) ?? '';
       assert.ok(variables.length > 0);
@@ -82,8 +82,16 @@ describe('environment variables', () => {
     });
   }
 
-  it('are read by the schemas alone', async () => {
-    const folders = ['chassis', 'contracts', ...Object.keys(serviceVariables)];
+  for (const { name, port, managementPort } of services) {
+    it(`of ${name} have the ports of its package.json as defaults`, () => {
+      const defaultOf = (variable: string) =>
+        serviceVariables.get(name)?.find((described) => described.name === variable)?.default;
+      assert.deepEqual(['PORT', 'MANAGEMENT_PORT'].map(defaultOf), [port, managementPort].map(String));
+    });
+  }
+
+  it('are read only by the configuration schemas', async () => {
+    const folders = await readdir(join(root, 'packages'));
     const readers: string[] = [];
     for (const folder of folders) {
       const source = join(root, 'packages', folder, 'src');

@@ -4,9 +4,10 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import packageJson from '../../package.json' with { type: 'json' };
-import { root } from '../../scripts/lib/services.ts';
+import { banner } from '../../scripts/lib/banner.ts';
+import { planSystem, root } from '../../scripts/lib/services.ts';
 
-/** Commands of npm itself that stand without `run`. */
+/** Commands of npm itself. */
 const builtIn = new Set(['ci', 'install']);
 
 const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...(await pagesBelow('docs'))];
@@ -18,33 +19,64 @@ async function pagesBelow(folder: string): Promise<string[]> {
     .map((file) => `${folder}/${file.replaceAll('\\', '/')}`);
 }
 
+/** The anchors that GitHub gives the headings of a page. */
+async function headingAnchors(file: string): Promise<string[]> {
+  const text = await readFile(file, 'utf8');
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
 for (const page of pages) {
   describe(page, () => {
-    it('names no npm command that package.json does not have', async () => {
+    it('names only npm commands of package.json', async () => {
       const text = await readFile(join(root, page), 'utf8');
       for (const [command, , script = ''] of text.matchAll(/\bnpm (run )?([a-z][a-z0-9:-]*)/g)) {
         if (!builtIn.has(script)) assert.ok(Object.hasOwn(packageJson.scripts, script), command);
       }
     });
 
-    it('links to files that exist', async () => {
+    it('links to files and headings that exist', async () => {
       const text = await readFile(join(root, page), 'utf8');
-      for (const [, link = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)) {
-        assert.ok(existsSync(join(root, dirname(page), link)), link);
+      for (const [, link = '', heading] of text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)) {
+        const target = link === '' ? join(root, page) : join(root, dirname(page), link);
+        assert.ok(existsSync(target), link);
+        if (heading === undefined) continue;
+        const headings = await headingAnchors(target);
+        assert.ok(headings.includes(heading), `${link}#${heading}`);
       }
     });
   });
 }
 
 describe('README.md', () => {
-  it('gives the two commands that a newcomer needs', async () => {
+  it('has at most 160 lines', async () => {
+    const text = await readFile(join(root, 'README.md'), 'utf8');
+    assert.ok(text.trimEnd().split('\n').length <= 160);
+  });
+
+  it('shows the commands that start and test the system', async () => {
     const text = await readFile(join(root, 'README.md'), 'utf8');
     assert.match(text, /^npm ci && npm start\b/m);
     assert.match(text, /^npm ci && npm test\b/m);
   });
 
-  it('explains every dependency, and none that is not there', async () => {
+  it('shows the output of npm start', async () => {
     const text = await readFile(join(root, 'README.md'), 'utf8');
+    const [, documented = ''] = /^```text\n(zerda is ready in .*?)^```$/ms.exec(text) ?? [];
+    const withoutSeconds = (output: string) => output.replace(/ready in [0-9.]+ s/, 'ready in … s').trim();
+    const printed = banner({ plan: planSystem({}), startedInMs: 1 });
+    assert.ok(withoutSeconds(printed).startsWith(withoutSeconds(documented)), printed);
+    assert.match(documented, /Stop/);
+  });
+});
+
+describe('docs/dependencies.md', () => {
+  it('has a row for every dependency and no other', async () => {
+    const text = await readFile(join(root, 'docs/dependencies.md'), 'utf8');
     const packages = await readdir(join(root, 'packages'));
     const manifests = await Promise.all(
       ['package.json', ...packages.map((name) => `packages/${name}/package.json`)].map(
@@ -55,13 +87,12 @@ describe('README.md', () => {
           },
       ),
     );
-    const wanted = new Set(
+    const expected = new Set(
       manifests
         .flatMap(({ dependencies, devDependencies }) => Object.keys({ ...dependencies, ...devDependencies }))
         .filter((name) => !name.startsWith('@zerda/') && !name.startsWith('@types/')),
     );
-    const section = text.slice(text.indexOf('\n## Dependencies'));
-    const named = [...section.matchAll(/^\| `([^`]+)` \|/gm)].map((row) => row[1] ?? '');
-    assert.deepEqual(named.toSorted(), [...wanted].sort());
+    const documented = [...text.matchAll(/^\| `([^`]+)` \|/gm)].map((row) => row[1] ?? '');
+    assert.deepEqual(documented.toSorted(), [...expected].sort());
   });
 });

@@ -6,12 +6,12 @@ import { root } from '../../scripts/lib/services.ts';
 
 const page = readFileSync(join(root, 'docs/security.md'), 'utf8');
 
-/** Rows of the tables, without heads and separators. */
+/** Rows of the tables, without headers and separators. */
 const rows = page
   .split('\n')
   .filter((line) => line.startsWith('| ') && !/^\| (property|risk) \|/.test(line) && !line.startsWith('|--'));
 
-/** Where a test that the page names is. */
+/** Returns the path of a test that the page names. */
 function fileOf(name: string): string {
   if (/^(tests|scripts)\//.test(name)) return join(root, name);
   const [service = '', ...path] = name.split('/');

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { findVersionProblems } from '../../scripts/checks/versions.ts';
 
-const sound = {
+const validFiles = {
   'package.json': { devDependencies: { typescript: '7.0.2' } },
   'packages/one/package.json': { dependencies: { zod: '4.6.7', '@zerda/two': '0.1.0' } },
   'packages/two/package.json': { dependencies: { zod: '4.6.7' } },
@@ -24,7 +24,7 @@ describe('the versions check', () => {
   after(() => rm(folder, { recursive: true, force: true }));
 
   async function problemsOf(files: Record<string, object>): Promise<string[]> {
-    for (const [name, content] of Object.entries({ ...sound, ...files })) {
+    for (const [name, content] of Object.entries({ ...validFiles, ...files })) {
       await mkdir(dirname(join(folder, name)), { recursive: true });
       await writeFile(join(folder, name), JSON.stringify(content));
     }
@@ -38,24 +38,24 @@ describe('the versions check', () => {
   for (const version of ['^4.6.7', '~4.6.7', '4.6', 'latest', '*', '>=4.6.7', 'file:../zod']) {
     it(`fails for ${version}`, async () => {
       const [problem] = await problemsOf({ 'package.json': { devDependencies: { typescript: version } } });
-      assert.equal(problem, `package.json: typescript is "${version}", not one exact version`);
+      assert.equal(problem, `package.json: typescript is "${version}", not an exact version`);
     });
   }
 
-  it('fails when two packages want two versions', async () => {
+  it('fails when two packages need different versions', async () => {
     const problems = await problemsOf({ 'packages/two/package.json': { dependencies: { zod: '4.6.6' } } });
     assert.deepEqual(problems, [
       'packages/two/package.json: zod is 4.6.6, but 4.6.7 in packages/one/package.json',
     ]);
   });
 
-  it('fails when the lock file names the registry it was made with', async () => {
+  it('fails when the lock file names a registry', async () => {
     const resolved = 'https://registry.example/zod/-/zod-4.6.7.tgz';
     const problems = await problemsOf({
       'package-lock.json': { packages: { 'node_modules/zod': { resolved } } },
     });
     assert.equal(problems.length, 1);
-    assert.match(problems[0] ?? '', /^package-lock\.json: node_modules\/zod comes from https/);
+    assert.match(problems[0] ?? '', /^package-lock\.json: node_modules\/zod is resolved to https/);
   });
 });
 

@@ -6,14 +6,18 @@ import { describe, it } from 'node:test';
 import { startClients } from './clients.ts';
 
 describe('the clients', () => {
-  it('read and write as often, a tenth of each on a connection of its own, and know what was acknowledged', async (context) => {
-    const seen: { method: string | undefined; own: boolean; key: string | undefined }[] = [];
-    let refuse = false;
+  it('send as many reads as writes, a tenth of each on a new connection, and record acknowledged writes', async (context) => {
+    const requests: { method: string | undefined; newConnection: boolean; key: string | undefined }[] = [];
+    let reject = false;
     const server = createServer((request, response) => {
       const { connection, 'idempotency-key': key } = request.headers;
-      seen.push({ method: request.method, own: connection === 'close', key: key?.toString() });
-      response.statusCode = refuse ? 503 : request.method === 'POST' ? 201 : 200;
-      request.resume().once('end', () => response.end(JSON.stringify({ data: { id: seen.length } })));
+      requests.push({
+        method: request.method,
+        newConnection: connection === 'close',
+        key: key?.toString(),
+      });
+      response.statusCode = reject ? 503 : request.method === 'POST' ? 201 : 200;
+      request.resume().once('end', () => response.end(JSON.stringify({ data: { id: requests.length } })));
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     context.after(() => {
@@ -22,23 +26,27 @@ describe('the clients', () => {
     });
     const { port } = server.address() as AddressInfo;
     const clients = startClients({ address: `127.0.0.1:${port}`, hostName: 'any.example', perSecond: 300 });
-    const good = await clients.open('all is well').close(200);
-    refuse = true;
-    const bad = await clients.open('nothing is').close(100);
+    const good = await clients.open('no fault').close(200);
+    reject = true;
+    const bad = await clients.open('all requests are rejected').close(100);
     await clients.stop();
 
     assert.equal(good.failed.length, 0);
     assert.ok(good.outcomes.length >= 200 && bad.failed.length >= 50);
-    const writes = seen.filter(({ method }) => method === 'POST');
-    assert.ok(Math.abs(writes.length - seen.length / 2) <= 1);
-    assert.ok(Math.abs(writes.filter(({ own }) => own).length - seen.length / 20) <= 1);
-    assert.ok(Math.abs(seen.filter(({ own }) => own).length - seen.length / 10) <= 1);
+    const writes = requests.filter(({ method }) => method === 'POST');
+    assert.ok(Math.abs(writes.length - requests.length / 2) <= 1);
+    assert.ok(
+      Math.abs(writes.filter(({ newConnection }) => newConnection).length - requests.length / 20) <= 1,
+    );
+    assert.ok(
+      Math.abs(requests.filter(({ newConnection }) => newConnection).length - requests.length / 10) <= 1,
+    );
     const keys = writes.map(({ key }) => key);
     assert.equal(new Set(keys).size, keys.length);
     const { users, orders } = clients.acknowledged;
     const marks = new Set([...users, ...orders].map(({ mark }) => mark));
     assert.ok(keys.slice(0, 50).every((key) => key !== undefined && marks.has(key)));
-    const refused = seen.slice(-50).filter(({ method }) => method === 'POST');
-    assert.ok(refused.every(({ key }) => key !== undefined && !marks.has(key)));
+    const rejected = requests.slice(-50).filter(({ method }) => method === 'POST');
+    assert.ok(rejected.every(({ key }) => key !== undefined && !marks.has(key)));
   });
 });

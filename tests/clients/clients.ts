@@ -6,24 +6,25 @@ import {
   startSteadyLoad,
 } from '../bench/steady-load.ts';
 
-/** Requests that a window waits for, so that a fault is not over before anybody could notice. */
-const leastRequests = 1000;
+/** Minimum number of requests of a window, so that a short fault affects some of them. */
+const minRequests = 1000;
 
-/** Milliseconds after which a window waits no longer for them. */
-const longestMs = 60_000;
+/** Maximum duration of a window in milliseconds, even with fewer requests. */
+const maxWindowMs = 60_000;
 
-/** What clients saw between two moments. */
+/** Outcomes of the requests between two points in time. */
 export interface Window {
   readonly title: string;
-  /** As `performance.now()` tells. */
+  /** Start, in milliseconds of `performance.now()`. */
   readonly from: number;
+  /** End, in milliseconds of `performance.now()`. */
   readonly to: number;
-  /** All requests that were on their way in it, also those that began before it or ended after it. */
+  /** All requests that were in flight during the window, including those that started before it or ended after it. */
   readonly outcomes: readonly SteadyOutcome[];
   readonly failed: readonly SteadyOutcome[];
 }
 
-/** A row that was acknowledged to a client: its id, and the text in it that no other request has sent. */
+/** A row of an acknowledged write: its id, and a text in it that no other request has sent. */
 export interface Acknowledged {
   readonly id: number;
   readonly mark: string;
@@ -32,46 +33,43 @@ export interface Acknowledged {
 export interface ClientsOptions {
   /** Host and port of the ingress controller. */
   readonly address: string;
-  /** Name that the Ingress is for. */
+  /** Host name of the Ingress. */
   readonly hostName: string;
   readonly perSecond: number;
-  /** Access token that they show; none by default. */
+  /** Access token of the requests; none by default. */
   readonly token?: string;
 }
 
-/** Many clients that know nothing of each other, none of which repeats a request. */
+/** Independent clients that do not retry requests. */
 export interface Clients {
-  /** Text that the marks of all their rows begin with. */
+  /** Prefix of the marks of all their rows. */
   readonly marks: string;
   readonly acknowledged: {
     readonly users: readonly Acknowledged[];
     readonly orders: readonly Acknowledged[];
   };
-  /** Requests a second, until it is set anew. */
+  /** Sets the number of requests a second. */
   setPace(perSecond: number): void;
-  /** Begins a window. Windows may overlap: a request that failed counts in each that it was on its way in. */
+  /** Starts a window. Windows may overlap: a failed request counts in each window in which it was in flight. */
   open(title: string): {
-    /** Waits for `least` requests, by default 1,000, but no longer than a minute from the beginning of the window. */
-    close(least?: number): Promise<Window>;
+    /** Waits for `minimum` requests, default 1,000, but at most until a minute after the start of the window, and ends the window. */
+    close(minimum?: number): Promise<Window>;
   };
   stop(): Promise<void>;
 }
 
-/**
- * A request has failed when there was no whole answer to it, or another one than 2xx: none of these requests has a fault of
- * its own.
- */
+/** Whether there was no complete response, or one with a status other than 2xx. All requests of the clients are valid. */
 function hasFailed({ status }: SteadyOutcome): boolean {
   return status === undefined || status < 200 || status > 299;
 }
 
 /**
- * Half of the requests read, half write with an Idempotency-Key, and a tenth of either is on a connection of its own. The
- * writes make users, and orders of users that were acknowledged before.
+ * Starts the clients. Half of the requests are reads, half are writes with an Idempotency-Key, and a tenth of each uses a new
+ * connection. The writes create users, and orders of users whose creation was acknowledged.
  */
 export function startClients({ address, hostName, perSecond, token }: ClientsOptions): Clients {
   const { hostname: host, port } = new URL(`http://${address}`);
-  const own = { host: hostName, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+  const commonHeaders = { host: hostName, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
   const marks = `load-${Date.now()}-`;
   const outcomes: SteadyOutcome[] = [];
   const users: Acknowledged[] = [];
@@ -96,7 +94,7 @@ export function startClients({ address, hostName, perSecond, token }: ClientsOpt
     const mark = markOf(index);
     const [path, row] =
       kindOf(index) === 'users'
-        ? ['/api/users', { name: 'Somebody', email: `${mark}@example.com` }]
+        ? ['/api/users', { name: 'Load Test', email: `${mark}@example.com` }]
         : ['/api/orders', { user_id: someUser(index), product: mark, quantity: 1, total: 9.5 }];
     const headers = { 'content-type': 'application/json', 'idempotency-key': mark };
     return { method: 'POST', path, headers, body: JSON.stringify(row) };
@@ -107,11 +105,13 @@ export function startClients({ address, hostName, perSecond, token }: ClientsOpt
   }
 
   const load: SteadyLoad = startSteadyLoad({
-    ...{ host, port: Number(port || 80), perSecond },
+    host,
+    port: Number(port || 80),
+    perSecond,
     request(index) {
       const chosen = isRead(index) ? read(index) : write(index);
       const ownConnection = index % 20 === 0 || index % 20 === 11;
-      return { ...chosen, headers: { ...chosen.headers, ...own }, ownConnection };
+      return { ...chosen, headers: { ...chosen.headers, ...commonHeaders }, ownConnection };
     },
     onOutcome(outcome, index) {
       outcomes.push({ ...outcome, text: hasFailed(outcome) ? outcome.text : '' });
@@ -129,9 +129,9 @@ export function startClients({ address, hostName, perSecond, token }: ClientsOpt
     open(title) {
       const from = performance.now();
       return {
-        async close(least = leastRequests) {
-          const seen = (): readonly SteadyOutcome[] => outcomes.filter(({ endedAt }) => endedAt >= from);
-          while (seen().length < least && performance.now() - from < longestMs) await wait(100);
+        async close(minimum = minRequests) {
+          const ended = (): readonly SteadyOutcome[] => outcomes.filter(({ endedAt }) => endedAt >= from);
+          while (ended().length < minimum && performance.now() - from < maxWindowMs) await wait(100);
           const to = performance.now();
           await load.settle();
           const inside = outcomes.filter(({ sentAt, endedAt }) => endedAt >= from && sentAt <= to);

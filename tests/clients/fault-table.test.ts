@@ -9,7 +9,7 @@ function outcome(sentAt: number, endedAt: number, status?: number): SteadyOutcom
 }
 
 describe('the table of faults', () => {
-  it('has a row for each, with what was sent and what failed', () => {
+  it('has a row for each fault with the numbers of requests and failures', () => {
     const failed = [outcome(100, 150, 502)];
     const outcomes = [outcome(0, 10, 200), outcome(50, 70, 201), ...failed];
     assert.equal(
@@ -22,26 +22,26 @@ describe('the table of faults', () => {
     );
   });
 
-  it('tells what failed, how often, and when first', () => {
+  it('lists failures by kind with their number and first occurrence', () => {
     const failed = [outcome(1500, 1600, 502), outcome(1600, 1700), outcome(1700, 1800, 502)];
     assert.equal(
       describeFailures({ title: 'a fault', from: 1000, to: 2000, outcomes: failed, failed }),
       [
         'a fault: 3 requests failed',
-        '2 x 502, the first 0.5 s after the beginning: why',
-        '1 x ECONNRESET, the first 0.6 s after the beginning: why',
+        '2 x 502, the first after 0.5 s: why',
+        '1 x ECONNRESET, the first after 0.6 s: why',
       ].join('\n  '),
     );
   });
 });
 
-describe('failures at once', () => {
-  it('are those of requests that were on their way together, and none', () => {
+describe('failedAtOnce', () => {
+  it('is true without failures, and for requests that were in flight at the same time', () => {
     assert.equal(failedAtOnce([]), true);
     assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(490, 510)]), true);
   });
 
-  it('are not when one was sent after another had failed', () => {
+  it('is false when a request was sent after another one had failed', () => {
     assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(700, 710, 502)]), false);
   });
 });

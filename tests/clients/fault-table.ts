@@ -4,12 +4,12 @@ import type { Window } from './clients.ts';
 
 const header = ['fault', 'seconds', 'requests', 'failed', 'p99 ms'];
 
-/** What clients saw of a fault, in a line. */
+/** Returns a line with the numbers of requests and failures of a window. */
 export function formatFault({ title, outcomes, failed }: Window): string {
   return `${title}: ${outcomes.length} requests, ${failed.length} failed`;
 }
 
-/** What clients saw of the faults, as a table in Markdown. */
+/** Returns a Markdown table with a row for each window. */
 export function formatFaults(windows: readonly Window[]): string {
   const rows = windows.map((window) => {
     const { title, from, to, outcomes, failed } = window;
@@ -20,20 +20,20 @@ export function formatFaults(windows: readonly Window[]): string {
   return [header, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 
-/** Milliseconds that a share of the requests of a window, in percent, took at most; 0 when there were none. */
+/** Returns a percentile of the request durations of a window in milliseconds; 0 without requests. */
 export function percentileOf({ outcomes }: Pick<Window, 'outcomes'>, percent: number): number {
   const times = outcomes.map(({ ms }) => ms).sort((a, b) => a - b);
   return percentile(times, percent) ?? 0;
 }
 
-/** What failed in a window, by what the client saw, with one of each. */
+/** Returns the failures of a window, grouped by status or error, with an example of each. */
 export function describeFailures({ title, from, failed }: Window): string {
   const kinds = [...new Set(failed.map(kindOf))];
   const lines = kinds.map((kind) => {
     const all = failed.filter((outcome) => kindOf(outcome) === kind);
     const [first] = all;
     const at = (((first?.sentAt ?? from) - from) / 1000).toFixed(1);
-    return `${all.length} x ${kind}, the first ${at} s after the beginning: ${first?.text ?? ''}`;
+    return `${all.length} x ${kind}, the first after ${at} s: ${first?.text ?? ''}`;
   });
   return [`${title}: ${failed.length} requests failed`, ...lines].join('\n  ');
 }
@@ -43,8 +43,8 @@ function kindOf({ status, error }: SteadyOutcome): string {
 }
 
 /**
- * Whether all that failed were on their way at one moment, that of a sudden end: none was sent after the
- * first had broken. Connections break one after another; `spreadMs` is how far apart, by default 100.
+ * Returns whether all failed requests were in flight at one point in time, such as the end of a process: none was sent after the first one had
+ * failed. `spreadMs` is the tolerance in milliseconds, because connections break one after another; default 100.
  */
 export function failedAtOnce(failed: readonly SteadyOutcome[], spreadMs = 100): boolean {
   if (failed.length === 0) return true;

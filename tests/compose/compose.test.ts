@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, it } from 'node:test';
-import { shell } from '../system/lib/command.ts';
-import { eventually } from '../system/lib/eventually.ts';
-import { call } from '../system/lib/http.ts';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
+import { shell } from '../kit/command.ts';
 import { lines } from '../system/lib/specification-lines.ts';
-import { createProject, describeWithCompose, type Project } from './testing-compose.ts';
+import { createProject, describeWithCompose, type Project } from './lib/compose.ts';
 
-/** Who is to wait until whom is healthy. */
-const order = [
+/** Services, and the dependency that must be healthy before each starts. */
+const dependencies = [
   ['user-service', 'user-database'],
   ['order-service', 'order-database'],
   ['order-service', 'user-service'],
@@ -15,10 +15,10 @@ const order = [
   ['gateway', 'order-service'],
 ] as const;
 
-/** Exit code of what did not end by itself within its grace period. */
+/** Exit code of a container that was killed after its grace period. */
 const killed = 137;
 
-await describeWithCompose('compose.yaml, run as it is', () => {
+await describeWithCompose('compose.yaml, unchanged', () => {
   let project: Project;
 
   before(async () => {
@@ -28,21 +28,21 @@ await describeWithCompose('compose.yaml, run as it is', () => {
   });
 
   after(async () => {
-    assert.deepEqual((await project?.remove()) ?? [], [], 'left behind');
+    assert.deepEqual((await project?.remove()) ?? [], [], 'containers, networks or volumes remain');
   });
 
-  /** Runs a line of the specification against the published port, and returns the data it prints. */
+  /** Runs a command of the specification against the published port and returns the data of its response. */
   const curl = async (line: string) => {
     const { code, stdout, stderr } = await shell(
       line.replace('curl', 'curl --max-time 20').replace('localhost:8000', `localhost:${project.port}`),
     );
     assert.equal(code, 0, stderr);
-    const answer = JSON.parse(stdout);
-    assert.equal(answer.status, 'success', stdout);
-    return answer.data;
+    const response = JSON.parse(stdout);
+    assert.equal(response.status, 'success', stdout);
+    return response.data;
   };
-  const api = async (path: string, options?: Parameters<typeof call>[1]) => {
-    const { status, text, body } = await call(`http://127.0.0.1:${project.port}${path}`, options);
+  const api = async (path: string, options?: Parameters<typeof sendRequest>[1]) => {
+    const { status, text, body } = await sendRequest(`http://127.0.0.1:${project.port}${path}`, options);
     assert.ok(status < 300, text);
     return body.data;
   };
@@ -52,8 +52,8 @@ await describeWithCompose('compose.yaml, run as it is', () => {
       assert.deepEqual([status, health], ['running', 'healthy'], service);
     return containers.map(({ service }) => service).sort();
   };
-  /** An event about a user that order-service hears of: those who are deleted take their open orders with them. */
-  const eventsArrive = async (email: string) => {
+  /** Asserts that events arrive: the deletion of a user cancels the user's open orders. */
+  const expectEvents = async (email: string) => {
     const user = await api('/api/users', { method: 'POST', json: { name: 'Dora Grey', email } });
     const order = { user_id: user.id, product: 'Desk', quantity: 1, total: 80.5 };
     const { id } = await api('/api/orders', { method: 'POST', json: order });
@@ -61,24 +61,28 @@ await describeWithCompose('compose.yaml, run as it is', () => {
     await eventually(async () => assert.equal((await api(`/api/orders/${id}`)).status, 'cancelled'));
   };
 
-  it('becomes healthy, each service begun once those it depends on are', async () => {
+  it('becomes healthy, and starts each service after its dependencies are healthy', async () => {
     assert.deepEqual(await runningServices(), [
       ...['gateway', 'order-database', 'order-service', 'user-database', 'user-service'],
     ]);
-    for (const [service, dependency] of order) {
-      // The daemon tells it a little after it has done it.
-      await eventually(() => {
-        const healthy = project.events.indexOf(`${dependency} health_status: healthy`);
-        const begun = project.events.indexOf(`${service} start`);
-        assert.ok(
-          healthy >= 0 && healthy < begun,
-          `${service} after ${dependency}: ${project.events.join(', ')}`,
-        );
-      }, 2_000);
+    for (const [service, dependency] of dependencies) {
+      // The daemon reports events with a short delay.
+      await eventually(
+        () => {
+          const healthy = project.events.indexOf(`${dependency} health_status: healthy`);
+          const started = project.events.indexOf(`${service} start`);
+          assert.ok(
+            healthy >= 0 && healthy < started,
+            `${service} after ${dependency}: ${project.events.join(', ')}`,
+          );
+        },
+        'the events of the daemon',
+        2_000,
+      );
     }
   });
 
-  it('answers the command lines of the specification at its published port', async () => {
+  it('runs the commands of the specification at its published port', async () => {
     assert.equal((await curl(lines.health)).overall_status, 'healthy');
     const user = await curl(lines.createUser);
     assert.deepEqual([user.name, user.email], ['John Doe', 'john@example.com']);
@@ -86,10 +90,10 @@ await describeWithCompose('compose.yaml, run as it is', () => {
     assert.deepEqual([order.user_id, order.total, order.status], [1, 999.99, 'pending']);
     const { user: alice, orders } = await curl(lines.profile);
     assert.deepEqual([alice.name, orders.length], ['Alice Johnson', 2]);
-    await eventsArrive('dora@example.com');
+    await expectEvents('dora@example.com');
   });
 
-  it('has its data after down and up, with NATS and Valkey now', async () => {
+  it('keeps its data after down and up, now with NATS and Valkey', async () => {
     await project.down();
     assert.deepEqual(await project.containers(), []);
     await project.up({
@@ -105,9 +109,9 @@ await describeWithCompose('compose.yaml, run as it is', () => {
     assert.notEqual(
       await project.exec('valkey', 'valkey-cli', 'dbsize'),
       '0',
-      'requests are not counted there',
+      'no requests are counted in Valkey',
     );
-    await eventsArrive('dora@example.com');
+    await expectEvents('dora@example.com');
   });
 
   it('stops within its grace periods', async () => {

@@ -1,7 +1,7 @@
-"""Hooks for schemathesis: what a document cannot say about data, so that every operation is reached, not only refused.
+"""Schemathesis hooks that point requests at existing data, so that every operation also returns 2xx responses.
 
-Well-formed requests get ids that exist (three in four, so that unknown ids stay in the run), and a status that the
-order can take. Malformed requests stay as they are.
+Three in four well-formed requests get ids that exist and a status that the order can change to. The other requests and
+malformed requests stay unchanged.
 """
 
 import functools
@@ -14,35 +14,35 @@ import schemathesis
 USERS = os.environ["FUZZ_USERS_URL"]
 ORDERS = os.environ["FUZZ_ORDERS_URL"]
 
-LONGEST_EMAIL = 254
+MAX_EMAIL_LENGTH = 254
 
 session = requests.Session()
 numbers = itertools.count(1)
-turns = itertools.count()
+call_numbers = itertools.count()
 
-# Statuses an order passes through on its way to the one that is asked for; nothing leads back to "pending".
-WAYS = {
+# Statuses that a pending order must pass before the requested one. No transition returns to "pending".
+PRIOR_STATUSES = {
     "processing": [],
     "cancelled": [],
     "shipped": ["processing"],
     "completed": ["processing", "shipped"],
 }
-reachable = itertools.cycle(WAYS)
+reachable = itertools.cycle(PRIOR_STATUSES)
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """Describes e-mail addresses by their pattern alone.
+    """Removes "format": "email" where a pattern exists, and the security requirements.
 
-    The pattern says which addresses are taken. Validators differ in what "format": "email" means beside it (length of
-    the local part, hyphens in a domain), so values outside of one's format can be inside of the pattern.
+    The services validate the pattern. Validators interpret the format differently (length of the local part, hyphens in
+    a domain), so an address can match the pattern and still violate the format.
     """
     drop_format(raw_schema)
     drop_security(raw_schema)
 
 
 def drop_security(schema):
-    """The services are fuzzed with AUTH=off: who may do what is tested cell by cell elsewhere."""
+    """Removes security requirements. The services run with AUTH=off; other tests cover authorization."""
     del schema["components"]["securitySchemes"]
     for methods in schema["paths"].values():
         for operation in methods.values():
@@ -62,20 +62,20 @@ def drop_format(node):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Points a well-formed request at data that exists."""
+    """Points a well-formed request at existing data."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if case.meta.phase.name.value == "stateful":
-        # What one answer links to the next request is what a sequence is about; it must begin with something new,
-        # not with the answer that an earlier sequence got for the same key, about something deleted since.
+        # A sequence takes its ids from its own responses. A reused key would replay the response of an earlier sequence,
+        # whose resource may be deleted.
         renew_key(case)
         return
     path = case.path
-    # Always: whoever tries one made-up password after the other is slowed down.
+    # Always valid credentials: repeated failed logins are rate limited.
     if path == "/api/auth/login":
         case.body = dict(make_account())
         return
-    if next(turns) % 4 == 0:
+    if next(call_numbers) % 4 == 0:
         return
     if path in ("/api/auth/refresh", "/api/auth/logout"):
         case.body = {"refresh_token": make_session()["refresh_token"]}
@@ -87,9 +87,9 @@ def before_call(context, case, kwargs):
     elif path == "/api/orders/user/{user_id}":
         case.path_parameters = {"user_id": make_order().json()["data"]["user_id"]}
     elif path == "/api/orders/{id}/status":
-        if case.body["status"] not in WAYS:
+        if case.body["status"] not in PRIOR_STATUSES:
             case.body = {"status": next(reachable)}
-        use(case, make_order(WAYS[case.body["status"]]))
+        use(case, make_order(PRIOR_STATUSES[case.body["status"]]))
     elif path == "/api/orders/{id}":
         use(case, make_order())
     elif path == "/api/orders" and case.method == "POST":
@@ -103,16 +103,16 @@ def use(case, made):
 
 
 def renew_key(case):
-    """A key that was not used before: generators like to repeat themselves, and a key stands for one body."""
+    """Replaces the Idempotency-Key by a new one. Generators repeat keys, and a key belongs to one body."""
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"{os.getpid()}-{next(numbers)}"
 
 
 def renew_email(case):
-    """An address that was not used before, since one can be taken once."""
+    """Replaces the e-mail address by a new one, since addresses are unique."""
     if isinstance(case.body, dict) and "email" in case.body:
         email = f"u{os.getpid()}-{next(numbers)}.{case.body['email']}"
-        if len(email) <= LONGEST_EMAIL:
+        if len(email) <= MAX_EMAIL_LENGTH:
             case.body = {**case.body, "email": email}
 
 
@@ -128,7 +128,7 @@ def make_user():
 
 @functools.cache
 def make_account():
-    """Somebody who can log in, as what they log in with."""
+    """Creates a user who can log in and returns the credentials."""
     account = {"email": f"login.{os.getpid()}@fuzz.example", "password": "a password to be fuzzed with"}
     send("POST", f"{USERS}/api/users", {"name": "Account", **account})
     return account
@@ -139,7 +139,7 @@ def make_session():
 
 
 def make_order(statuses=()):
-    """An order in the last of the statuses, or a pending one."""
+    """Creates a pending order and moves it through the given statuses."""
     body = {"user_id": id_of(make_user()), "product": "Laptop", "quantity": 1, "total": 999.99}
     order = send("POST", f"{ORDERS}/api/orders", body)
     for status in statuses:

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** The part of a line of schemathesis's NDJSON report that is read here. */
+/** The members of a line of schemathesis's NDJSON report that this file reads. */
 interface ReportLine {
   readonly ScenarioFinished?: {
     readonly recorder: {
@@ -19,29 +19,32 @@ interface ReportedCase {
   readonly path: string;
 }
 
-/** How often an operation was called, and how it answered. */
+/** Numbers of calls and responses of an operation. */
 export interface OperationCount {
-  /** Method and path as the document has them. */
+  /** Method and path as in the OpenAPI document. */
   readonly operation: string;
   cases: number;
-  /** Answers with a 2xx status. */
+  /** Responses with a 2xx status. */
   accepted: number;
-  /** Answers with a 5xx status, and calls without any answer. */
-  broken: number;
+  /** Responses with a 5xx status, and calls without a response. */
+  serverErrors: number;
 }
 
 export interface FuzzReport {
-  /** All calls, those with methods that no operation has among them. */
+  /** All calls, including those with methods that no operation has. */
   cases: number;
-  /** Calls of which a check had something to say. */
+  /** Calls for which a check failed. */
   failed: number;
   readonly operations: readonly OperationCount[];
 }
 
-/** Counts a report, given line by line, by the operations of an OpenAPI document. */
+/** Counts the calls of a report by operation of an OpenAPI document. */
 export async function countReport(lines: AsyncIterable<string>, document: object): Promise<FuzzReport> {
   const operations = new Map(
-    operationsOf(document).map((operation) => [operation, { operation, cases: 0, accepted: 0, broken: 0 }]),
+    listOperations(document).map((operation) => [
+      operation,
+      { operation, cases: 0, accepted: 0, serverErrors: 0 },
+    ]),
   );
   const report = { cases: 0, failed: 0, operations: [...operations.values()] };
   for await (const line of lines) {
@@ -55,29 +58,31 @@ export async function countReport(lines: AsyncIterable<string>, document: object
       const status = response?.status_code ?? 599;
       count.cases += 1;
       if (status >= 200 && status < 300) count.accepted += 1;
-      if (status >= 500) count.broken += 1;
+      if (status >= 500) count.serverErrors += 1;
     }
   }
   return report;
 }
 
-/** What a report lacks, one line each. */
-export function shortcomings(
+/** Returns the requirements that a report does not meet, one line each. */
+export function findShortcomings(
   { cases, operations }: FuzzReport,
-  { leastCases, leastShare }: { readonly leastCases: number; readonly leastShare: number },
+  { minCases, minShare }: { readonly minCases: number; readonly minShare: number },
 ): string[] {
   return [
-    ...(cases < leastCases ? [`${cases} cases are fewer than ${leastCases}`] : []),
-    ...operations.flatMap(({ operation, cases: called, accepted, broken }) => [
-      ...(accepted < called * leastShare || called === 0
-        ? [`${operation}: ${accepted} of ${called} answers are 2xx, fewer than ${leastShare * 100} %`]
+    ...(cases < minCases ? [`${cases} cases, at least ${minCases} are required`] : []),
+    ...operations.flatMap(({ operation, cases: called, accepted, serverErrors }) => [
+      ...(accepted < called * minShare || called === 0
+        ? [
+            `${operation}: ${accepted} of ${called} responses are 2xx, at least ${minShare * 100} % are required`,
+          ]
         : []),
-      ...(broken > 0 ? [`${operation}: ${broken} answers are 5xx`] : []),
+      ...(serverErrors > 0 ? [`${operation}: ${serverErrors} responses are 5xx`] : []),
     ]),
   ];
 }
 
-/** The table of a report, a line an operation. */
+/** Formats a report as a table with one line per operation. */
 export function formatReport({ operations }: FuzzReport): string {
   return operations
     .map(({ operation, cases, accepted }) => {
@@ -87,12 +92,12 @@ export function formatReport({ operations }: FuzzReport): string {
     .join('\n');
 }
 
-/** The lines of a file, without keeping all of it. */
-export function linesOf(file: string): AsyncIterable<string> {
+/** Streams the lines of a file. */
+export function readLines(file: string): AsyncIterable<string> {
   return createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
 }
 
-function operationsOf(document: object): string[] {
+function listOperations(document: object): string[] {
   const { paths } = document as { paths: Record<string, object> };
   return Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),

@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import { root } from '../../scripts/lib/services.ts';
 import { readInstallation } from './lib/installation.ts';
 import { apply, kubectl } from './lib/kubectl.ts';
-import { removeAtOnce } from './lib/own-release.ts';
+import { waitForRollouts } from './lib/rollouts.ts';
+import { forceDeleteNamespace } from './lib/test-release.ts';
 
 const run = promisify(execFile);
 const namespace = `${readInstallation().namespace}-documented`;
@@ -19,17 +20,17 @@ const registry = process.env.REGISTRY;
 if (registry === undefined) {
   it('documented commands: skipped, REGISTRY is not set', { skip: true }, () => undefined);
 } else {
-  describe('documented commands, in an empty namespace', () => suite(registry));
+  describe('commands of docs/kubernetes.md, in an empty namespace', () => suite(registry));
 }
 
 function suite(registry: string): void {
-  afterEach(() => removeAtOnce(namespace));
+  afterEach(() => forceDeleteNamespace(namespace));
 
-  it('push the images, install the chart and change what is installed', async () => {
-    const blocks = await bashBlocks('README.md');
+  it('push the images, install the chart and upgrade the release', async () => {
+    const blocks = await bashBlocks('docs/kubernetes.md');
     await runBlock(blocks, /^REGISTRY=\S+ npm run images$/m);
     await runBlock(blocks, /^helm upgrade --install \S+ \S+ --namespace \S+ --create-namespace --set/m);
-    await ready();
+    await waitForRollouts(namespace);
     await run('helm', ['test', 'zerda', '--namespace', namespace]);
 
     await runBlock(blocks, /cert-manager\.io\/cluster-issuer/);
@@ -39,19 +40,20 @@ function suite(registry: string): void {
     assert.deepEqual(spec.tls, [{ hosts: ['zerda.example.com'], secretName: 'zerda-tls' }]);
     assert.equal(metadata.annotations['cert-manager.io/cluster-issuer'], 'letsencrypt');
     await runBlock(blocks, /--set global\.nats\.type=bundled/);
-    await ready();
+    await waitForRollouts(namespace);
     await kubectl(['rollout', 'status', 'statefulset/zerda-nats', ...inNamespace, '--timeout=300s']);
-    // OpenShift and load balancers are those of other clusters: the API server takes the objects, and nothing is changed.
-    const options = await bashBlocks('docs/kubernetes.md');
-    await runBlock(options, /--set global\.openshift=true/, (text) =>
+    // This cluster has neither OpenShift nor load balancers: the API server validates the objects without changing any.
+    await runBlock(blocks, /--set global\.openshift=true/, (text) =>
       text.replaceAll(/.$/gm, '$& --dry-run=server'),
     );
   });
 
-  it('of README.md install for production, with databases and Secrets that are there before', async () => {
+  it('install for production with existing databases and Secrets', async () => {
     await kubectl(['create', 'namespace', namespace]);
     const secret = (name: string, stringData: Record<string, string>) => ({
-      ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } },
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name, namespace },
       stringData,
     });
     const databases = ['users', 'orders'].flatMap((name) => {
@@ -63,11 +65,15 @@ function suite(registry: string): void {
           uri: `postgresql://${name}:${password}@${name}-database.${namespace}:5432/${name}`,
         }),
         {
-          ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name: labels.app, namespace, labels } },
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: { name: labels.app, namespace, labels },
           spec: {
             containers: [
               {
-                ...{ name: 'postgres', image: 'postgres:17-bookworm', ports: [{ containerPort: 5432 }] },
+                name: 'postgres',
+                image: 'postgres:17-bookworm',
+                ports: [{ containerPort: 5432 }],
                 env: env.map(([key, value]) => ({ name: key, value })),
                 readinessProbe: { exec: { command: ['pg_isready', '-h', '127.0.0.1'] }, periodSeconds: 1 },
               },
@@ -75,27 +81,29 @@ function suite(registry: string): void {
           },
         },
         {
-          ...{ apiVersion: 'v1', kind: 'Service', metadata: { name: labels.app, namespace } },
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: { name: labels.app, namespace },
           spec: { selector: labels, ports: [{ port: 5432 }] },
         },
       ];
     });
-    const words = (): string => randomBytes(32).toString('hex');
+    const randomSecret = (): string => randomBytes(32).toString('hex');
     await apply(
       ...databases,
-      secret('zerda-events', { secret: words() }),
-      secret('zerda-auth', { 'key-secret': words(), 'admin-password': words() }),
+      secret('zerda-events', { secret: randomSecret() }),
+      secret('zerda-auth', { 'key-secret': randomSecret(), 'admin-password': randomSecret() }),
     );
     await kubectl(['wait', '--for=condition=Ready', 'pod', '--all', ...inNamespace, '--timeout=120s']);
-    await runBlock(await bashBlocks('README.md'), /--values charts\/zerda\/values-prod\.yaml/);
-    await ready();
+    await runBlock(await bashBlocks('docs/kubernetes.md'), /--values charts\/zerda\/values-prod\.yaml/);
+    await waitForRollouts(namespace);
   });
 
-  it('without Helm: kubectl apply -k, with the files of secrets that k8s/kustomization.yaml asks for', async () => {
+  it('install without Helm by kubectl apply -k, with the files of secrets that k8s/kustomization.yaml names', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'zerda-kustomize-'));
     try {
       await cp(join(root, 'k8s'), folder, { recursive: true });
-      for (const name of ['user-service', 'order-service', 'events', 'auth'])
+      for (const name of ['user-service', 'order-service', 'events', 'management', 'auth'])
         await copyFile(join(folder, 'secrets/example.env'), join(folder, `secrets/${name}.env`));
       const file = join(folder, 'kustomization.yaml');
       const images = ['gateway', 'user-service', 'order-service'].map(
@@ -104,18 +112,18 @@ function suite(registry: string): void {
       const text = (await readFile(file, 'utf8')).replace(/^namespace: zerda$/m, `namespace: ${namespace}`);
       await writeFile(file, `${text}images:\n${images.join('')}`);
       await kubectl(['apply', '--kustomize', folder]);
-      await ready();
+      await waitForRollouts(namespace);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   });
 
-  it('of docs/kubernetes.md create the Secrets and install without access to the cluster', async () => {
+  it('create the Secrets and install from a render without access to the cluster', async () => {
     await runBlock(await bashBlocks('docs/kubernetes.md'), /^kubectl create namespace/m);
-    await ready();
+    await waitForRollouts(namespace);
   });
 
-  /** Runs the block that matches, with this cluster's registry and a namespace of this test, and no other change but `change`. */
+  /** Runs the matching block. Replaces only the registry and the namespace, then applies `change`. */
   async function runBlock(
     blocks: readonly string[],
     pattern: RegExp,
@@ -127,13 +135,6 @@ function suite(registry: string): void {
       .replaceAll('ghcr.io/you', registry)
       .replaceAll(/(--namespace|create namespace) zerda\b/g, `$1 ${namespace}`);
     await run('bash', ['-euo', 'pipefail', '-c', change(text)], { cwd: root, maxBuffer: 16 * 1024 * 1024 });
-  }
-
-  async function ready(): Promise<void> {
-    for (const service of ['gateway', 'user-service', 'order-service']) {
-      const target = [`deployment/zerda-${service}`, '--namespace', namespace];
-      await kubectl(['rollout', 'status', ...target, '--timeout=300s']);
-    }
   }
 }
 

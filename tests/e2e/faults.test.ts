@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { root, services } from '../../scripts/lib/services.ts';
 import { replaceMarked } from '../bench/brownout-report.ts';
 import { type Acknowledged, type Clients, startClients, type Window } from '../clients/clients.ts';
@@ -15,21 +16,21 @@ import {
   formatFaults,
   percentileOf,
 } from '../clients/fault-table.ts';
-import { eventually } from '../system/lib/eventually.ts';
 import { readInstallation } from './lib/installation.ts';
+import { killProcess } from './lib/kill-process.ts';
 import { get, kubectl, type Manifest } from './lib/kubectl.ts';
-import { complete, gone, podsOf } from './lib/rollouts.ts';
+import { podsOf, waitUntilDeleted, waitUntilReady } from './lib/rollouts.ts';
 
 const run = promisify(execFile);
 const { namespace, release, images, nextImages, ingressHost, faults } = readInstallation();
 const windows: Window[] = [];
-/** Milliseconds that one in a hundred requests takes at most, once programs that have just started are through with compiling. */
+/** p99 in milliseconds below which the services have warmed up. */
 const settledMs = 100;
-/** Milliseconds that they are given to get there; where they do not, the machine is slow, and faults are made all the same. */
+/** Maximum milliseconds of the warm-up. On a slow machine the tests start without it. */
 const settleWithinMs = 60_000;
 let clients: Clients;
 
-/** One after the other, under a load that goes on from the first to the last. */
+// The tests run one after another under continuous load.
 describe('under load through the Ingress', { concurrency: 1 }, () => {
   before(async () => {
     clients = startClients({
@@ -37,20 +38,20 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
       hostName: ingressHost,
       perSecond: Math.min(5, faults.perSecond),
     });
-    // Programs that have just started are slow for their first requests, and the controller may not know the route yet.
+    // The first requests after a start are slow, and the controller may not serve the route yet.
     await wait(5000);
     clients.setPace(faults.perSecond);
     const giveUpAt = performance.now() + settleWithinMs;
     for (;;) {
       const idle = clients.open('warming up');
       await wait(5000);
-      const seen = await idle.close(0);
-      const p99 = percentileOf(seen, 99);
-      if (seen.failed.length === 0 && p99 < settledMs) return;
+      const result = await idle.close(0);
+      const p99 = percentileOf(result, 99);
+      if (result.failed.length === 0 && p99 < settledMs) return;
       if (performance.now() < giveUpAt) continue;
-      assert.equal(seen.failed.length, 0, describeFailures(seen));
+      assert.equal(result.failed.length, 0, describeFailures(result));
       console.log(
-        `a slow machine: p99 is ${p99.toFixed(0)} ms at ${faults.perSecond} a second with nothing else at work`,
+        `slow machine: p99 is ${p99.toFixed(0)} ms at ${faults.perSecond} requests a second without faults`,
       );
       return;
     }
@@ -65,25 +66,25 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
     await writeFile(page, replaceMarked(await readFile(page, 'utf8'), report, 'npm run e2e -- --record'));
   });
 
-  it('nothing fails when nothing happens', async () => {
+  it('no request fails without a fault', async () => {
     await expectNoFailure('no fault', () => undefined);
   });
 
-  it('an upgrade of all services to another tag fails no request', async () => {
+  it('no request fails during an upgrade of all services to another tag', async () => {
     await expectNoFailure('helm upgrade to another tag, two pods each', () => upgrade(...nextImages));
   });
 
-  it('an upgrade with one pod of each fails no request', async () => {
+  it('no request fails during an upgrade with one pod each', async () => {
     await expectNoFailure('scale to one pod each', () => upgrade(...replicas(1)));
     await expectNoFailure('helm upgrade to another tag, one pod each', () => upgrade(...images));
     await expectNoFailure('scale to two pods each', () => upgrade(...replicas(2)));
   });
 
-  it('a rolling restart of each Deployment fails no request', async () => {
+  it('no request fails during a rolling restart of each Deployment', async () => {
     const ends: Promise<PromiseSettledResult<void>[]>[] = [];
     for (const { name } of services) {
       const deployment = `${release}-${name}`;
-      const begun = await begin(`rolling restart of ${name}`, name);
+      const faultWindow = await openFaultWindow(`rolling restart of ${name}`, name);
       await kubectl(['rollout', 'restart', '--namespace', namespace, `deployment/${deployment}`]);
       await kubectl([
         'rollout',
@@ -93,39 +94,84 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
         `deployment/${deployment}`,
         '--timeout=180s',
       ]);
-      ends.push(Promise.allSettled([begun.end()]));
+      ends.push(Promise.allSettled([faultWindow.end()]));
     }
     await expectAll(ends);
   });
 
-  it('a pod that is deleted fails no request', async () => {
+  it('no request fails when a pod is deleted', async () => {
     const ends: Promise<PromiseSettledResult<void>[]>[] = [];
     for (const { name } of services) {
       const [pod = ''] = await podsOf(namespace, release, name);
-      const begun = await begin(`deletion of a pod of ${name}`, name);
+      const faultWindow = await openFaultWindow(`deletion of a pod of ${name}`, name);
       await kubectl(['delete', 'pod', '--namespace', namespace, pod, '--wait=false']);
-      await complete(namespace, `${release}-${name}`, pod);
-      ends.push(Promise.allSettled([begun.end()]));
+      await waitUntilReady(namespace, `${release}-${name}`, pod);
+      ends.push(Promise.allSettled([faultWindow.end()]));
     }
     await expectAll(ends);
   });
 
-  it('a pod that is killed fails no more than the requests that are on their way in it', async () => {
+  it('only requests in flight in the pod fail when a pod is killed', async () => {
     for (const { name } of services) {
       const [pod = ''] = await podsOf(namespace, release, name);
       const window = clients.open(`deletion of a pod of ${name} with --force --grace-period=0`);
       await kubectl(['delete', 'pod', '--namespace', namespace, pod, '--force', '--grace-period=0']);
       const deletedAt = performance.now();
-      await complete(namespace, `${release}-${name}`, pod);
-      const seen = await window.close();
-      tell(seen);
-      assert.ok(failedAtOnce(seen.failed, networkEndsBeforeMs), describeFailures(seen));
-      const late = seen.failed.filter(({ sentAt }) => sentAt > deletedAt + killWithinMs);
-      assert.equal(late.length, 0, describeFailures({ ...seen, failed: late }));
+      await waitUntilReady(namespace, `${release}-${name}`, pod);
+      const result = await window.close();
+      record(result);
+      assert.ok(failedAtOnce(result.failed, networkEndsBeforeMs), describeFailures(result));
+      const late = result.failed.filter(({ sentAt }) => sentAt > deletedAt + killWithinMs);
+      assert.equal(late.length, 0, describeFailures({ ...result, failed: late }));
     }
   });
 
-  it('an autoscaler adds pods to the gateway and takes them away, and fails no request', async () => {
+  it('only requests in flight in the process fail when a gateway is killed, with retries of Traefik', async (t) => {
+    const kinds = await kubectl(['get', 'customresourcedefinitions', '--output', 'name']);
+    if (!kinds.includes('/middlewares.traefik.io')) return t.skip('the cluster has no Traefik');
+    const retry = 'gateway.ingress.traefikRetry.enabled';
+    await upgrade('--set', `${retry}=true`);
+    await waitUntilServed();
+    const [pod = ''] = await podsOf(namespace, release, 'gateway');
+    const restarts = await restartsOf(pod);
+    const window = clients.open('SIGKILL for a process of the gateway, with retries of Traefik');
+    await killProcess(namespace, pod);
+    await eventually(
+      async () => assert.equal(await restartsOf(pod), restarts + 1),
+      'a restart of the gateway',
+      60_000,
+    );
+    await waitUntilReady(namespace, `${release}-gateway`);
+    const result = await window.close();
+    record(result);
+    assert.ok(failedAtOnce(result.failed), describeFailures(result));
+    await upgrade('--set', `${retry}=false`);
+    await waitUntilServed();
+  });
+
+  it('no request fails a second after a service that was scaled to zero has a ready pod in DNS', async () => {
+    const deployment = `${release}-order-service`;
+    const pods = await podsOf(namespace, release, 'order-service');
+    const window = clients.open('order-service scaled to zero and back');
+    const scale = (count: number): Promise<string> =>
+      kubectl(['scale', '--namespace', namespace, `deployment/${deployment}`, `--replicas=${count}`]);
+    await scale(0);
+    await waitUntilDeleted(namespace, pods);
+    // Longer than the circuits take to open.
+    await wait(3000);
+    await scale(1);
+    await Promise.all([waitUntilReady(namespace, deployment), waitUntilInDns(`${deployment}-headless`)]);
+    const readyAt = performance.now();
+    await scale(2);
+    await waitUntilReady(namespace, deployment);
+    const result = await window.close();
+    record(result);
+    assert.ok(result.failed.length > 0, 'requests fail without the service');
+    const late = result.failed.filter(({ sentAt }) => sentAt > readyAt + reconnectMs);
+    assert.equal(late.length, 0, describeFailures({ ...result, failed: late }));
+  });
+
+  it('no request fails while an autoscaler adds and removes gateway pods', async () => {
     const deployment = `${release}-gateway`;
     const hpa = async (): Promise<Manifest> => get(namespace, 'horizontalpodautoscaler', deployment);
     const scaling = (cpuPercent: number): Promise<void> => {
@@ -139,34 +185,46 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
     const number = async (): Promise<number> =>
       (await get(namespace, 'deployment', deployment)).spec.replicas;
     await expectNoFailure('the autoscaler adds a pod to the gateway', async () => {
-      // What the load takes of the CPU is another figure on each machine: the aim is set below what the autoscaler sees.
+      // CPU usage depends on the machine, so the target is set below the measured usage.
       await scaling(1000);
-      await complete(namespace, deployment);
-      const used = await eventually(async () => {
-        await wait(1000);
-        const { averageUtilization } = (await hpa()).status.currentMetrics[0].resource.current;
-        assert.ok(averageUtilization > 0);
-        return averageUtilization as number;
-      }, 120_000);
-      await scaling(Math.round(used * aimShare));
-      await eventually(async () => {
-        await wait(1000);
-        assert.equal(await number(), 3);
-      }, 180_000);
-      await complete(namespace, deployment);
+      await waitUntilReady(namespace, deployment);
+      const used = await eventually(
+        async () => {
+          await wait(1000);
+          const { averageUtilization } = (await hpa()).status.currentMetrics[0].resource.current;
+          assert.ok(averageUtilization > 0);
+          return averageUtilization as number;
+        },
+        'the CPU usage of the gateway',
+        120_000,
+      );
+      await scaling(Math.round(used * targetShare));
+      await eventually(
+        async () => {
+          await wait(1000);
+          assert.equal(await number(), 3);
+        },
+        'three gateway pods',
+        180_000,
+      );
+      await waitUntilReady(namespace, deployment);
     });
     await expectNoFailure('the autoscaler takes a pod from the gateway', async () => {
-      clients.setPace(faults.perSecond * calmShare);
-      await eventually(async () => {
-        await wait(1000);
-        assert.equal(await number(), 2);
-      }, 240_000);
+      clients.setPace(faults.perSecond * reducedShare);
+      await eventually(
+        async () => {
+          await wait(1000);
+          assert.equal(await number(), 2);
+        },
+        'two gateway pods',
+        240_000,
+      );
     });
     clients.setPace(faults.perSecond);
     await upgrade('--set', 'gateway.autoscaling.enabled=false');
   });
 
-  it('a node that is drained fails no request, and takes no more pods at once than the budget allows', async (t) => {
+  it('no request fails while a node is drained, and evictions respect the disruption budget', async (t) => {
     const nodes = (await get(namespace, 'nodes')).items;
     if (nodes.length < 2) return t.skip('the cluster has one node');
     const { items } = await get(namespace, 'pods', '--selector', servicePods);
@@ -192,17 +250,21 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
     }
   });
 
-  for (const { name, hasDatabase } of services) {
+  for (const { name, database: hasDatabase } of services) {
     if (!hasDatabase) continue;
     const database = `${release}-${name}-postgresql-0`;
-    it(`while the database of ${name} is away, writes fail with 503 and Retry-After; it recovers by itself with all that was acknowledged`, async () => {
+    it(`writes return 503 with Retry-After while the database of ${name} is unavailable, and succeed again when it is ready`, async () => {
       const before = await get(namespace, 'pod', database);
       const window = clients.open(`deletion of the database of ${name}`);
       await kubectl(['delete', 'pod', '--namespace', namespace, database, '--wait=false']);
-      await eventually(async () => {
-        await wait(250);
-        assert.notEqual((await get(namespace, 'pod', database)).metadata.uid, before.metadata.uid);
-      }, 120_000);
+      await eventually(
+        async () => {
+          await wait(250);
+          assert.notEqual((await get(namespace, 'pod', database)).metadata.uid, before.metadata.uid);
+        },
+        'a new database pod',
+        120_000,
+      );
       await kubectl([
         'wait',
         '--namespace',
@@ -213,19 +275,19 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
       ]);
       const readyAt = performance.now();
       await wait(recoveryMs + 5000);
-      const seen = await window.close();
-      tell(seen);
-      for (const { status, retryAfter } of seen.failed) {
-        assert.equal(status, 503, describeFailures(seen));
-        assert.match(retryAfter ?? '', /^\d+$/, describeFailures(seen));
+      const result = await window.close();
+      record(result);
+      for (const { status, retryAfter } of result.failed) {
+        assert.equal(status, 503, describeFailures(result));
+        assert.match(retryAfter ?? '', /^\d+$/, describeFailures(result));
       }
-      assert.ok(seen.failed.length > 0, 'nobody noticed');
-      const late = seen.failed.filter(({ sentAt }) => sentAt > readyAt + recoveryMs);
-      assert.equal(late.length, 0, describeFailures({ ...seen, failed: late }));
+      assert.ok(result.failed.length > 0, 'no request failed');
+      const late = result.failed.filter(({ sentAt }) => sentAt > readyAt + recoveryMs);
+      assert.equal(late.length, 0, describeFailures({ ...result, failed: late }));
     });
   }
 
-  it('everything that was acknowledged is there, once', async () => {
+  it('every acknowledged write is stored exactly once', async () => {
     await clients.stop();
     const { users, orders } = clients.acknowledged;
     assert.ok(users.length > 0 && orders.length > 0);
@@ -233,10 +295,10 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
     await expectStored('order-service', 'orders', 'product', orders);
   });
 
-  it('uninstalling leaves the volumes and the Secrets that are needed to read them, and nothing else', async () => {
+  it('helm uninstall leaves only the volumes and the Secrets that they need', async () => {
     await run('helm', ['uninstall', release, '--namespace', namespace, '--wait', '--timeout', '5m']);
     const label = ['--selector', `app.kubernetes.io/instance=${release}`];
-    await gone(
+    await waitUntilDeleted(
       namespace,
       (await names('pods', label)).map((name) => name.replace('pods/', '')),
     );
@@ -254,69 +316,100 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
       ...['networkpolicies', 'poddisruptionbudgets', 'horizontalpodautoscalers', 'persistentvolumeclaims'],
     ];
     const databases = services
-      .filter(({ hasDatabase }) => hasDatabase)
+      .filter(({ database }) => database)
       .map(({ name }) => `${release}-${name}-postgresql`);
-    const left = (await Promise.all(kinds.map((kind) => names(kind, label)))).flat();
-    const kept = [
+    const remaining = (await Promise.all(kinds.map((kind) => names(kind, label)))).flat();
+    const expected = [
       ...databases.flatMap((name) => [`persistentvolumeclaims/data-${name}-0`, `secrets/${name}`]),
       `secrets/${release}-events`,
     ];
-    assert.deepEqual(left.sort(), kept.sort());
+    assert.deepEqual(remaining.sort(), expected.sort());
   });
 });
 
 /** The pods of all services. */
 const servicePods = `app.kubernetes.io/instance=${release},app.kubernetes.io/component=service`;
 
-/** Milliseconds after a deletion by force within which the node has killed the pod. */
+/** Maximum milliseconds until the node kills a pod that is deleted by force. */
 const killWithinMs = 5000;
 
-/** Milliseconds by which the network of a pod that is deleted by force may end before its processes do: it still responds, with 502. */
+/** Maximum milliseconds between the end of the network and of the processes of a pod deleted by force; meanwhile it responds with 502. */
 const networkEndsBeforeMs = 1000;
 
-/** Milliseconds after the database is ready from which no request may fail. */
+/** Milliseconds after DNS has the address of a new pod after which no request may fail. */
+const reconnectMs = 1000;
+
+/** Milliseconds after the database is ready after which no request may fail. */
 const recoveryMs = 30_000;
 
-/** What the autoscaler aims at, as a share of what it has seen: low, since pods that have just started use more than later. */
-const aimShare = 0.4;
+/** Target of the autoscaler as a share of the measured usage. It is low, because new pods use more CPU at first. */
+const targetShare = 0.4;
 
-/** Part of the load that is left while the autoscaler takes pods away. */
-const calmShare = 0.1;
+/** Share of the load that remains while the autoscaler removes pods. */
+const reducedShare = 0.1;
 
-/** Keeps a window for the table, and tells of it at once. */
-function tell(window: Window): void {
+/** Adds a window to the table and prints it. */
+function record(window: Window): void {
   windows.push(window);
   console.log(formatFault(window));
 }
 
-/** Begins a window that ends when all pods of a service (default: of all) that are there now and are replaced have gone. */
-async function begin(title: string, service?: string): Promise<{ end(): Promise<void> }> {
-  const old = await podsOf(namespace, release, service);
+/** Begins a window that ends when all replaced pods of a service (default: of all services) are deleted. */
+async function openFaultWindow(title: string, service?: string): Promise<{ end(): Promise<void> }> {
+  const podsBefore = await podsOf(namespace, release, service);
   const window = clients.open(title);
   return {
     async end() {
-      const kept = new Set(await podsOf(namespace, release, service));
-      await gone(
+      const podsAfter = new Set(await podsOf(namespace, release, service));
+      await waitUntilDeleted(
         namespace,
-        old.filter((pod) => !kept.has(pod)),
+        podsBefore.filter((pod) => !podsAfter.has(pod)),
       );
-      const seen = await window.close();
-      tell(seen);
-      assert.equal(seen.failed.length, 0, describeFailures(seen));
+      const result = await window.close();
+      record(result);
+      assert.equal(result.failed.length, 0, describeFailures(result));
     },
   };
 }
 
-/** Waits for windows that have been closed while others were open. @throws Error the first that one of them had */
+/** Waits for the ends of overlapping windows. @throws the first error of one of them */
 async function expectAll(ends: readonly Promise<PromiseSettledResult<void>[]>[]): Promise<void> {
   for (const result of (await Promise.all(ends)).flat())
     if (result.status === 'rejected') throw result.reason;
 }
 
-async function expectNoFailure(title: string, happen: () => Promise<void> | undefined): Promise<void> {
-  const begun = await begin(title);
-  await happen();
-  await begun.end();
+async function expectNoFailure(title: string, causeFault: () => Promise<void> | undefined): Promise<void> {
+  const faultWindow = await openFaultWindow(title);
+  await causeFault();
+  await faultWindow.end();
+}
+
+/** Waits until no request fails. Traefik responds with 404 until it has read both the Ingress and its Middleware. */
+async function waitUntilServed(): Promise<void> {
+  await eventually(
+    async () => {
+      const window = clients.open('settling');
+      await wait(2000);
+      const result = await window.close(0);
+      assert.equal(result.failed.length, 0, describeFailures(result));
+    },
+    'a window without failed requests',
+    60_000,
+  );
+}
+
+/** Waits until a gateway pod can resolve a host name. CoreDNS may cache for some seconds that a Service has no pods. */
+async function waitUntilInDns(hostName: string): Promise<void> {
+  const program = `
+    const { lookup } = require('node:dns/promises');
+    const attempt = () => lookup('${hostName}').catch(() => setTimeout(attempt, 100));
+    attempt();`;
+  const [pod = ''] = await podsOf(namespace, release, 'gateway');
+  await kubectl(['exec', '--namespace', namespace, pod, '--', '/nodejs/bin/node', '--eval', program]);
+}
+
+async function restartsOf(pod: string): Promise<number> {
+  return (await get(namespace, 'pod', pod)).status.containerStatuses[0].restartCount;
 }
 
 async function upgrade(...options: readonly string[]): Promise<void> {
@@ -330,13 +423,13 @@ function replicas(count: number): string[] {
   return services.flatMap(({ name }) => ['--set', `${name}.replicas=${count}`]);
 }
 
-/** Objects of a kind, as `kind/name`. */
+/** Returns the objects of a kind as `kind/name`. */
 async function names(kind: string, label: readonly string[]): Promise<string[]> {
   const { items } = await get(namespace, kind, ...label);
   return items.map(({ metadata }: Manifest) => `${kind}/${metadata.name}`);
 }
 
-/** Compares what a database has of the clients' rows with what they were told. */
+/** Asserts that a database stores every acknowledged row exactly once. */
 async function expectStored(
   service: string,
   table: string,

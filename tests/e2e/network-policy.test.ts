@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get } from './lib/kubectl.ts';
-import { imageOf, reachable } from './lib/probe.ts';
+import { findReachable, imageOf } from './lib/probe.ts';
 
 const { namespace, monitoring, release, ingress, ingressHost } = readInstallation();
 
-type Door =
+type Target =
   | 'gateway'
   | 'users'
   | 'orders'
@@ -16,8 +17,8 @@ type Door =
   | 'usersDatabase'
   | 'ordersDatabase';
 
-/** Where everything of the release listens. By addresses: a pod that may not ask DNS would look shut off by that alone. */
-async function findDoors(): Promise<Record<Door, string>> {
+/** Returns `address:port` of every port of the release. Addresses instead of names, because a pod may have no access to DNS. */
+async function findTargets(): Promise<Record<Target, string>> {
   const api = async (name: string) => {
     const { spec } = await get(namespace, 'service', `${release}-${name}`);
     return `${spec.clusterIP}:${spec.ports[0].port}`;
@@ -40,22 +41,24 @@ async function findDoors(): Promise<Record<Door, string>> {
   };
 }
 
-// Side by side: each of them waits most of its time.
+// Concurrent, because each test spends most of its time waiting.
 describe('network policies', { concurrency: 4 }, () => {
   let image: string;
-  let doors: Record<Door, string>;
+  let targets: Record<Target, string>;
 
   before(async () => {
-    doors = await findDoors();
+    targets = await findTargets();
     image = await imageOf(namespace, `${release}-gateway`);
   });
 
-  async function openTo(labels: Record<string, string>, from = namespace): Promise<string[]> {
-    const found = new Set(await reachable(image, Object.values(doors), { namespace: from, labels }));
-    return (Object.keys(doors) as Door[]).filter((door) => found.has(doors[door])).sort();
+  async function reachableFrom(labels: Record<string, string>, from = namespace): Promise<string[]> {
+    const reachable = new Set(
+      await findReachable(image, Object.values(targets), { namespace: from, labels }),
+    );
+    return (Object.keys(targets) as Target[]).filter((target) => reachable.has(targets[target])).sort();
   }
 
-  function ofRelease(name: string, component = 'service'): Record<string, string> {
+  function labelsOf(name: string, component = 'service'): Record<string, string> {
     return {
       'app.kubernetes.io/name': name,
       'app.kubernetes.io/instance': release,
@@ -63,48 +66,47 @@ describe('network policies', { concurrency: 4 }, () => {
     };
   }
 
-  it('open to the gateway the APIs of both services, and no database or management port', async () => {
-    assert.deepEqual(await openTo(ofRelease('gateway')), ['orders', 'users']);
+  it('allow the gateway to call the APIs of both services, but no database or management port', async () => {
+    assert.deepEqual(await reachableFrom(labelsOf('gateway')), ['orders', 'users']);
   });
 
-  it('open to order-service the users, also where they are listed for services, and its own database', async () => {
-    assert.deepEqual(await openTo(ofRelease('order-service')), [
+  it('allow order-service to call user-service, its management port, and its own database', async () => {
+    assert.deepEqual(await reachableFrom(labelsOf('order-service')), [
       'ordersDatabase',
       'users',
       'usersManagement',
     ]);
   });
 
-  it('open to user-service its own database, and where order-service hears its events', async () => {
-    assert.deepEqual(await openTo(ofRelease('user-service')), ['ordersManagement', 'usersDatabase']);
+  it('allow user-service to connect to its own database and to send events to order-service', async () => {
+    assert.deepEqual(await reachableFrom(labelsOf('user-service')), ['ordersManagement', 'usersDatabase']);
   });
 
-  it('open to a database nothing', async () => {
-    assert.deepEqual(await openTo(ofRelease('order-service', 'database')), []);
+  it('allow a database no connections', async () => {
+    assert.deepEqual(await reachableFrom(labelsOf('order-service', 'database')), []);
   });
 
-  it('open to a test of the release the gateway', async () => {
-    assert.deepEqual(await openTo(ofRelease('zerda', 'test')), ['gateway']);
+  it('allow the pod of helm test to call the gateway', async () => {
+    assert.deepEqual(await reachableFrom(labelsOf('zerda', 'test')), ['gateway']);
   });
 
-  it('open nothing to strangers, nor to pods of the release that no rule speaks of', async () => {
-    assert.deepEqual(await openTo({}), []);
-    assert.deepEqual(await openTo({ 'app.kubernetes.io/instance': release }), []);
+  it('allow no connections of other pods, nor of pods of the release without a policy', async () => {
+    assert.deepEqual(await reachableFrom({}), []);
+    assert.deepEqual(await reachableFrom({ 'app.kubernetes.io/instance': release }), []);
   });
 
-  it('open the management ports, and these alone, to the namespace that reads metrics', async () => {
-    assert.deepEqual(await openTo({}, monitoring), [
+  it('allow the monitoring namespace to connect to the management ports only', async () => {
+    assert.deepEqual(await reachableFrom({}, monitoring), [
       'gatewayManagement',
       'ordersManagement',
       'usersManagement',
     ]);
   });
 
-  it('leave no way from outside to what the management port tells', async () => {
+  it('and the Ingress do not expose the management port', async () => {
     for (const path of ['/metrics', '/livez', '/readyz', '/api/metrics']) {
-      const response = await fetch(`http://${ingress}${path}`, { headers: { host: ingressHost } });
+      const response = await sendRequest(`http://${ingress}${path}`, { headers: { host: ingressHost } });
       assert.equal(response.status, 404, path);
-      await response.body?.cancel();
     }
   });
 });

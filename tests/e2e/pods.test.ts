@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
+import { type HttpRequest, sendRequest } from '../../packages/chassis/testing/http.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { forwardPort } from '../../scripts/lib/cluster.ts';
 import { services } from '../../scripts/lib/services.ts';
-import { eventually } from '../system/lib/eventually.ts';
-import { type Call, call } from '../system/lib/http.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get, type Manifest, runPod } from './lib/kubectl.ts';
 import { imageOf, nodePod } from './lib/probe.ts';
@@ -13,8 +13,8 @@ import { imageOf, nodePod } from './lib/probe.ts';
 const run = promisify(execFile);
 const { namespace, release } = readInstallation();
 
-/** What a program finds that runs in the place of a service. */
-const look = `
+/** Program that inspects the container of a service. */
+const inspection = `
   import { access, readdir, writeFile } from 'node:fs/promises';
   import { getHeapStatistics } from 'node:v8';
   const failure = (attempt) => attempt.then(() => 'done', (error) => error.code);
@@ -30,37 +30,34 @@ const look = `
   const heap = getHeapStatistics().heap_size_limit;
   console.log(JSON.stringify({ uid: process.getuid(), gid: process.getgid(), root, app, tmp, shell, pglite, files, heap }));`;
 
-/** Share of a pod's memory that V8's whole heap may take, both of its generations. */
+/** Maximum share of a pod's memory for V8's heap, both generations together. */
 const heapShare = 0.75;
 
 describe('the pods', () => {
-  for (const { name, hasDatabase } of services) {
-    it(`of ${name} run as nobody in particular, on a root that is read-only, without a shell or an embedded database, with a heap that their memory has room for`, async () => {
+  for (const { name, database } of services) {
+    it(`of ${name} run unprivileged on a read-only root file system, without shell and PGlite, with a heap below the memory limit`, async () => {
       const { spec } = (await get(namespace, 'deployment', `${release}-${name}`)).spec.template;
-      const pod = await nodePod(spec.containers[0].image, look, { namespace });
-      // Everything of the service's own pod but what it runs and is asked.
+      const pod = await nodePod(spec.containers[0].image, inspection, { namespace });
+      // The same settings as the service's pod, with another program.
       pod.spec.securityContext = spec.securityContext;
       const { securityContext, volumeMounts, resources, env } = spec.containers[0];
       const nodeOptions = env.filter(({ name }: Manifest) => name === 'NODE_OPTIONS');
       Object.assign(pod.spec.containers[0], { securityContext, volumeMounts, resources, env: nodeOptions });
       pod.spec.volumes = spec.volumes;
-      const found = JSON.parse(await runPod(pod));
-      assert.deepEqual([found.uid, found.gid], [65532, 65532]);
-      assert.deepEqual([found.root, found.app, found.tmp], ['EROFS', 'EROFS', 'done']);
-      assert.deepEqual([found.shell, found.pglite], ['ENOENT', 'ERR_MODULE_NOT_FOUND']);
+      const result = JSON.parse(await runPod(pod));
+      assert.deepEqual([result.uid, result.gid], [65532, 65532]);
+      assert.deepEqual([result.root, result.app, result.tmp], ['EROFS', 'EROFS', 'done']);
+      assert.deepEqual([result.shell, result.pglite], ['ENOENT', 'ERR_MODULE_NOT_FOUND']);
       const [, mebibytes] = /^(\d+)Mi$/.exec(resources.limits.memory) ?? [];
-      assert.ok(found.heap < Number(mebibytes) * 2 ** 20 * heapShare, `${found.heap} of ${mebibytes} Mi`);
-      assert.deepEqual(found.files, [
-        'bin',
-        ...(name === 'user-service' ? ['common-passwords.bloom'] : []),
-        ...(hasDatabase ? ['migrations'] : ['routes.yaml']),
-        // The native code that hashes passwords.
-        ...(name === 'user-service' ? ['node_modules'] : []),
-      ]);
+      assert.ok(result.heap < Number(mebibytes) * 2 ** 20 * heapShare, `${result.heap} of ${mebibytes} Mi`);
+      const assets = database ? ['migrations'] : ['routes.yaml'];
+      if (name === 'user-service') assets.push('common-passwords.bloom');
+      // The modules are manifests of the bundled packages, and the native module that hashes passwords.
+      assert.deepEqual(result.files, ['bin', 'node_modules', ...assets].sort());
     });
   }
 
-  it('are all ready, were never started again, and hold no token', async () => {
+  it('are all ready, without restarts and service account tokens', async () => {
     const { items } = await get(namespace, 'pods', '--selector', `app.kubernetes.io/instance=${release}`);
     assert.equal(items.length, 8);
     for (const { metadata, spec, status } of items) {
@@ -72,7 +69,7 @@ describe('the pods', () => {
     }
   });
 
-  it('of the gateway find the others by DNS names of Kubernetes, each the addresses of all its pods', async () => {
+  it('of the gateway resolve the headless Services to the addresses of all their pods', async () => {
     const { data } = await get(namespace, 'configmap', `${release}-gateway`);
     const image = await imageOf(namespace, `${release}-gateway`);
     for (const [variable, service] of Object.entries({
@@ -83,8 +80,8 @@ describe('the pods', () => {
       assert.equal(hostname, `${release}-${service}-headless`);
       const program = `
         import { lookup } from 'node:dns/promises';
-        const found = await lookup(${JSON.stringify(hostname)}, { all: true });
-        console.log(JSON.stringify(found.map(({ address }) => address).sort()));`;
+        const addresses = await lookup(${JSON.stringify(hostname)}, { all: true });
+        console.log(JSON.stringify(addresses.map(({ address }) => address).sort()));`;
       const gateway = { 'app.kubernetes.io/name': 'gateway', 'app.kubernetes.io/instance': release };
       const labels = { ...gateway, 'app.kubernetes.io/component': 'service' };
       const addresses = JSON.parse(await runPod(await nodePod(image, program, { namespace, labels })));
@@ -96,10 +93,10 @@ describe('the pods', () => {
     }
   });
 
-  it('pass events on: the open orders of a user who is deleted are cancelled', async (t) => {
+  it('deliver events: the open orders of a deleted user are canceled', async (t) => {
     const forward = await forwardPort(namespace, `${release}-gateway`, { local: 0, remote: 8000 });
     t.after(() => forward.stop());
-    const api = (path: string, options?: Call) => call(`${forward.url}/api/${path}`, options);
+    const api = (path: string, options?: HttpRequest) => sendRequest(`${forward.url}/api/${path}`, options);
     const person = { name: 'Eve Moss', email: `eve-${Date.now()}@example.com` };
     const user = (await api('users', { method: 'POST', json: person })).body.data;
     const order = { user_id: user.id, product: 'Lamp', quantity: 1, total: 12 };

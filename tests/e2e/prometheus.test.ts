@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { forwardPort, type PortForward } from '../../scripts/lib/cluster.ts';
-import { eventually } from '../system/lib/eventually.ts';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
+import type { PortForward } from '../../scripts/lib/cluster.ts';
 import { readInstallation } from './lib/installation.ts';
-import { apply, get, kubectl, type Manifest } from './lib/kubectl.ts';
+import { get, type Manifest } from './lib/kubectl.ts';
+import { startMonitoringPod } from './lib/monitoring-pod.ts';
 
 const { namespace, monitoring, release, prometheusImage } = readInstallation();
 
-/** Reads each pod of the services as its annotations say. */
+/** Returns a Prometheus configuration that scrapes each pod as its annotations specify. */
 function configurationFor(pods: readonly Manifest[]): Manifest {
   return {
     global: { scrape_interval: '2s', scrape_timeout: '2s' },
@@ -35,89 +37,55 @@ describe('Prometheus', () => {
   before(async () => {
     const selector = `app.kubernetes.io/instance=${release},app.kubernetes.io/component=service`;
     pods = (await get(namespace, 'pods', '--selector', selector)).items;
-    const metadata = { name: 'prometheus', namespace: monitoring };
-    await apply(
-      // Every JSON text is one of YAML too.
-      {
-        apiVersion: 'v1',
-        kind: 'ConfigMap',
-        metadata,
-        data: { 'prometheus.yml': JSON.stringify(configurationFor(pods)) },
-      },
-      {
-        ...{ apiVersion: 'v1', kind: 'Service', metadata },
-        spec: { selector: { app: 'prometheus' }, ports: [{ port: 9090 }] },
-      },
-      {
-        ...{ apiVersion: 'v1', kind: 'Pod' },
-        metadata: { ...metadata, labels: { app: 'prometheus' } },
-        spec: {
-          automountServiceAccountToken: false,
-          terminationGracePeriodSeconds: 1,
-          securityContext: {
-            ...{ runAsNonRoot: true, runAsUser: 65534, runAsGroup: 65534, fsGroup: 65534 },
-            seccompProfile: { type: 'RuntimeDefault' },
-          },
-          containers: [
-            {
-              ...{ name: 'prometheus', image: prometheusImage },
-              args: ['--config.file=/etc/prometheus/prometheus.yml', '--storage.tsdb.path=/prometheus'],
-              readinessProbe: { httpGet: { path: '/-/ready', port: 9090 }, periodSeconds: 1 },
-              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-              volumeMounts: [
-                { name: 'configuration', mountPath: '/etc/prometheus' },
-                { name: 'data', mountPath: '/prometheus' },
-              ],
-            },
-          ],
-          volumes: [
-            { name: 'configuration', configMap: { name: 'prometheus' } },
-            { name: 'data', emptyDir: {} },
-          ],
-        },
-      },
-    );
-    await kubectl([
-      'wait',
-      'pod/prometheus',
-      '--namespace',
-      monitoring,
-      '--for=condition=Ready',
-      '--timeout=120s',
-    ]);
-    forward = await forwardPort(monitoring, 'prometheus', { local: 0, remote: 9090 });
+    forward = await startMonitoringPod({
+      name: 'prometheus',
+      namespace: monitoring,
+      image: prometheusImage,
+      args: ['--config.file=/etc/monitoring/prometheus.yml', '--storage.tsdb.path=/data'],
+      port: 9090,
+      // JSON is valid YAML.
+      files: { 'prometheus.yml': JSON.stringify(configurationFor(pods)) },
+    });
   });
 
   after(() => forward?.stop());
 
-  async function ask(path: string): Promise<Manifest> {
-    const response = await fetch(`${forward.url}/api/v1/${path}`);
-    assert.equal(response.status, 200);
-    return ((await response.json()) as { data: Manifest }).data;
+  async function queryApi(path: string): Promise<Manifest> {
+    const { status, body } = await sendRequest(`${forward.url}/api/v1/${path}`);
+    assert.equal(status, 200);
+    return body.data;
   }
 
-  it('reads every pod of the services', async () => {
+  it('scrapes every pod of the services', async () => {
     const names = pods.map(({ metadata }) => metadata.name).sort();
     assert.equal(names.length, 6);
-    await eventually(async () => {
-      const { activeTargets } = await ask('targets?state=active');
-      const up = activeTargets
-        .filter(({ health }: Manifest) => health === 'up')
-        .map(({ labels }: Manifest) => labels.pod);
-      assert.deepEqual(
-        up.sort(),
-        names,
-        JSON.stringify(activeTargets.map(({ lastError }: Manifest) => lastError)),
-      );
-    }, 60_000);
+    await eventually(
+      async () => {
+        const { activeTargets } = await queryApi('targets?state=active');
+        const up = activeTargets
+          .filter(({ health }: Manifest) => health === 'up')
+          .map(({ labels }: Manifest) => labels.pod);
+        assert.deepEqual(
+          up.sort(),
+          names,
+          JSON.stringify(activeTargets.map(({ lastError }: Manifest) => lastError)),
+        );
+      },
+      'a healthy target for each pod',
+      60_000,
+    );
   });
 
-  it('has the requests of each service, by route', async () => {
-    await eventually(async () => {
-      const query = 'sum by (app) (http_server_request_duration_seconds_count)';
-      const { result } = await ask(`query?query=${encodeURIComponent(query)}`);
-      const apps = result.map(({ metric }: Manifest) => metric.app).sort();
-      assert.deepEqual(apps, ['gateway', 'order-service', 'user-service']);
-    }, 30_000);
+  it('has the request metrics of each service', async () => {
+    await eventually(
+      async () => {
+        const query = 'sum by (app) (http_server_request_duration_seconds_count)';
+        const { result } = await queryApi(`query?query=${encodeURIComponent(query)}`);
+        const apps = result.map(({ metric }: Manifest) => metric.app).sort();
+        assert.deepEqual(apps, ['gateway', 'order-service', 'user-service']);
+      },
+      'request metrics of each service',
+      30_000,
+    );
   });
 });

@@ -2,55 +2,62 @@ import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
-import { exitCodeOf } from '../../scripts/lib/child-process.ts';
-import { buildAndDeliver, requireCommands, runQuietly } from '../../scripts/lib/cluster.ts';
+import { captureOutput, exitCodeOf } from '../../scripts/lib/child-process.ts';
+import { buildAndDeliver, requireCommands } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
 import { root } from '../../scripts/lib/services.ts';
 import type { Installation } from './lib/installation.ts';
-import { createNamespace, removeNamespaces } from './lib/own-release.ts';
+import type { ObservabilityImages } from './lib/observability.ts';
+import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
 
-/** What is put after a tag for the version that is upgraded to. */
+/** Suffix of the image tag that the tests upgrade to. */
 const nextTag = '-next';
 
 const identityFile = 'tests/e2e/identity.test.ts';
 const eventsFile = 'tests/e2e/events.test.ts';
 const faultsFile = 'tests/e2e/faults.test.ts';
 
-/** Files whose clients set a pace: one after the other, and behind E2E_FAULTS_COMMAND. */
+/** Tests under load, which run one after another and with E2E_FAULTS_COMMAND. */
 const underLoad = [identityFile, eventsFile, faultsFile];
 
 /**
- * `npm run e2e -- [--keep] [--record] [events | faults | functions | files…]`: builds the images, installs the chart into a namespace that enforces
- * PodSecurity's `restricted`, runs the tests of this folder against it, and removes it. The cluster is that of kubectl's current
- * context. `events` kills NATS and who hears it, `faults` anything else, both under load and last; `functions` are all others. `--record`
- * writes the table of faults into docs/kubernetes.md.
+ * `npm run e2e -- [--keep] [--record] [events | faults | functions | files…]`: builds the images, installs the chart in a namespace that
+ * enforces the PodSecurity level `restricted`, runs the tests of this folder and deletes the namespace. It uses the cluster of kubectl's
+ * current context. `events` kills NATS and order-service under load, `faults` tests all other faults under load, and `functions` runs all
+ * other tests. `--keep` keeps the installation. `--record` writes the table of faults to docs/kubernetes.md.
  *
  * REGISTRY, BUILDER, NODE_IMAGE, RUNTIME_IMAGE: as for `npm run cluster:up`.
  * E2E_NAMESPACE: default `zerda-e2e`.
  * E2E_INGRESS: address of the ingress controller, default `localhost:80`.
- * E2E_GATEWAY: Gateway for the HTTPRoute as `namespace/name`, reached at that address too; without it that test is skipped.
- * E2E_PROMETHEUS_IMAGE: image of Prometheus, default that of Docker Hub.
- * E2E_RATE: requests a second while there are faults, default 200; a machine that is also the whole cluster may bear fewer.
- * E2E_FAULTS_COMMAND: command, split at spaces, that the tests of faults run behind: one that enters the cluster's network saves
- * what stands between it and this machine. E2E_FAULTS_INGRESS: address of the ingress controller there, default E2E_INGRESS.
+ * E2E_GATEWAY: Gateway for the HTTPRoute as `namespace/name`, at the same address; without it that test is skipped.
+ * E2E_PROMETHEUS_IMAGE, E2E_ALERTMANAGER_IMAGE: images of Prometheus and Alertmanager, default those of Docker Hub.
+ * E2E_COLLECTOR_IMAGE, E2E_VLAGENT_IMAGE, E2E_LOG_STORE_IMAGE, E2E_JAEGER_IMAGE: images for k8s/observability and
+ * k8s/observability-vlagent, default those of the manifests.
+ * E2E_OBSERVABILITY: `false` skips the tests of k8s/observability, for clusters that cannot pull its images. REQUIRE_OBSERVABILITY: with
+ * the value 1 they fail then.
+ * E2E_RATE: requests a second during the fault tests, default 200. Reduce it if the cluster runs on this machine.
+ * E2E_FAULTS_COMMAND: prefix, split at spaces, of the command that runs the tests under load, for example one that enters the cluster's
+ * network. REQUIRE_SKAFFOLD: with the value 1, the tests of skaffold fail where it is not on the PATH; otherwise they are skipped.
+ * E2E_FAULTS_INGRESS: address of the ingress controller there, default E2E_INGRESS.
  */
 await runCommand(async () => {
-  const words = process.argv.slice(2);
-  const keep = words.includes('--keep');
-  const record = words.includes('--record');
-  const files = await chooseFiles(words.filter((word) => !word.startsWith('--')));
+  const args = process.argv.slice(2);
+  const keep = args.includes('--keep');
+  const record = args.includes('--record');
+  const files = await chooseFiles(args.filter((arg) => !arg.startsWith('--')));
   const perSecond = Number(process.env.E2E_RATE || 200);
-  if (!(perSecond > 0)) throw new StartupError('E2E_RATE is not a number above 0.', 78);
+  if (!(perSecond > 0))
+    throw new StartupError('E2E_RATE is not a positive number. Set it to a number of requests a second.', 78);
   await requireCommands('kubectl', 'helm', 'curl');
   const namespace = process.env.E2E_NAMESPACE || 'zerda-e2e';
   const monitoring = `${namespace}-monitoring`;
 
-  const begunImages = performance.now();
+  const imagesStartedAt = performance.now();
   const images = await buildAndDeliver(process.env, [nextTag]);
-  const imagesMs = performance.now() - begunImages;
+  const imagesMs = performance.now() - imagesStartedAt;
 
-  await removeNamespaces(namespace, monitoring);
+  await deleteNamespaces(namespace, monitoring);
   try {
     for (const name of [namespace, monitoring]) await createNamespace(name);
     const next = new Map(
@@ -64,55 +71,75 @@ await runCommand(async () => {
       ingress,
       gateway: process.env.E2E_GATEWAY || undefined,
       prometheusImage: process.env.E2E_PROMETHEUS_IMAGE || 'docker.io/prom/prometheus:v3.5.0',
-      // Of this run alone: another one may be in the same cluster.
+      alertmanagerImage: process.env.E2E_ALERTMANAGER_IMAGE || 'docker.io/prom/alertmanager:v0.28.1',
+      observability: process.env.E2E_OBSERVABILITY === 'false' ? undefined : observabilityImages(process.env),
+      // Unique per namespace, because another run may use the same cluster.
       ingressHost: `${namespace}.e2e.example`,
       routeHost: `route.${namespace}.e2e.example`,
       images: imageValues(images),
       nextImages: imageValues(next),
       faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },
     };
-    const begunInstall = performance.now();
-    await runQuietly(installCommand(installation));
-    const installMs = performance.now() - begunInstall;
+    const installStartedAt = performance.now();
+    await captureOutput(installCommand(installation));
+    const installMs = performance.now() - installStartedAt;
     console.log(
       `images built and delivered in ${seconds(imagesMs)}, installed and ready in ${seconds(installMs)}`,
     );
     return await runTests(installation, files);
   } finally {
-    if (keep) console.log(`kept: namespaces ${namespace} and ${monitoring}`);
-    else await removeNamespaces(namespace, monitoring);
+    if (keep) console.log(`keeping the namespaces ${namespace} and ${monitoring}`);
+    else await deleteNamespaces(namespace, monitoring);
   }
 });
 
-/** Files to run, those under load last: the faults leave pods behind that are about to end. */
-async function chooseFiles(words: readonly string[]): Promise<string[]> {
-  const [word] = words;
-  if (word === 'events') return [eventsFile];
-  if (word === 'faults') return [faultsFile];
-  if (word !== undefined && word !== 'functions') return [...words];
+function observabilityImages(env: NodeJS.ProcessEnv): ObservabilityImages {
+  return {
+    collector: env.E2E_COLLECTOR_IMAGE || undefined,
+    vlagent: env.E2E_VLAGENT_IMAGE || undefined,
+    logStore: env.E2E_LOG_STORE_IMAGE || undefined,
+    jaeger: env.E2E_JAEGER_IMAGE || undefined,
+  };
+}
+
+/** Returns the files to run. Those under load come last, because they leave terminating pods behind. */
+async function chooseFiles(args: readonly string[]): Promise<string[]> {
+  const [selection] = args;
+  if (selection === 'events') return [eventsFile];
+  if (selection === 'faults') return [faultsFile];
+  if (selection !== undefined && selection !== 'functions') return [...args];
   const functions = (await readdir(join(root, 'tests/e2e')))
     .filter((file) => file.endsWith('.test.ts'))
     .sort()
     .map((file) => `tests/e2e/${file}`)
     .filter((file) => !underLoad.includes(file));
-  return word === 'functions' ? functions : [...functions, ...underLoad];
+  return selection === 'functions' ? functions : [...functions, ...underLoad];
 }
 
-function installCommand(to: Installation): [string, ...string[]] {
-  const [gatewayNamespace, gatewayName] = (to.gateway ?? '').split('/');
+function installCommand(installation: Installation): [string, ...string[]] {
+  const [gatewayNamespace, gatewayName] = (installation.gateway ?? '').split('/');
   const parentRefs = [{ name: gatewayName, namespace: gatewayNamespace }];
   const set = (path: string, value: unknown): string[] => ['--set-json', `${path}=${JSON.stringify(value)}`];
   return [
-    ...(['helm', 'install', to.release, 'charts/zerda', '--namespace', to.namespace] as const),
-    ...to.images,
+    ...([
+      'helm',
+      'install',
+      installation.release,
+      'charts/zerda',
+      '--namespace',
+      installation.namespace,
+    ] as const),
+    ...installation.images,
     ...set('global.demoData', true),
-    // The lines of the specification show no token; identity.test.ts has an installation that asks for one.
+    // The commands of the specification send no token; identity.test.ts tests authentication.
     ...set('global.auth.mode', 'off'),
-    ...set('gateway.ingress.hosts', [to.ingressHost]),
-    ...(to.gateway ? set('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [to.routeHost] }) : []),
+    ...set('gateway.ingress.hosts', [installation.ingressHost]),
+    ...(installation.gateway
+      ? set('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [installation.routeHost] })
+      : []),
     ...['gateway', 'user-service', 'order-service'].flatMap((service) =>
       set(`${service}.networkPolicy.metricsFrom`, [
-        { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': to.monitoring } } },
+        { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': installation.monitoring } } },
       ]),
     ),
     ...['--wait', '--timeout', '5m'],
@@ -120,12 +147,12 @@ function installCommand(to: Installation): [string, ...string[]] {
 }
 
 async function runTests(installation: Installation, files: readonly string[]): Promise<number> {
-  const loaded = files.filter((file) => underLoad.includes(file));
+  const loadTests = files.filter((file) => underLoad.includes(file));
   const functions = files.filter((file) => !underLoad.includes(file));
-  const behind = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((word) => word !== '');
+  const prefix = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((part) => part !== '');
   const codes = [
     ...(functions.length > 0 ? [await runFiles(installation, functions, [])] : []),
-    ...(loaded.length > 0 ? [await runFiles(installation, loaded, behind)] : []),
+    ...(loadTests.length > 0 ? [await runFiles(installation, loadTests, prefix)] : []),
   ];
   return codes.find((code) => code !== 0) ?? 0;
 }
@@ -133,15 +160,15 @@ async function runTests(installation: Installation, files: readonly string[]): P
 async function runFiles(
   installation: Installation,
   files: readonly string[],
-  behind: readonly string[],
+  prefix: readonly string[],
 ): Promise<number> {
   const node = [
     ...[process.execPath, '--import', 'tsx', '--test', '--test-concurrency=1'],
-    // Tells at the end, once more and together, what failed and why.
+    // Repeats all failures at the end.
     ...['--test-reporter=spec', ...files],
   ];
-  const [command = '', ...words] = [...behind, ...node];
-  const child = spawn(command, words, {
+  const [command = '', ...args] = [...prefix, ...node];
+  const child = spawn(command, args, {
     cwd: root,
     stdio: 'inherit',
     env: { ...process.env, E2E_INSTALLATION: JSON.stringify(installation) },

@@ -5,15 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { forwardPort } from '../../scripts/lib/cluster.ts';
-import { eventually } from '../system/lib/eventually.ts';
 import { lines } from '../system/lib/specification-lines.ts';
 import { readInstallation } from './lib/installation.ts';
 
 const run = promisify(execFile);
 const installation = readInstallation();
 
-describe('the command lines of the specification, as they are written', () => {
+describe('the commands of the specification, unchanged', () => {
   it('work through the Ingress', async (t) => {
     await checkLines(t, installation.ingress, installation.ingressHost);
   });
@@ -31,7 +31,7 @@ describe('the command lines of the specification, as they are written', () => {
   });
 });
 
-/** Runs the lines with a curl that takes localhost:8000 for `address`, and the host name in the requests for `host`. */
+/** Runs the commands with a curl that connects to `address` instead of localhost:8000 and sends `host` as the Host header. */
 async function checkLines(t: TestContext, address: string, host?: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'zerda-curl-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -48,13 +48,13 @@ async function checkLines(t: TestContext, address: string, host?: string): Promi
   );
   const curl = async (line: string) => {
     const { stdout } = await run('sh', ['-c', line], { env: { ...process.env, CURL_HOME: folder } });
-    const answer = JSON.parse(stdout);
-    assert.equal(answer.status, 'success', stdout);
-    return answer.data;
+    const response = JSON.parse(stdout);
+    assert.equal(response.status, 'success', stdout);
+    return response.data;
   };
 
-  // The controller may not have seen a route that is seconds old.
-  const health = await eventually(() => curl(lines.health), 30_000);
+  // The controller may need seconds until it serves a new route.
+  const health = await eventually(() => curl(lines.health), 'a healthy gateway', 30_000);
   assert.equal(health.overall_status, 'healthy');
   assert.deepEqual(Object.keys(health.services).sort(), ['order_service', 'user_service']);
 
@@ -79,7 +79,7 @@ async function checkLines(t: TestContext, address: string, host?: string): Promi
     [after.total_users - before.total_users, after.total_orders - before.total_orders],
     [1, 1],
   );
-  // The next way begins as this one did; orders stay, as cancelled ones.
+  // Restore the initial state for the next test. Orders remain as canceled ones.
   await curl(`curl -X DELETE http://localhost:8000/api/users/${created.id}`);
   await curl(`curl -X DELETE http://localhost:8000/api/orders/${order.id}`);
 }

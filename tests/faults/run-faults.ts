@@ -8,25 +8,25 @@ import { rules } from './lib/checker.ts';
 import { bundleAll, makeDist } from './lib/mutants.ts';
 import { formatLine, formatSummary, heading } from './lib/report.ts';
 import { runSeed, type SeedResult } from './lib/seed.ts';
-import { openStage, type Stage, type Transport, transports } from './lib/stage.ts';
+import { startTestSystem, type TestSystem, type Transport, transports } from './lib/test-system.ts';
 
 const usage = `usage: npm run faults -- [--seeds N] [--first S] [--minutes M]
        npm run faults -- --seed S
-  --seeds    how many seeds, 20 by default; odd ones by HTTP, even ones by NATS, side by side
-  --first    the first of them, 1 by default
-  --minutes  no seed begins after that many minutes, 15 by default; seeds that were not run count as failed
-  --seed     one seed alone, to look into it`;
+  --seeds    number of seeds, default 20; odd seeds use HTTP, even ones NATS, both in parallel
+  --first    first seed, default 1
+  --minutes  starts no seed after this time, default 15; seeds that did not run count as failed
+  --seed     runs one seed and prints its timeline`;
 
-/** Violations that are printed of a seed; all are in its folder. */
-const shown = 12;
+/** Maximum number of printed violations of a seed; its folder has all. */
+const maxPrinted = 12;
 
 await runCommand(async () => {
-  const { seeds, minutes, only } = readOptions();
+  const { seeds, minutes, single } = readOptions();
   const dist = await makeDist();
-  const stages: Stage[] = [];
+  const systems: TestSystem[] = [];
   const results: { readonly transport: Transport; readonly result: SeedResult }[] = [];
   const closeAll = async (): Promise<void> => {
-    await Promise.all(stages.splice(0).map((stage) => stage.close()));
+    await Promise.all(systems.splice(0).map((system) => system.close()));
     await rm(dist, { recursive: true, force: true });
   };
   let stopping = false;
@@ -36,16 +36,16 @@ await runCommand(async () => {
   const endAt = performance.now() + minutes * 60_000;
 
   async function runAll(transport: Transport): Promise<void> {
-    const own = seeds.filter((seed) => transportOf(seed) === transport);
-    if (own.length === 0) return;
-    const stage = await openStage({ transport, dist });
-    stages.push(stage);
-    for (const seed of own) {
+    const transportSeeds = seeds.filter((seed) => transportOf(seed) === transport);
+    if (transportSeeds.length === 0) return;
+    const system = await startTestSystem({ transport, dist });
+    systems.push(system);
+    for (const seed of transportSeeds) {
       if (stopping || performance.now() > endAt) return;
-      const result = await runSeed({ stage, seed, dist });
+      const result = await runSeed({ system, seed, dist });
       results.push({ transport, result });
       console.log(formatLine(transport, result));
-      if (failed(result) || only) await report(stage, result);
+      if (hasFailed(result) || single) await report(system, result);
     }
   }
 
@@ -54,7 +54,7 @@ await runCommand(async () => {
     console.log(heading);
     const runs = transports.map((transport) =>
       runAll(transport).catch((error: unknown) => {
-        // The other transport's stage is closed once its seed has ended, not under it.
+        // The other transport finishes its current seed before its processes are stopped.
         stopping = true;
         throw error;
       }),
@@ -64,14 +64,16 @@ await runCommand(async () => {
   } finally {
     await closeAll();
   }
-  const bad = results.filter(({ result }) => failed(result)).length;
+  const failed = results.filter(({ result }) => hasFailed(result)).length;
   const missing = seeds.length - results.length;
   console.log(formatSummary(results));
   if (missing > 0) {
-    console.log(`${missing} seeds were not run: ${stopping ? 'it was told to stop' : 'the time was over'}`);
+    console.log(
+      `${missing} seeds did not run: ${stopping ? 'the run was stopped' : 'the time limit was reached'}`,
+    );
   }
-  console.log(`faults: ${results.length - bad} passed, ${bad + missing} failed`);
-  return bad + missing > 0 ? 1 : 0;
+  console.log(`faults: ${results.length - failed} passed, ${failed + missing} failed`);
+  return failed + missing > 0 ? 1 : 0;
 });
 
 /** Seeds alternate between the transports. */
@@ -79,46 +81,46 @@ function transportOf(seed: number): Transport {
   return seed % 2 === 1 ? 'http' : 'nats';
 }
 
-function failed({ violations, tooQuiet }: SeedResult): boolean {
-  return violations.length > 0 || tooQuiet !== undefined;
+function hasFailed({ violations, insufficient }: SeedResult): boolean {
+  return violations.length > 0 || insufficient !== undefined;
 }
 
-/** Prints what does not hold, and keeps all that it was judged by. */
+/** Prints the violations of a seed and writes its evidence, timeline and logs to a folder. */
 async function report(
-  stage: Stage,
-  { seed, violations, tooQuiet, story, evidence }: SeedResult,
+  system: TestSystem,
+  { seed, violations, insufficient, timeline, evidence }: SeedResult,
 ): Promise<void> {
   const folder = join(tmpdir(), `zerda-faults-${process.pid}`, `seed-${seed}`);
-  // Rows of users and logs are in it, and any user can list the temporary folder.
+  // Private to this user, because the files contain rows and logs.
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeFile(join(folder, 'evidence.json'), JSON.stringify(evidence, undefined, 1));
   await writeFile(join(folder, 'violations.json'), JSON.stringify(violations, undefined, 1));
-  await writeFile(join(folder, 'story.txt'), `${story.join('\n')}\n`);
-  for (const { name, lines } of stage.replicas) {
+  await writeFile(join(folder, 'timeline.txt'), `${timeline.join('\n')}\n`);
+  for (const { name, lines } of system.replicas) {
     await writeFile(join(folder, `${name.replace(' ', '-')}.log`), `${lines.join('\n')}\n`);
   }
-  for (const line of story) console.log(`    ${line}`);
-  if (tooQuiet !== undefined) console.log(`  does not count: ${tooQuiet}`);
-  for (const { rule, text } of violations.slice(0, shown)) {
+  for (const line of timeline) console.log(`    ${line}`);
+  if (insufficient !== undefined) console.log(`  does not count: ${insufficient}`);
+  for (const { rule, text } of violations.slice(0, maxPrinted)) {
     console.log(`  ${rule} (${rules[rule]}):\n    ${text}`);
   }
-  if (violations.length > shown) console.log(`  and ${violations.length - shown} more`);
-  console.log(`  all of it is in ${folder}; again: npm run faults -- --seed ${seed}`);
+  if (violations.length > maxPrinted) console.log(`  and ${violations.length - maxPrinted} more`);
+  console.log(`  evidence and logs: ${folder}; run it again: npm run faults -- --seed ${seed}`);
 }
 
-function readOptions(): { seeds: number[]; minutes: number; only: boolean } {
+function readOptions(): { seeds: number[]; minutes: number; single: boolean } {
   const text = { type: 'string' } as const;
   const { values } = parse({ seeds: text, first: text, minutes: text, seed: text });
-  const number = (given: string | undefined, otherwise: number): number => {
-    const read = given === undefined ? otherwise : Number(given);
-    if (!Number.isInteger(read) || read < 1) throw new StartupError(usage, 78);
-    return read;
+  const parseCount = (value: string | undefined, defaultCount: number): number => {
+    const count = value === undefined ? defaultCount : Number(value);
+    if (!Number.isInteger(count) || count < 1) throw new StartupError(usage, 78);
+    return count;
   };
-  const minutes = number(values.minutes, 15);
-  if (values.seed !== undefined) return { seeds: [number(values.seed, 1)], minutes, only: true };
-  const first = number(values.first, 1);
-  const seeds = Array.from({ length: number(values.seeds, 20) }, (_, index) => first + index);
-  return { seeds, minutes, only: false };
+  const minutes = parseCount(values.minutes, 15);
+  if (values.seed !== undefined) return { seeds: [parseCount(values.seed, 1)], minutes, single: true };
+  const first = parseCount(values.first, 1);
+  const seeds = Array.from({ length: parseCount(values.seeds, 20) }, (_, index) => first + index);
+  return { seeds, minutes, single: false };
 }
 
 function parse(options: Record<'seeds' | 'first' | 'minutes' | 'seed', { type: 'string' }>) {

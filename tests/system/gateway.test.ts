@@ -8,31 +8,31 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { freePorts } from '../../packages/chassis/testing/port.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { bundle } from '../../scripts/lib/bundler.ts';
-import { freePorts } from '../../scripts/lib/ports.ts';
-import { type ServiceProcess, startProcess } from '../../scripts/lib/service-process.ts';
-import { bundleFile } from '../../scripts/lib/services.ts';
-import { runScript, startScript } from './lib/command.ts';
-import { eventually } from './lib/eventually.ts';
-import { call, readSample } from './lib/http.ts';
+import { runScript, startScript } from '../kit/command.ts';
+import { type GatewayProcess, startGateway } from '../kit/gateway.ts';
+import { readSample } from '../kit/metrics.ts';
 
 const size = 100 * 1024 * 1024;
-/** Bytes that a process may grow by while it passes that many on: garbage that is not collected yet, but never all of them. */
-const grownAtMost = 0.7 * size;
-/** Bytes that are on their way at most while whoever they are for does not read: buffers of the kernel's, of three processes. */
-const underWayAtMost = 0.5 * size;
+/** Maximum growth of the gateway's memory while it forwards `size` bytes. Allows for uncollected garbage. */
+const maxGrowthBytes = 0.7 * size;
+/** Maximum bytes in flight while the receiver does not read: kernel buffers of three processes. */
+const maxInFlightBytes = 0.5 * size;
 const piece = Buffer.alloc(64 * 1024);
 
-/** A service of somebody else's. */
+/** A service that is not part of zerda. */
 interface Billing {
   readonly server: Server;
-  /** Bytes of the large answer that it has got rid of. */
+  /** Bytes of the large response written so far. */
   sent: number;
-  /** What it does before it reads a request. */
+  /** Called before the service reads a request body. */
   beforeReading: () => Promise<void>;
 }
 
-/** Answers as much as its path says, and counts what it is sent. */
+/** Creates a service that returns 100 MiB for `/bills/large`, and the length of the body for a POST. */
 function startBilling(): Billing {
   const server = createServer(async (incoming, response) => {
     if (incoming.method === 'POST') {
@@ -42,10 +42,11 @@ function startBilling(): Billing {
       response.end(String(received));
       return;
     }
-    const wanted = incoming.url === '/bills/large' ? size : 2;
-    for (billing.sent = 0; billing.sent < wanted && !response.destroyed; billing.sent += piece.length) {
-      if (!response.write(piece.subarray(0, wanted - billing.sent)))
-        await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
+    const length = incoming.url === '/bills/large' ? size : 2;
+    const closed = once(response, 'close');
+    for (billing.sent = 0; billing.sent < length && !response.destroyed; billing.sent += piece.length) {
+      if (!response.write(piece.subarray(0, length - billing.sent)))
+        await Promise.race([once(response, 'drain'), closed]);
     }
     response.end();
   });
@@ -53,21 +54,21 @@ function startBilling(): Billing {
   return billing;
 }
 
-/** Waits until a number has not changed for half a second, and returns it. */
-async function standingStill(read: () => number): Promise<number> {
-  let seen = read();
-  for (let same = 0; same < 10; same += 1) {
+/** Waits until a number is not 0 and has not changed for half a second, and returns it. */
+async function waitUntilStable(read: () => number): Promise<number> {
+  let last = read();
+  for (let unchanged = 0; unchanged < 10; unchanged += 1) {
     await wait(50);
-    if (read() !== seen || seen === 0) same = 0;
-    seen = read();
+    if (read() !== last || last === 0) unchanged = 0;
+    last = read();
   }
-  return seen;
+  return last;
 }
 
-describe('the gateway by itself, in front of a service that it never heard of', () => {
+describe('the gateway without the other services, in front of another service', () => {
   let folder: string;
   let billing: Billing;
-  let gateway: ServiceProcess;
+  let gateway: GatewayProcess;
   let env: NodeJS.ProcessEnv;
   let url: string;
   let managementUrl: string;
@@ -85,58 +86,48 @@ defaults: { body_limit_bytes: ${2 * size} }
 routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
 `,
     );
-    const [port, managementPort] = await freePorts(2);
-    url = `http://127.0.0.1:${port}`;
-    managementUrl = `http://127.0.0.1:${managementPort}`;
     env = {
-      PATH: process.env.PATH,
-      HOST: '127.0.0.1',
-      PORT: String(port),
-      MANAGEMENT_PORT: String(managementPort),
       ROUTES_FILE: routes,
       BILLING_SERVICE_URL: `http://127.0.0.1:${(billing.server.address() as AddressInfo).port}`,
       LOG_LEVEL: 'warn',
-      AUTH: 'off',
       NODE_OPTIONS: '--max-old-space-size=64',
     };
-    gateway = startProcess(
-      { name: 'gateway', file: bundleFile('gateway'), env, readyUrl: `${managementUrl}/readyz` },
-      () => undefined,
-    );
-    await gateway.ready();
+    gateway = await startGateway(env);
+    ({ url, managementUrl } = gateway);
+    await gateway.process.ready();
   });
 
   after(async () => {
-    await gateway.stop();
+    await gateway.process.stop();
     billing.server.closeAllConnections();
     await new Promise((resolve) => billing.server.close(resolve));
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** Bytes of the gateway's memory that are not the operating system's to take back. */
+  /** Returns the gateway's resident memory in bytes. */
   const memory = (): Promise<number> => readSample(managementUrl, 'process_resident_memory_bytes');
 
-  /** Fails when the gateway has grown by what it passes on; to be asked while it does, and afterwards. */
+  /** Returns a check that fails if the gateway's memory has grown by more than the limit since this call. */
   async function watchMemory(): Promise<() => Promise<void>> {
     const before = await memory();
     return async () => {
       const grown = (await memory()) - before;
-      assert.ok(grown < grownAtMost, `grew by ${(grown / 2 ** 20).toFixed(0)} MiB`);
+      assert.ok(grown < maxGrowthBytes, `grew by ${(grown / 2 ** 20).toFixed(0)} MiB`);
     };
   }
 
-  it('forwards what its table says and nothing else', async () => {
-    assert.equal((await call(`${url}/bills/7`)).status, 200);
-    assert.equal((await call(`${url}/api/users`)).status, 404);
+  it('forwards only the paths of its routes', async () => {
+    assert.equal((await sendRequest(`${url}/bills/7`)).status, 200);
+    assert.equal((await sendRequest(`${url}/api/users`)).status, 404);
   });
 
-  it('does not take on 100 MiB for a client that does not read, and passes them on when it does', async () => {
+  it('does not buffer 100 MiB for a client that does not read, and forwards all when it does', async () => {
     const expectNoGrowth = await watchMemory();
     const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
       request(`${url}/bills/large`, { agent: false }, resolve).on('error', reject).end();
     });
-    const underWay = await standingStill(() => billing.sent);
-    assert.ok(underWay < underWayAtMost, `${(underWay / 2 ** 20).toFixed(0)} MiB are on their way`);
+    const inFlight = await waitUntilStable(() => billing.sent);
+    assert.ok(inFlight < maxInFlightBytes, `${(inFlight / 2 ** 20).toFixed(0)} MiB are in flight`);
     await expectNoGrowth();
     let received = 0;
     for await (const chunk of incoming) {
@@ -147,15 +138,15 @@ routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
     await expectNoGrowth();
   });
 
-  it('does not take on 100 MiB for a service that does not read, and passes them on when it does', async () => {
+  it('does not buffer 100 MiB for a service that does not read, and forwards all when it does', async () => {
     const expectNoGrowth = await watchMemory();
-    let read = (): void => undefined;
-    const reads = new Promise<void>((resolve) => {
-      read = resolve;
+    let startReading = (): void => undefined;
+    const readingStarted = new Promise<void>((resolve) => {
+      startReading = resolve;
     });
-    billing.beforeReading = () => reads;
+    billing.beforeReading = () => readingStarted;
     const outgoing = request(`${url}/bills/new`, { method: 'POST', agent: false });
-    const answer = new Promise<string>((resolve, reject) => {
+    const responseText = new Promise<string>((resolve, reject) => {
       outgoing.on('response', (incoming) => text(incoming).then(resolve, reject)).on('error', reject);
     });
     let sent = 0;
@@ -167,64 +158,46 @@ routes: [{ path: '/bills/*', methods: [GET, POST], upstream: billing }]
       outgoing.end();
     };
     const sending = send();
-    const underWay = await standingStill(() => sent);
-    assert.ok(underWay < underWayAtMost, `${(underWay / 2 ** 20).toFixed(0)} MiB are on their way`);
+    const inFlight = await waitUntilStable(() => sent);
+    assert.ok(inFlight < maxInFlightBytes, `${(inFlight / 2 ** 20).toFixed(0)} MiB are in flight`);
     await expectNoGrowth();
-    read();
+    startReading();
     await sending;
-    assert.equal(await answer, String(size));
+    assert.equal(await responseText, String(size));
     await expectNoGrowth();
   });
 
-  it('is ready in less than a second', async () => {
+  it('is ready in less than 1 s', async () => {
     const times: number[] = [];
     for (let round = 0; round < 10 && !times.some((ms) => ms < 1000); round += 1) {
-      const [port, management] = await freePorts(2);
-      const begun = performance.now();
-      const started = startProcess(
-        {
-          name: 'gateway',
-          file: bundleFile('gateway'),
-          env: { ...env, PORT: String(port), MANAGEMENT_PORT: String(management) },
-          readyUrl: `http://127.0.0.1:${management}/readyz`,
-        },
-        () => undefined,
-      );
+      const startedAt = performance.now();
+      const { process: started } = await startGateway(env);
       await started.ready();
-      times.push(performance.now() - begun);
+      times.push(performance.now() - startedAt);
       assert.equal(await started.stop(), 0);
     }
-    // The best of some: the others may have waited for a processor.
+    // One fast start is enough: the others may have waited for a CPU.
     assert.ok(Math.min(...times) < 1000, `${times.map((ms) => ms.toFixed(0)).join(', ')} ms`);
   });
 
-  it('names every error of its table with the line, and ends with exit code 78', async () => {
+  it('exits with code 78 and reports every error in routes.yaml with its line', async () => {
     const broken = join(folder, 'broken.yaml');
     await writeFile(
       broken,
       'upstreams: {}\nroutes:\n  - path: bills\n    methods: [GET]\n    upstream: billing\n',
     );
-    const [port, managementPort] = await freePorts(2);
-    const started = startProcess(
-      {
-        name: 'gateway',
-        file: bundleFile('gateway'),
-        env: { ...env, ROUTES_FILE: broken, PORT: String(port), MANAGEMENT_PORT: String(managementPort) },
-        readyUrl: url,
-      },
-      () => undefined,
-    );
+    const { process: started } = await startGateway({ ...env, ROUTES_FILE: broken });
     assert.equal(await started.exited, 78);
     assert.match(started.lastLines.join('\n'), /broken\.yaml:3 routes\.0\.path must be a path/);
     assert.match(
       started.lastLines.join('\n'),
-      /broken\.yaml:5 routes\.0\.upstream names no upstream: billing/,
+      /broken\.yaml:5 routes\.0\.upstream names an unknown upstream: billing/,
     );
   });
 });
 
 describe('npm run gateway', { skip: process.platform === 'win32' }, () => {
-  it('runs the gateway with its own variables', async () => {
+  it('runs the gateway with the variables of the environment', async () => {
     const [port, managementPort] = await freePorts(2);
     const started = startScript('gateway', {
       PORT: String(port),
@@ -234,9 +207,9 @@ describe('npm run gateway', { skip: process.platform === 'win32' }, () => {
       LOG_FORMAT: 'json',
     });
     try {
-      await started.line(/^gateway on http:\/\/127\.0\.0\.1:\d+/);
-      const answer = await eventually(() => call(`http://127.0.0.1:${port}/api/users/1`));
-      assert.deepEqual([answer.status, answer.body.type], [502, '/problems/upstream-failed']);
+      await started.line(/^gateway is ready on http:\/\/127\.0\.0\.1:\d+/);
+      const response = await eventually(() => sendRequest(`http://127.0.0.1:${port}/api/users/1`));
+      assert.deepEqual([response.status, response.body.type], [502, '/problems/upstream-failed']);
     } finally {
       started.kill('SIGTERM');
     }
@@ -245,7 +218,7 @@ describe('npm run gateway', { skip: process.platform === 'win32' }, () => {
 });
 
 describe('npm run routes', () => {
-  it('prints the table that its environment puts in force', async () => {
+  it('prints the routes with the settings of the environment', async () => {
     const { code, stdout } = await runScript('routes', {
       ORDER_SERVICE_URL: 'http://orders.example:8080',
       UPSTREAM_TIMEOUT_MS: '1234',
@@ -256,7 +229,7 @@ describe('npm run routes', () => {
     assert.match(stdout, /GET +\/api\/dashboard/);
   });
 
-  it('tells what is wrong with a table, and ends with exit code 78', async () => {
+  it('exits with code 78 and an error when the routes file does not exist', async () => {
     const { code, stderr } = await runScript('routes', { ROUTES_FILE: '/nowhere/routes.yaml' });
     assert.equal(code, 78);
     assert.match(stderr, /\/nowhere\/routes\.yaml/);

@@ -1,32 +1,32 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { type HttpResponse, sendRequest } from '../../packages/chassis/testing/http.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { planSystem } from '../../scripts/lib/services.ts';
-import { eventually } from './lib/eventually.ts';
-import { type Answer, call } from './lib/http.ts';
-import { type System, startSystem } from './lib/system.ts';
+import { type System, startSystem } from '../kit/system.ts';
 
-/** A secret that is met nowhere by chance. */
-function planted(name: string): string {
+/** Creates a random secret that can be searched for in all output. */
+function createSecret(name: string): string {
   return `planted-${name}-${randomBytes(12).toString('hex')}`;
 }
 
 const secrets = {
-  EVENT_SECRET: planted('event-secret'),
-  EVENT_SECRET_PREVIOUS: planted('event-secret-before'),
-  AUTH_KEY_SECRET: planted('key-secret'),
-  AUTH_KEY_SECRET_PREVIOUS: planted('key-secret-before'),
-  AUTH_ADMIN_PASSWORD: planted('admin-password'),
+  EVENT_SECRET: createSecret('event-secret'),
+  EVENT_SECRET_PREVIOUS: createSecret('event-secret-before'),
+  AUTH_KEY_SECRET: createSecret('key-secret'),
+  AUTH_KEY_SECRET_PREVIOUS: createSecret('key-secret-before'),
+  AUTH_ADMIN_PASSWORD: createSecret('admin-password'),
 };
-const databasePassword = planted('database-password');
+const databasePassword = createSecret('database-password');
 const admin = { email: 'root@example.com', password: secrets.AUTH_ADMIN_PASSWORD };
 
 describe('secrets', () => {
   let system: System;
-  /** All that was answered, without the members that a token is given in. */
-  const answered: string[] = [];
-  /** What must be met nowhere. */
+  /** All responses, without the tokens that they issue. */
+  const responded: string[] = [];
+  /** Values that must not appear in any output. */
   const hidden = new Set<string>([...Object.values(secrets), databasePassword]);
 
   before(async () => {
@@ -41,51 +41,51 @@ describe('secrets', () => {
   after(() => system.close());
 
   function password(name: string): string {
-    const made = planted(name);
-    hidden.add(made);
-    return made;
+    const secret = createSecret(name);
+    hidden.add(secret);
+    return secret;
   }
 
-  async function ask(url: string, options: Parameters<typeof call>[1] = {}): Promise<Answer> {
-    const answer = await call(url, options);
-    const { access_token, refresh_token } = answer.body?.data ?? {};
-    let text = answer.text;
+  async function send(url: string, options: Parameters<typeof sendRequest>[1] = {}): Promise<HttpResponse> {
+    const response = await sendRequest(url, options);
+    const { access_token, refresh_token } = response.body?.data ?? {};
+    let text = response.text;
     for (const token of [access_token, refresh_token]) {
       if (token === undefined) continue;
-      text = text.replace(token, 'given');
-      // Of an access token its signature is what makes it one.
+      text = text.replace(token, 'issued');
+      // Header and payload of an access token are not secret; its signature is.
       for (const part of String(token).split('.').slice(-1)) hidden.add(part);
     }
-    answered.push(text, JSON.stringify([...answer.headers]));
-    return answer;
+    responded.push(text, JSON.stringify(response.headers));
+    return response;
   }
 
-  function post(url: string, json: object, headers: Record<string, string> = {}): Promise<Answer> {
-    return ask(url, { method: 'POST', json, headers });
+  function post(url: string, json: object, headers: Record<string, string> = {}): Promise<HttpResponse> {
+    return send(url, { method: 'POST', json, headers });
   }
 
   const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
-  it('are not the only thing kept from other callers: health has numbers for admins only', async () => {
+  it('health returns counts and circuits to admins only', async () => {
     const { users, gateway } = system;
     const { body } = await eventually(async () => {
-      const answer = await post(`${users.url}/api/auth/login`, admin);
-      assert.equal(answer.status, 200, answer.text);
-      return answer;
+      const response = await post(`${users.url}/api/auth/login`, admin);
+      assert.equal(response.status, 200, response.text);
+      return response;
     });
     const email = 'curious@example.com';
-    const mine = password('curious-password');
-    await post(`${users.url}/api/users`, { name: 'Curious', email, password: mine });
-    const curious = await post(`${users.url}/api/auth/login`, { email, password: mine });
-    for (const [headers, shown] of [
+    const ownPassword = password('curious-password');
+    await post(`${users.url}/api/users`, { name: 'Curious', email, password: ownPassword });
+    const curious = await post(`${users.url}/api/auth/login`, { email, password: ownPassword });
+    for (const [headers, isAdmin] of [
       [{}, false],
       [bearer(curious.body.data.access_token), false],
       [bearer(body.data.access_token), true],
     ] as const) {
       const health = async (path: string) => {
-        const answer = await ask(`${gateway.url}${path}`, { headers });
-        assert.equal(answer.status, 200, answer.text);
-        return answer.body.data;
+        const response = await send(`${gateway.url}${path}`, { headers });
+        assert.equal(response.status, 200, response.text);
+        return response.body.data;
       };
       const { services, circuits } = await health('/api/health');
       const numbers = [
@@ -97,53 +97,53 @@ describe('secrets', () => {
       ];
       assert.deepEqual(
         numbers.map((number) => number !== undefined),
-        numbers.map(() => shown),
+        numbers.map(() => isAdmin),
       );
     }
-    const bad = await ask(`${gateway.url}/api/health`, { headers: bearer(`${body.data.access_token}x`) });
+    const bad = await send(`${gateway.url}/api/health`, { headers: bearer(`${body.data.access_token}x`) });
     assert.equal(bad.status, 401);
   });
 
-  it('are met in no log, no metric, and no answer, whatever is done right or wrong', async () => {
+  it('appear in no log, metric or response after valid and invalid requests', async () => {
     const { users, orders, gateway } = system;
     const login = `${users.url}/api/auth/login`;
     const { body: first } = await eventually(async () => {
-      const answer = await post(login, admin);
-      assert.equal(answer.status, 200, answer.text);
-      return answer;
+      const response = await post(login, admin);
+      assert.equal(response.status, 200, response.text);
+      return response;
     });
     const token: string = first.data.access_token;
 
-    // Somebody signs up, logs in, refreshes, uses a token twice, changes the password, and logs out.
-    const mine = password('user-password');
-    const email = 'somebody@example.com';
-    const signedUp = await post(`${users.url}/api/users`, { name: 'Somebody', email, password: mine });
+    // A user signs up, logs in, refreshes, reuses a refresh token, logs out and changes the password.
+    const ownPassword = password('user-password');
+    const email = 'carol@example.com';
+    const signedUp = await post(`${users.url}/api/users`, { name: 'Carol', email, password: ownPassword });
     assert.equal(signedUp.status, 201, signedUp.text);
-    const own = (await post(login, { email, password: mine })).body.data;
-    const next = (await post(`${users.url}/api/auth/refresh`, { refresh_token: own.refresh_token })).body
+    const session = (await post(login, { email, password: ownPassword })).body.data;
+    const next = (await post(`${users.url}/api/auth/refresh`, { refresh_token: session.refresh_token })).body
       .data;
     const later = (await post(`${users.url}/api/auth/refresh`, { refresh_token: next.refresh_token })).body
       .data;
-    await post(`${users.url}/api/auth/refresh`, { refresh_token: own.refresh_token });
+    await post(`${users.url}/api/auth/refresh`, { refresh_token: session.refresh_token });
     await post(`${users.url}/api/auth/logout`, { refresh_token: later.refresh_token });
-    const changed = await ask(`${users.url}/api/users/${signedUp.body.data.id}`, {
+    const changed = await send(`${users.url}/api/users/${signedUp.body.data.id}`, {
       method: 'PUT',
-      json: { password: password('next-password'), current_password: mine },
-      headers: bearer(own.access_token),
+      json: { password: password('next-password'), current_password: ownPassword },
+      headers: bearer(session.access_token),
     });
     assert.equal(changed.status, 200, changed.text);
 
-    // What goes wrong: passwords, tokens and bodies that are refused, also those that cannot be read.
+    // Invalid passwords, tokens and bodies, including malformed ones.
     const wrong = password('wrong-password');
     for (let attempt = 0; attempt < 8; attempt += 1) await post(login, { email, password: wrong });
     await post(login, { email: 7, password: wrong });
     await post(login, { email, password: wrong, pin: wrong });
-    const broken = await fetch(login, {
+    const broken = await sendRequest(login, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', connection: 'close' },
+      headers: { 'content-type': 'application/json' },
       body: `{"password":"${wrong}"`,
     });
-    answered.push(await broken.text());
+    responded.push(broken.text);
     const garbage = password('garbage-token');
     for (const { url } of [users, orders, gateway]) {
       for (const authorization of [
@@ -152,22 +152,22 @@ describe('secrets', () => {
         `Bearer ${token}x`,
         garbage,
       ])
-        await ask(`${url}/api/orders/1`, { headers: { authorization } });
-      await ask(`${url}/api/users?access_token=${garbage}`, { headers: { cookie: `session=${garbage}` } });
+        await send(`${url}/api/orders/1`, { headers: { authorization } });
+      await send(`${url}/api/users?access_token=${garbage}`, { headers: { cookie: `session=${garbage}` } });
     }
     hidden.add(btoa(garbage));
     const signature = createHash('sha256').update(garbage).digest('hex');
-    await ask(`${orders.managementUrl}/events`, {
+    await send(`${orders.managementUrl}/events`, {
       method: 'POST',
       json: {},
       headers: { 'content-type': 'application/cloudevents+json', 'x-event-signature': `t=1,v1=${signature}` },
     });
-    await ask(`${users.managementUrl}/user-ids?after=0&limit=1`, {
+    await send(`${users.managementUrl}/user-ids?after=0&limit=1`, {
       headers: { 'x-event-signature': signature },
     });
     hidden.add(signature);
 
-    // A call in the caller's name that fails half-way: order-service asks user-service for somebody it does not know.
+    // An order whose user order-service does not know, with user-service running and stopped.
     const order = { user_id: 999_999, product: 'Laptop', quantity: 1, total: 1 };
     assert.equal((await post(`${orders.url}/api/orders`, order, bearer(token))).status, 422);
     await users.kill();
@@ -176,14 +176,14 @@ describe('secrets', () => {
       503,
     );
     for (const path of ['/api/users/1', '/api/users/1/profile', '/api/dashboard', '/api/health'])
-      await ask(`${gateway.url}${path}`, { headers: bearer(token) });
+      await send(`${gateway.url}${path}`, { headers: bearer(token) });
     await users.start();
 
-    for (const { managementUrl } of [users, orders, gateway]) await ask(`${managementUrl}/metrics`);
+    for (const { managementUrl } of [users, orders, gateway]) await send(`${managementUrl}/metrics`);
     assert.equal(await users.stop(), 0);
     const output = [users, orders, gateway].map((service) => service.output.join('\n'));
-    assert.ok(output[0]?.includes('"route":"/api/auth/login"'), 'the log is there');
-    const all = [...output, ...answered].join('\n');
+    assert.ok(output[0]?.includes('"route":"/api/auth/login"'), 'the log was captured');
+    const all = [...output, ...responded].join('\n');
     assert.ok(hidden.size > 14, `${hidden.size} secrets`);
     for (const secret of hidden) {
       const at = all.indexOf(secret);
@@ -191,7 +191,7 @@ describe('secrets', () => {
     }
   });
 
-  it('are met in nothing that a service says of a configuration or a database that it cannot use', async () => {
+  it('appear in no output about an invalid configuration or an unavailable database', async () => {
     const [plan] = planSystem({ ...process.env, ...system.variables }).services;
     assert.ok(plan);
     const short = databasePassword.slice(0, 20);
@@ -218,7 +218,7 @@ describe('secrets', () => {
         );
         await eventually(() =>
           assert.ok(
-            lines.some((line) => /trying again|must |cannot/.test(line)),
+            lines.some((line) => /retrying|must |cannot|AUTH_ADMIN_PASSWORD/.test(line)),
             lines.join('\n'),
           ),
         );

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { shell } from './lib/command.ts';
-import { call } from './lib/http.ts';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { shell } from '../kit/command.ts';
+import { type System, startSystem } from '../kit/system.ts';
 import { lines } from './lib/specification-lines.ts';
-import { type System, startSystem } from './lib/system.ts';
 
 let system: System;
 
@@ -14,16 +14,16 @@ before(async () => {
 after(() => system.close());
 
 describe('the command lines of the specification', { skip: process.platform === 'win32' }, () => {
-  /** Runs a line against the ports of this system and returns the JSON that it prints. */
+  /** Runs a command line against this system and returns the `data` of the JSON response. */
   const run = async (line: string) => {
     const { code, stdout, stderr } = await shell(line.replace('8000', new URL(system.gateway.url).port));
     assert.equal(code, 0, stderr);
-    const answer = JSON.parse(stdout);
-    assert.equal(answer.status, 'success', stdout);
-    return answer.data;
+    const response = JSON.parse(stdout);
+    assert.equal(response.status, 'success', stdout);
+    return response.data;
   };
 
-  it('show the profile of Alice with her one order', async () => {
+  it('return the profile of Alice with her order', async () => {
     const { user, orders, ...rest } = await run(lines.profile);
     assert.deepEqual(rest, { total_orders: 1 });
     const { created_at, updated_at, ...alice } = user;
@@ -43,7 +43,7 @@ describe('the command lines of the specification', { skip: process.platform === 
     }
   });
 
-  it('show the dashboard of the demo data', async () => {
+  it('return the dashboard of the demo data', async () => {
     assert.deepEqual(await run(lines.dashboard), {
       total_users: 3,
       total_orders: 5,
@@ -53,7 +53,7 @@ describe('the command lines of the specification', { skip: process.platform === 
     });
   });
 
-  it('show every service healthy', async () => {
+  it('return that every service is healthy', async () => {
     const { circuits, checked_at, ...health } = await run(lines.health);
     assert.ok(Date.parse(checked_at) <= Date.now());
     assert.deepEqual([circuits.user_service.state, circuits.order_service.state], ['closed', 'closed']);
@@ -68,7 +68,7 @@ describe('the command lines of the specification', { skip: process.platform === 
     });
   });
 
-  it('create a user, list all, place an order, and the dashboard counts both', async () => {
+  it('create a user, list all users, place an order, and return both in the dashboard', async () => {
     const user = await run(lines.createUser);
     assert.deepEqual(
       [user.id, user.name, user.email, user.role],
@@ -91,17 +91,17 @@ describe('the command lines of the specification', { skip: process.platform === 
 describe('every endpoint of the specification through the gateway', () => {
   const api = (
     path: string,
-    ...rest: Parameters<typeof call> extends [string, ...infer Rest] ? Rest : never
-  ) => call(`${system.gateway.url}${path}`, ...rest);
+    ...rest: Parameters<typeof sendRequest> extends [string, ...infer Rest] ? Rest : never
+  ) => sendRequest(`${system.gateway.url}${path}`, ...rest);
 
-  it('creates, gets, changes and deletes a user', async () => {
+  it('creates, reads, updates and deletes a user', async () => {
     const created = await api('/api/users', {
       method: 'POST',
       json: { name: 'Dora Grey', email: 'Dora@Example.com' },
     });
     assert.equal(created.status, 201, created.text);
     const path = `/api/users/${created.body.data.id}`;
-    assert.equal(created.headers.get('location'), path);
+    assert.equal(created.headers.location, path);
     assert.equal((await api(path)).body.data.email, 'dora@example.com');
 
     const changed = await api(path, { method: 'PUT', json: { name: 'Dora Green' } });
@@ -110,21 +110,21 @@ describe('every endpoint of the specification through the gateway', () => {
 
     const deleted = await api(path, { method: 'DELETE' });
     assert.deepEqual([deleted.status, deleted.body.data], [200, { message: 'User deleted' }]);
-    const gone = await api(path);
-    assert.deepEqual([gone.status, gone.body.type], [404, '/problems/user-not-found']);
+    const afterDelete = await api(path);
+    assert.deepEqual([afterDelete.status, afterDelete.body.type], [404, '/problems/user-not-found']);
   });
 
-  it('refuses an e-mail address that another user has', async () => {
-    const answer = await api('/api/users', {
+  it('returns 409 when the e-mail address is taken', async () => {
+    const response = await api('/api/users', {
       method: 'POST',
       json: { name: 'A', email: 'ALICE@example.com' },
     });
-    assert.deepEqual([answer.status, answer.body.type], [409, '/problems/email-taken']);
-    assert.match(answer.headers.get('content-type') ?? '', /^application\/problem\+json/);
-    assert.equal(answer.body.correlation_id, answer.headers.get('x-correlation-id'));
+    assert.deepEqual([response.status, response.body.type], [409, '/problems/email-taken']);
+    assert.match(response.headers['content-type'] ?? '', /^application\/problem\+json/);
+    assert.equal(response.body.correlation_id, response.headers['x-correlation-id']);
   });
 
-  it('places an order, moves it on, and cancels another', async () => {
+  it('places an order, changes its status and cancels another one', async () => {
     const place = async () =>
       (
         await api('/api/orders', {
@@ -133,29 +133,29 @@ describe('every endpoint of the specification through the gateway', () => {
         })
       ).body.data.id;
     const id = await place();
-    const moved = await api(`/api/orders/${id}/status`, { method: 'PUT', json: { status: 'processing' } });
-    assert.deepEqual([moved.status, moved.body.data.status], [200, 'processing']);
+    const changed = await api(`/api/orders/${id}/status`, { method: 'PUT', json: { status: 'processing' } });
+    assert.deepEqual([changed.status, changed.body.data.status], [200, 'processing']);
     assert.equal((await api(`/api/orders/${id}`)).body.data.status, 'processing');
 
-    const jump = await api(`/api/orders/${id}/status`, { method: 'PUT', json: { status: 'completed' } });
-    assert.deepEqual([jump.status, jump.body.type], [409, '/problems/invalid-transition']);
+    const invalid = await api(`/api/orders/${id}/status`, { method: 'PUT', json: { status: 'completed' } });
+    assert.deepEqual([invalid.status, invalid.body.type], [409, '/problems/invalid-transition']);
 
     const cancelled = await api(`/api/orders/${await place()}`, { method: 'DELETE' });
     assert.deepEqual([cancelled.status, cancelled.body.data.status], [200, 'cancelled']);
   });
 
-  it('lists orders, of all and of one user', async () => {
+  it('lists all orders and the orders of one user', async () => {
     const all = await api('/api/orders');
     assert.ok(all.body.data.length >= 5);
     assert.deepEqual(all.body.page, { next: null });
     const ofBob = await api('/api/orders/user/2');
     assert.ok(ofBob.body.data.length > 0);
     for (const order of ofBob.body.data) assert.equal(order.user_id, 2);
-    const ofNobody = await api('/api/orders/user/4711');
-    assert.deepEqual([ofNobody.status, ofNobody.body.data], [200, []]);
+    const ofUnknown = await api('/api/orders/user/4711');
+    assert.deepEqual([ofUnknown.status, ofUnknown.body.data], [200, []]);
   });
 
-  it('follows a list page by page to its end', async () => {
+  it('returns every order once across pages', async () => {
     const ids: number[] = [];
     let path = '/api/orders?limit=2';
     while (true) {
@@ -165,16 +165,16 @@ describe('every endpoint of the specification through the gateway', () => {
       if (body.page.next === null) break;
       path = `/api/orders?limit=2&cursor=${body.page.next}`;
     }
-    const whole = (await api('/api/orders')).body.data.map(({ id }: { id: number }) => id);
-    assert.deepEqual(ids, whole);
+    const allIds = (await api('/api/orders')).body.data.map(({ id }: { id: number }) => id);
+    assert.deepEqual(ids, allIds);
   });
 
-  it('tells the health of each service, which an id in the path does not shadow', async () => {
+  it('returns the health of each service instead of matching {id}', async () => {
     assert.equal((await api('/api/users/health')).body.data.service, 'user-service');
     assert.equal((await api('/api/orders/health')).body.data.service, 'order-service');
   });
 
-  it('places an order once for one Idempotency-Key', async () => {
+  it('places one order for repeated requests with the same Idempotency-Key', async () => {
     const order = {
       method: 'POST',
       json: { user_id: 3, product: 'Lamp', quantity: 1, total: 12 },
@@ -184,15 +184,15 @@ describe('every endpoint of the specification through the gateway', () => {
     const second = await api('/api/orders', order);
     assert.equal(first.status, 201, first.text);
     assert.deepEqual(second.body, first.body);
-    assert.equal(second.headers.get('idempotency-replayed'), 'true');
+    assert.equal(second.headers['idempotency-replayed'], 'true');
   });
 
-  it('carries a correlation id through to the service and back', async () => {
-    const answer = await api('/api/users/1', { headers: { 'x-correlation-id': 'from-the-client-1' } });
-    assert.equal(answer.headers.get('x-correlation-id'), 'from-the-client-1');
+  it("returns the client's correlation id", async () => {
+    const response = await api('/api/users/1', { headers: { 'x-correlation-id': 'from-the-client-1' } });
+    assert.equal(response.headers['x-correlation-id'], 'from-the-client-1');
   });
 
-  it('documents itself at /openapi.json and /docs', async () => {
+  it('serves the API documentation at /openapi.json and /docs', async () => {
     const { status, body } = await api('/openapi.json');
     assert.equal(status, 200);
     for (const path of [
@@ -205,6 +205,6 @@ describe('every endpoint of the specification through the gateway', () => {
     }
     const docs = await api('/docs');
     assert.equal(docs.status, 200);
-    assert.match(docs.headers.get('content-type') ?? '', /^text\/html/);
+    assert.match(docs.headers['content-type'] ?? '', /^text\/html/);
   });
 });

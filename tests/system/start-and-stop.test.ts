@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { planSystem } from '../../scripts/lib/services.ts';
-import { runScript, startScript } from './lib/command.ts';
-import { call } from './lib/http.ts';
-import { prepareSystem, type System } from './lib/system.ts';
+import { runScript, startScript } from '../kit/command.ts';
+import { prepareSystem, type System } from '../kit/system.ts';
 
 const posix = { skip: process.platform === 'win32' };
 
@@ -18,23 +20,23 @@ describe('a service', () => {
   });
   after(() => system.close());
 
-  it('starts again in less than 5 s with its data, and loads the demo data once', async () => {
+  it('restarts in less than 5 s with its data, and loads the demo data only once', async () => {
     await Promise.all([system.users.start(), system.orders.start()]);
     const renamed = { method: 'PUT', json: { name: 'Alice Cooper' } } as const;
-    assert.equal((await call(`${system.users.url}/api/users/1`, renamed)).status, 200);
+    assert.equal((await sendRequest(`${system.users.url}/api/users/1`, renamed)).status, 200);
     await Promise.all([system.users.stop(), system.orders.stop()]);
 
     const times = await Promise.all([system.users.start(), system.orders.start()]);
     assert.ok(Math.max(...times) < 5_000, `started in ${times.join(' and ')} ms`);
-    const { body } = await call(`${system.users.url}/api/users`);
+    const { body } = await sendRequest(`${system.users.url}/api/users`);
     assert.deepEqual(
       body.data.map(({ name }: { name: string }) => name),
       ['Alice Cooper', 'Bob Smith', 'Charlie Brown'],
     );
-    assert.equal((await call(`${system.orders.url}/api/orders/stats`)).body.data.orders, 5);
+    assert.equal((await sendRequest(`${system.orders.url}/api/orders/stats`)).body.data.orders, 5);
   });
 
-  it('refuses a data folder that another process has, in one line', async () => {
+  it('exits with code 1 and one line of error when another process uses the data folder', async () => {
     const [plan] = planSystem({ ...process.env, ...system.variables }).services;
     assert.ok(plan);
     const second = startProcess(
@@ -42,14 +44,14 @@ describe('a service', () => {
       () => {},
     );
     assert.equal(await second.exited, 1);
-    const told = second.lastLines.filter((line) => !line.startsWith('{'));
-    assert.equal(told.length, 1, told.join('\n'));
-    assert.match(told[0] ?? '', /user-service/);
-    assert.ok(told[0]?.includes(system.dataDir), told[0]);
-    assert.equal((await call(`${system.users.url}/api/users/1`)).status, 200);
+    const errorLines = second.lastLines.filter((line) => !line.startsWith('{'));
+    assert.equal(errorLines.length, 1, errorLines.join('\n'));
+    assert.match(errorLines[0] ?? '', /user-service/);
+    assert.ok(errorLines[0]?.includes(system.dataDir), errorLines[0]);
+    assert.equal((await sendRequest(`${system.users.url}/api/users/1`)).status, 200);
   });
 
-  it('refuses a port that another process has, in one line', async () => {
+  it('exits with code 1 and one line of error when the port is in use', async () => {
     const [, , gateway] = planSystem({ ...process.env, ...system.variables }).services;
     assert.ok(gateway);
     const port = new URL(system.users.url).port;
@@ -58,12 +60,12 @@ describe('a service', () => {
       () => {},
     );
     assert.equal(await started.exited, 1);
-    const told = started.lastLines.filter((line) => !line.startsWith('{'));
-    assert.equal(told.length, 1, told.join('\n'));
-    assert.match(told[0] ?? '', new RegExp(`gateway.*${port}`));
+    const errorLines = started.lastLines.filter((line) => !line.startsWith('{'));
+    assert.equal(errorLines.length, 1, errorLines.join('\n'));
+    assert.match(errorLines[0] ?? '', new RegExp(`gateway.*${port}`));
   });
 
-  it('ends with exit code 0 at SIGTERM', posix, async () => {
+  it('exits with code 0 on SIGTERM', posix, async () => {
     await system.gateway.start();
     assert.deepEqual(
       await Promise.all([system.gateway.stop(), system.orders.stop(), system.users.stop()]),
@@ -80,35 +82,65 @@ describe('npm start', () => {
   });
   after(() => system.close());
 
-  it(
-    'says where everything is, is there, keeps its data from npm run reset, and ends with 0',
-    posix,
-    async () => {
-      const started = startScript('start', system.variables);
-      try {
-        await started.line(/^zerda is ready in \d+\.\d s$/);
-        await started.line(/curl .*\/api\/dashboard/);
-        for (const { url } of [system.gateway, system.users, system.orders])
-          await started.line(new RegExp(url));
-        assert.equal((await call(`${system.gateway.url}/api/dashboard`)).body.data.total_users, 3);
+  it('prints the URLs, serves requests, blocks npm run reset, and exits with code 0', posix, async () => {
+    const started = startScript('start', system.variables);
+    try {
+      await started.line(/^zerda is ready in \d+\.\d s$/);
+      await started.line(/curl .*\/api\/dashboard/);
+      for (const { url } of [system.gateway, system.users, system.orders])
+        await started.line(new RegExp(url));
+      assert.equal((await sendRequest(`${system.gateway.url}/api/dashboard`)).body.data.total_users, 3);
 
-        const refused = await runScript('reset', system.variables);
-        assert.equal(refused.code, 1, refused.stdout);
-        assert.match(refused.stderr, /^[^\n]*user-service[^\n]*\n$/);
-        assert.equal((await call(`${system.users.url}/api/users/1`)).status, 200);
-      } finally {
-        started.kill('SIGTERM');
+      const rejected = await runScript('reset', system.variables);
+      assert.equal(rejected.code, 1, rejected.stdout);
+      assert.match(rejected.stderr, /^[^\n]*user-service[^\n]*\n$/);
+      assert.equal((await sendRequest(`${system.users.url}/api/users/1`)).status, 200);
+    } finally {
+      started.kill('SIGTERM');
+    }
+    assert.equal(await started.exited, 0);
+    await assert.rejects(sendRequest(system.gateway.url));
+
+    const reset = await runScript('reset', system.variables);
+    assert.equal(reset.code, 0, reset.stderr);
+    assert.deepEqual(await readdir(system.dataDir).catch(() => []), []);
+  });
+
+  it('fails no request after it is ready, although a client has polled since the start', posix, async () => {
+    const started = startScript('start', system.variables);
+    const polls: { readonly startedAt: number; readonly status: number | undefined }[] = [];
+    let polling = true;
+    const poller = (async () => {
+      while (polling) {
+        const startedAt = performance.now();
+        const status = await sendRequest(`${system.gateway.url}/api/dashboard`).then(
+          (response) => response.status,
+          () => undefined,
+        );
+        polls.push({ startedAt, status });
+        await wait(10);
       }
-      assert.equal(await started.exited, 0);
-      await assert.rejects(call(system.gateway.url));
+    })();
+    try {
+      await started.line(/^zerda is ready in /);
+      const readyAt = performance.now();
+      await eventually(async () =>
+        assert.ok(polls.filter(({ startedAt }) => startedAt > readyAt).length >= 100),
+      );
+      polling = false;
+      await poller;
+      const before = polls.filter(({ startedAt }) => startedAt < readyAt).map(({ status }) => status);
+      const after = polls.filter(({ startedAt }) => startedAt > readyAt).map(({ status }) => status);
+      assert.ok(before.includes(503), 'no request reached the gateway before its services were ready');
+      assert.deepEqual(new Set(after), new Set([200]));
+    } finally {
+      polling = false;
+      started.kill('SIGTERM');
+    }
+    assert.equal(await started.exited, 0);
+  });
 
-      const reset = await runScript('reset', system.variables);
-      assert.equal(reset.code, 0, reset.stderr);
-      assert.deepEqual(await readdir(system.dataDir).catch(() => []), []);
-    },
-  );
-
-  it('starts nothing when a port is in use, and says which in one line', async () => {
+  it('starts no service and names the port when a port is in use', async () => {
     const port = Number(new URL(system.orders.url).port);
     const server = createServer().listen(port, '127.0.0.1');
     try {
@@ -123,7 +155,7 @@ describe('npm start', () => {
     }
   });
 
-  it('ends with the exit code of a service that dies, and shows its last lines', async () => {
+  it('exits with the code of a failed service and prints its last lines', async () => {
     const { code, stderr } = await runScript('start', {
       ...system.variables,
       ZERDA_ORDER_DATABASE_URL: 'nonsense',

@@ -1,5 +1,5 @@
-// What `helm test` runs, in the gateway's image: create a user, place an order, read the profile that is made of both; where tokens
-// are required, as the first admin, and where nobody is known who could log in, that nobody gets in.
+// Script of `helm test`, run in the gateway's image: creates a user, places an order and reads the profile with both. If
+// authentication is required, it logs in as the first admin. Without an admin it only checks that requests without a token are rejected.
 const { GATEWAY_URL: gateway, ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = process.env;
 let authorization;
 
@@ -21,16 +21,17 @@ async function send(method, path, body) {
 
 async function call(method, path, body) {
   const { response, text } = await send(method, path, body);
-  if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${text}`);
+  if (!response.ok) throw new Error(`${method} ${path} returned ${response.status}: ${text}`);
   return JSON.parse(text).data;
 }
 
-function same(what, found, wanted) {
-  if (found !== wanted) throw new Error(`${what} is ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
+function assertEqual(name, actual, expected) {
+  if (actual !== expected)
+    throw new Error(`${name} is ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`);
 }
 
-// A pod that has just begun may have to wait until the network lets it through, as its policies say.
-async function patiently(attempt) {
+// Network policies may take effect only seconds after the pod has started.
+async function retry(attempt) {
   for (const giveUpAt = Date.now() + 30_000; ; await new Promise((resolve) => setTimeout(resolve, 500))) {
     try {
       return await attempt();
@@ -40,22 +41,25 @@ async function patiently(attempt) {
   }
 }
 
-const health = await patiently(() => call('GET', '/api/health'));
-same('overall_status', health.overall_status, 'healthy');
+const health = await retry(async () => {
+  const current = await call('GET', '/api/health');
+  assertEqual('overall_status', current.overall_status, 'healthy');
+  return current;
+});
 
 if (health.authentication === 'required') {
   const { response } = await send('GET', '/api/users');
-  same('the status for nobody', response.status, 401);
+  assertEqual('the status without a token', response.status, 401);
   if (password) {
-    // The first admin is made by a service that has just begun.
-    const login = await patiently(() => call('POST', '/api/auth/login', { email, password }));
+    // user-service creates the first admin when it starts.
+    const login = await retry(() => call('POST', '/api/auth/login', { email, password }));
     authorization = `Bearer ${login.access_token}`;
   }
 }
-if (health.authentication === 'off' || password) await placeAnOrder();
+if (health.authentication === 'off' || password) await placeOrder();
 console.log('ok');
 
-async function placeAnOrder() {
+async function placeOrder() {
   const address = `smoke-${crypto.randomUUID()}@example.com`;
   const user = await call('POST', '/api/users', { name: 'Smoke Test', email: address });
   try {
@@ -66,9 +70,9 @@ async function placeAnOrder() {
       total: 12.5,
     });
     const profile = await call('GET', `/api/users/${user.id}/profile`);
-    same("the profile's e-mail", profile.user.email, address);
-    same("the profile's order", profile.orders[0]?.id, order.id);
-    same("the profile's number of orders", profile.total_orders, 1);
+    assertEqual("the profile's e-mail", profile.user.email, address);
+    assertEqual("the profile's order", profile.orders[0]?.id, order.id);
+    assertEqual("the profile's number of orders", profile.total_orders, 1);
     await call('DELETE', `/api/orders/${order.id}`);
   } finally {
     await call('DELETE', `/api/users/${user.id}`);

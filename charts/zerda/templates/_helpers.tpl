@@ -14,22 +14,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.global.valkey.bundled.image ""))) }}
 {{- end -}}
 
-{{/* Told for what it is: the first value that is missing would else be a nil pointer in some template. */}}
+{{/* Fails with a clear message when the release's stored values lack values of this chart; a template would fail with a nil pointer. */}}
 {{- define "zerda.requireDefaults" -}}
 {{- if not (and .Values.global.auth (dig "bundled" "servicePasswordKeys" "" (.Values.global.nats | default dict)) .Values.global.valkey) -}}
-{{- fail "the values of an older chart were kept without the defaults of this one; helm upgrade with --reset-then-reuse-values instead of --reuse-values" -}}
+{{- fail "The values of the installed release lack defaults of this chart version. Upgrade with --reset-then-reuse-values instead of --reuse-values." -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The services whose value of that name is enabled, as in `from`: (list $ "events"). */}}
-{{- define "zerda.servicesThat" -}}
+{{/* Selects the pods of services whose `<value>.enabled` is true, as entries of `from`: (list $ "events"). */}}
+{{- define "zerda.servicesWith" -}}
 {{- $root := index . 0 -}}
 {{- $value := index . 1 -}}
-{{- range list "gateway" "user-service" "order-service" }}
-{{- if dig $value "enabled" false (index $root.Values .) }}
+{{- range $service, $chart := $root.Subcharts }}
+{{- if dig $value "enabled" false $chart.Values.AsMap }}
 - podSelector:
     matchLabels:
-      app.kubernetes.io/name: {{ . }}
+      app.kubernetes.io/name: {{ $service }}
       app.kubernetes.io/instance: {{ $root.Release.Name }}
       app.kubernetes.io/component: service
 {{- end }}
@@ -38,7 +38,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "zerda.natsConfiguration" -}}
 port: 4222
-# For probes; network policies let nobody else there.
+# For probes only: network policies allow no other connections to it.
 http: 8222
 jetstream {
   store_dir: /data
@@ -49,7 +49,7 @@ jetstream {
 include ./nats-users.conf
 {{- end -}}
 
-{{/* Variables of files/nats-users.conf, each with the key of its password, as a dictionary in JSON. */}}
+{{/* Returns a JSON dictionary of the variables of files/nats-users.conf and the Secret keys of their passwords. */}}
 {{- define "zerda.natsPasswords" -}}
 {{- with .Values.global.nats.bundled -}}
 {{- $keys := dict "PASSWORD" .passwordKey -}}

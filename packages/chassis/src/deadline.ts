@@ -1,4 +1,4 @@
-/** The moment at which nobody waits for the answer any more, on this process's monotonic clock. */
+/** The time by which the response must be sent, on the monotonic clock of this process. */
 export class Deadline {
   private endsAt: number;
 
@@ -6,17 +6,17 @@ export class Deadline {
     this.endsAt = endsAt;
   }
 
-  /** The deadline `ms` milliseconds from now. */
+  /** Returns the deadline `ms` milliseconds from now. */
   static after(ms: number): Deadline {
     return new Deadline(performance.now() + ms);
   }
 
-  /** Moves it `ms` milliseconds later, for the time that the client took to send its request. */
+  /** Extends the deadline by `ms` milliseconds: the time that the client took to send its request. */
   extend(ms: number): void {
     this.endsAt += ms;
   }
 
-  /** Whole milliseconds that are left; 0 once it has passed. */
+  /** Returns the remaining time in whole milliseconds; 0 if the deadline has passed. */
   remainingMs(): number {
     return Math.max(0, Math.floor(this.endsAt - performance.now()));
   }

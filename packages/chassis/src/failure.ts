@@ -1,26 +1,35 @@
 import { type FieldError, type ProblemCode, problemTypes } from '@zerda/contracts/problems';
 
-/** What can be said of one failure beside its kind. */
+/** Details of one failure. */
 export interface FailureOptions {
-  /** What happened this time, for the caller to read: no secrets, no SQL. */
+  /** Explanation of this occurrence. The caller sees it: no secrets, no SQL. */
   readonly detail?: string;
-  /** Each member of the request that does not fit. */
+  /** Invalid members of the request. */
   readonly errors?: readonly FieldError[];
-  /** Headers of the answer, such as Retry-After or Allow. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** What made it happen, for the log. */
+  /** Seconds after which a retry can succeed. */
+  readonly retryAfterSeconds?: number;
+  /** Authentication challenge (RFC 9110, section 11.3): the scheme and its parameters. */
+  readonly challenge?: string;
+  /** Methods that the path supports. */
+  readonly allowedMethods?: readonly string[];
+  /** Current version of the resource. */
+  readonly version?: number;
+  /** Underlying error; it is logged and never sent to the caller. */
   readonly cause?: unknown;
 }
 
 /**
- * An error that the caller may know of, named by its kind in the table of problems. Domain and store throw it
- * without knowing of HTTP; `problemHandler` maps it to a status in one place. Any other error is a fault (500).
+ * An error that is reported to the caller, identified by a problem type. Domain and store code throws it and stays independent of HTTP;
+ * `problem-response.ts` maps it to a status and headers. Any other error becomes a 500.
  */
 export class Failure extends Error {
   readonly code: ProblemCode;
   readonly detail: string | undefined;
   readonly errors: readonly FieldError[] | undefined;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly retryAfterSeconds: number | undefined;
+  readonly challenge: string | undefined;
+  readonly allowedMethods: readonly string[] | undefined;
+  readonly version: number | undefined;
 
   constructor(code: ProblemCode, options: FailureOptions = {}) {
     super(options.detail ?? problemTypes[code].title, { cause: options.cause });
@@ -28,6 +37,9 @@ export class Failure extends Error {
     this.code = code;
     this.detail = options.detail;
     this.errors = options.errors;
-    this.headers = options.headers ?? {};
+    this.retryAfterSeconds = options.retryAfterSeconds;
+    this.challenge = options.challenge;
+    this.allowedMethods = options.allowedMethods;
+    this.version = options.version;
   }
 }

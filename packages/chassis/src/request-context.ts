@@ -1,35 +1,71 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { AuditDetails } from './audit/audit-details.ts';
 import type { Deadline } from './deadline.ts';
-import type { CallClient } from './http-client/bulkhead.ts';
+import type { Span } from './tracing/span.ts';
+import { spanIdOf, traceIdOf } from './tracing/traceparent.ts';
 
-/** What belongs to the request in hand, wherever the code is. */
-export interface RequestContext {
-  /** Id under which every service logs this request. */
-  readonly correlationId: string;
-  /** Until when the caller waits. */
-  readonly deadline: Deadline;
-  /** Trace that it belongs to (W3C Trace Context), as the caller or the event has it. */
-  readonly traceparent?: string | undefined;
-  /** What tracing systems add to that trace; undefined without a valid `traceparent`. */
-  readonly tracestate?: string | undefined;
-  /** Names and values that travel with the request (W3C Baggage), as the caller has them. */
-  readonly baggage?: string | undefined;
-  /** `Authorization` of the request, for calls to other services that are made in its caller's name. */
-  readonly authorization?: string | undefined;
-  /** Subject of the caller's token, once the token has been verified: for the line of the log. */
-  subject?: string | undefined;
-  /** The client once it is known, for what is shared fairly between clients. */
-  client?: CallClient | undefined;
+/** The client on whose behalf a call is made. */
+export interface CallClient {
+  /** Unique id among all clients. */
+  readonly id: string;
+  /** Whether the client sent no token although authentication is on. It is then identified by its address only. */
+  readonly anonymous: boolean;
 }
+
+/** State of the current request. It is available in all code that runs for the request. */
+export interface RequestContext {
+  /** Correlation id that every service logs for this request. */
+  readonly correlationId: string;
+  /** Time by which the response must be sent. */
+  readonly deadline: Deadline;
+  /** `traceparent` that logs and calls refer to: the trace and the current span (W3C Trace Context). */
+  readonly traceparent?: string | undefined;
+  /** `tracestate` of the caller; undefined if its trace is not continued. */
+  readonly tracestate?: string | undefined;
+  /** `baggage` of the caller, within its limits (W3C Baggage). */
+  readonly baggage?: string | undefined;
+  /** The current span; undefined unless it is recorded. */
+  readonly span?: Span | undefined;
+  /** `Authorization` header of the request, which calls to other services forward. */
+  readonly authorization?: string | undefined;
+  /** Subject of the access token, for the log; set once the token is verified. */
+  subject?: string | undefined;
+  /** Client that bulkheads count the request for; set once the client is identified. */
+  client?: CallClient | undefined;
+  /** Details for the audit log; undefined for a request that cannot change state. */
+  audit?: AuditDetails | undefined;
+}
+
+/** Only short ids of safe characters are accepted, because they appear in logs, headers and responses. */
+export const correlationIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
 
 const storage = new AsyncLocalStorage<RequestContext | undefined>();
 
-/** Runs `work`, and all that it starts, in this context; `undefined` steps out of the request in hand. */
+/** Runs `work`, and everything it starts, in this context. With `undefined` it runs outside of any request. */
 export function runInContext<T>(context: RequestContext | undefined, work: () => T): T {
   return storage.run(context, work);
 }
 
-/** The context of the request in hand; undefined outside of any. */
+/** Returns the context of the current request; undefined outside of a request. */
 export function currentContext(): RequestContext | undefined {
   return storage.getStore();
+}
+
+/** The ids of a request. */
+export type IdentifiedRequest = Pick<RequestContext, 'correlationId' | 'traceparent'>;
+
+/** Fields that identify a request in log lines. */
+export interface RequestLogFields {
+  readonly correlation_id: string;
+  readonly trace_id: string | undefined;
+  readonly span_id: string | undefined;
+}
+
+/** Returns the log fields of a context. */
+export function requestLogFields({ correlationId, traceparent }: IdentifiedRequest): RequestLogFields {
+  return {
+    correlation_id: correlationId,
+    trace_id: traceparent && traceIdOf(traceparent),
+    span_id: traceparent && spanIdOf(traceparent),
+  };
 }

@@ -1,6 +1,6 @@
-/** Something that the person who starts the service must put right; printed as its message alone, without a stack. */
+/** An error that the operator must fix before the service can start. Only its message is printed, without a stack. */
 export class StartupError extends Error {
-  /** 78 (`EX_CONFIG` of sysexits.h) for wrong configuration, 1 for a resource that cannot be had. */
+  /** Exit code of the process: 78 (`EX_CONFIG` of sysexits.h) for invalid configuration, 1 for an unavailable resource. */
   readonly exitCode: 1 | 78;
 
   constructor(message: string, exitCode: 1 | 78 = 1, options?: ErrorOptions) {

@@ -1,44 +1,47 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { authorization, callerKinds } from './authorization.ts';
-import { gatewayOperations } from './gateway.ts';
-import { identityOperations } from './identity.ts';
-import { orderOperations } from './orders.ts';
+import { callerKinds } from './authorization.ts';
 import type { Operation } from './protocol/operation.ts';
-import { userOperations } from './users.ts';
+import { contracts } from './services.ts';
 
-const operations: Readonly<Record<string, Operation>> = {
-  ...gatewayOperations,
-  ...identityOperations,
-  ...orderOperations,
-  ...userOperations,
-};
+for (const { name, operations, authorization } of contracts) {
+  it(`the authorization table of ${name} contains every operation and no duplicate row`, () => {
+    const rowNames = authorization.map(({ operation, when = '' }) => `${operation} ${when}`);
+    assert.equal(new Set(rowNames).size, rowNames.length);
+    assert.deepEqual(
+      [...new Set(authorization.map(({ operation }) => operation))].sort(),
+      Object.keys(operations).sort(),
+    );
+  });
+}
 
-it('the table has every operation, and each row once', () => {
-  const named = authorization.map(({ operation, when = '' }) => `${operation} ${when}`);
-  assert.equal(new Set(named).size, named.length);
-  assert.deepEqual(
-    [...new Set(authorization.map(({ operation }) => operation))].sort(),
-    Object.keys(operations).sort(),
-  );
+it('the names of operations are unique in the system', () => {
+  const names = contracts.flatMap(({ operations }) => Object.keys(operations));
+  assert.equal(new Set(names).size, names.length);
 });
 
-it('the table says the same as the access of each operation', () => {
+const operations: Readonly<Record<string, Operation>> = Object.assign(
+  {},
+  ...contracts.map((contract) => contract.operations),
+);
+const authorization = contracts.flatMap((contract) => contract.authorization);
+
+it('the table agrees with the access of each operation', () => {
   for (const { operation, status, when } of authorization) {
-    const { access, answer } = operations[operation] as Operation;
+    const { access, response } = operations[operation] as Operation;
     const name = `${operation} ${when ?? ''}`;
     if (access === 'public') {
-      for (const kind of callerKinds) assert.equal(status[kind], answer.status, `${name}: ${kind}`);
+      for (const kind of callerKinds) assert.equal(status[kind], response.status, `${name}: ${kind}`);
       continue;
     }
     assert.equal(status['bad-token'], 401, name);
-    assert.equal(status.admin, answer.status, name);
+    assert.equal(status.admin, response.status, name);
     if (access !== 'optional') assert.equal(status.anonymous, 401, name);
     if (access === 'admin') {
-      for (const kind of ['stranger', 'user-other', 'user-self'] as const)
+      for (const kind of ['unregistered', 'user-other', 'user-self'] as const)
         assert.equal(status[kind], 403, `${name}: ${kind}`);
     }
-    // Whoever asks for what is not theirs learns nothing from asking as somebody whom user-service knows.
-    assert.equal(status.stranger, status['user-other'], name);
+    // For a resource of another user, registered and unregistered callers get the same status.
+    assert.equal(status.unregistered, status['user-other'], name);
   }
 });

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 
 interface ProblemDefinition {
-  /** HTTP status that answers of this type carry. */
+  /** HTTP status of the response. */
   readonly status: number;
-  /** One short sentence, the same for every occurrence (RFC 9457, section 3.1.3). */
+  /** Short summary, identical for every occurrence (RFC 9457, section 3.1.3). */
   readonly title: string;
-  /** What it means for the caller and what to do about it. */
+  /** Meaning of the problem and what the caller can do about it. */
   readonly description: string;
   /**
-   * False for a 5xx that concerns one kind of request while the service that sends it works: a circuit breaker does not count it
+   * False for a 5xx that affects one kind of request while the rest of the service works. Circuit breakers do not count it
    * as a failure, and the call is not retried at another address. Default: true for every 5xx.
    */
   readonly serviceFailure?: false;
@@ -17,219 +17,235 @@ interface ProblemDefinition {
 const definitions = {
   'invalid-request': {
     status: 400,
-    title: 'The request is malformed',
+    title: 'Malformed request',
     description:
-      'The body is not JSON in UTF-8, a number in it has more digits than a double-precision number holds, or a path, query or header value is not of the form the API documents. Correct the request; repeating it unchanged gives the same answer.',
+      'The body is not JSON in UTF-8, a number in it exceeds double precision, or a path, query or header value has the wrong format. Correct the request before you send it again.',
   },
   unauthenticated: {
     status: 401,
-    title: 'The request does not say who asks',
+    title: 'Authentication required',
     description:
-      'It has no access token, or one that is not valid: malformed, expired, of another issuer or for another audience. Send `Authorization: Bearer` with a new one.',
+      'The access token is missing, malformed or expired, or was issued by another issuer or for another audience. Send a valid token in the Authorization header (Bearer).',
   },
   'login-failed': {
     status: 401,
-    title: 'Nobody has this e-mail address and password',
+    title: 'Invalid e-mail address or password',
     description:
-      'One of the two is wrong, or the user has no password. Which of these it is, is not told; the answer takes the same time.',
+      'The e-mail address is unknown, the password is wrong, or the user has no password. The response and its duration do not reveal which.',
   },
   'session-ended': {
     status: 401,
-    title: 'The refresh token is not good any more',
+    title: 'Invalid refresh token',
     description:
-      'It is unknown, expired or revoked, or was used before, which has revoked all that were made from it. Log in again.',
+      'The refresh token is unknown, expired, revoked or already used. Reuse revokes every token of the session. Log in again.',
   },
   forbidden: {
     status: 403,
-    title: 'The caller may not do this',
+    title: 'Permission denied',
     description:
-      'The access token is valid, but not for this: it is for admins, or concerns another user. Another token of the same user does not help.',
+      'The access token is valid, but the operation requires the role admin or concerns another user. Another token of the same user does not help.',
   },
   'not-found': {
     status: 404,
-    title: 'No such resource',
-    description: 'No route of this service has that path.',
+    title: 'Path not found',
+    description: 'No route of the service matches the path.',
   },
-  'user-not-found': { status: 404, title: 'No such user', description: 'No user has that id.' },
-  'order-not-found': { status: 404, title: 'No such order', description: 'No order has that id.' },
+  'user-not-found': {
+    status: 404,
+    title: 'User not found',
+    description: 'No user has the id in the path.',
+  },
+  'order-not-found': {
+    status: 404,
+    title: 'Order not found',
+    description: 'No order has the id in the path, or the order belongs to another user.',
+  },
   'method-not-allowed': {
     status: 405,
     title: 'Method not allowed',
-    description: 'The path exists, but not with this method. The Allow header lists those it has.',
+    description: 'The path does not support the method. The Allow header lists the supported methods.',
   },
   'request-timeout': {
     status: 408,
-    title: 'The request did not come in time',
-    description: 'Its body stopped coming before its end. Nothing was carried out that needs all of it.',
+    title: 'Request timeout',
+    description:
+      'The rest of the request body did not arrive in time. No operation that requires the complete body was carried out.',
   },
   'email-taken': {
     status: 409,
     title: 'E-mail address already in use',
-    description: 'Another user has this e-mail address; letter case does not make it a different one.',
+    description: 'Another user has this e-mail address. The comparison ignores letter case.',
   },
   'invalid-transition': {
     status: 409,
-    title: 'The order cannot take that status',
+    title: 'Invalid status transition',
     description:
-      'Orders go pending, processing, shipped, completed; a pending or processing order may be cancelled. Nothing else is allowed, and nothing was changed.',
+      'An order moves from pending to processing, shipped and completed, in this order. Only a pending or processing order can be canceled. The order is unchanged.',
   },
   'idempotency-key-in-use': {
     status: 409,
-    title: 'A request with this Idempotency-Key is still running',
+    title: 'A request is outstanding for this Idempotency-Key',
     description:
-      'The first request with this key had not ended within the time this one could wait. Repeat it, with the same key, after Retry-After seconds.',
+      'The first request with this key is still in progress. Repeat the request with the same key after Retry-After seconds.',
   },
   'precondition-failed': {
     status: 412,
-    title: 'The resource has changed',
+    title: 'Precondition failed',
     description:
-      'If-Match names another version than the current one, or If-None-Match names the current one. Read the resource again and decide anew.',
+      'The current version does not match If-Match, or it matches If-None-Match. Read the resource again before you change it.',
   },
   'payload-too-large': {
     status: 413,
-    title: 'The body is too large',
-    description: 'The services read bodies of up to 100 KiB; the gateway takes what its route allows.',
+    title: 'Request body too large',
+    description:
+      'The services accept request bodies of up to 100 KiB. The gateway enforces the limit of the route.',
   },
   'unsupported-media-type': {
     status: 415,
-    title: 'The body has an unsupported type',
+    title: 'Unsupported media type',
     description:
-      'Send JSON: Content-Type: application/json, in UTF-8 and without a content coding the service does not know.',
+      'Send JSON in UTF-8 with Content-Type: application/json. Content codings that the service does not support are rejected.',
   },
   'expectation-failed': {
     status: 417,
-    title: 'The expectation cannot be met',
-    description: 'The gateway knows no other expectation than Expect: 100-continue.',
+    title: 'Expectation failed',
+    description: 'The gateway supports no expectation other than Expect: 100-continue.',
   },
   'validation-failed': {
     status: 422,
-    title: 'The body does not fit the schema',
-    description: 'The list in "errors" names each member that is missing, unknown or out of bounds.',
+    title: 'Validation failed',
+    description:
+      'The request body does not match the schema. The errors list contains each member that is missing, unknown or invalid.',
   },
   'unknown-user': {
     status: 422,
-    title: 'The order names a user who does not exist',
-    description: 'No user has the id in user_id. Nothing was stored.',
+    title: 'Unknown user',
+    description: 'No user has the id in user_id. The order was not stored.',
   },
   'idempotency-key-reused': {
     status: 422,
-    title: 'The Idempotency-Key was used for another body',
-    description: 'A key stands for one request. Take a new key for a new request.',
+    title: 'Idempotency-Key is already used',
+    description: 'An earlier request used this key with another body. Use a new key for each new request.',
   },
   'login-throttled': {
     status: 429,
-    title: 'Too many attempts to log in',
+    title: 'Too many login attempts',
     description:
-      'Too many passwords were tried or set, or e-mail addresses changed or signed up, from this address or for this account. Nothing was checked or changed. Try again after Retry-After seconds.',
+      'The client address or the account exceeded the limit for logins, sign-ups, password changes and e-mail address changes. The request was not processed. Repeat it after Retry-After seconds.',
   },
   'rate-limited': {
     status: 429,
     title: 'Too many requests',
     description:
-      'The caller, or the address it asks from, has made as many requests as this route takes in this time, or all callers have. RateLimit says how it stands. Repeat the request after Retry-After seconds.',
+      'The caller, its address or all callers together exceeded the rate limit of the route. RateLimit contains the remaining quota. Repeat the request after Retry-After seconds.',
   },
   'too-many-headers': {
     status: 431,
-    title: 'The request has too many headers',
+    title: 'Request header fields too large',
     description:
-      'More than anybody needs. The gateway takes 256, and 16 KiB of request line and headers together.',
+      'The gateway accepts up to 256 header fields and 16 KiB for the request line and headers together.',
   },
   'internal-error': {
     status: 500,
-    title: 'Something went wrong',
-    description: 'A fault of the service. Its log has the cause under the correlation_id of this answer.',
+    title: 'Internal server error',
+    description:
+      'An unexpected error occurred in the service. The log entry with this correlation_id contains the cause.',
   },
   'upgrade-unsupported': {
     status: 501,
-    title: 'Upgrade is not supported',
-    description: 'The gateway does not change to another protocol, such as WebSocket.',
+    title: 'Upgrade not supported',
+    description: 'The gateway does not switch to other protocols, such as WebSocket.',
   },
   'upstream-failed': {
     status: 502,
-    title: 'A service behind the gateway failed',
-    description: 'The connection was refused or broke, or the answer made no sense.',
+    title: 'Upstream request failed',
+    description:
+      'The connection to the service was refused or closed, or the service sent an invalid response.',
   },
   overloaded: {
     status: 503,
-    title: 'The gateway has too much to do',
+    title: 'Gateway overloaded',
     description:
-      'Nothing was done with the request, so that those that were begun can be finished. Repeat it after Retry-After seconds.',
+      'The gateway is at its concurrency limit and rejected the request. Repeat it after Retry-After seconds.',
   },
   'upstream-unavailable': {
     status: 503,
-    title: 'A service behind the gateway is unavailable',
+    title: 'Upstream service unavailable',
     description:
-      'Its circuit breaker is open because recent calls failed, or its name leads to no address; it was not called. Retry-After says when the next attempt is let through.',
+      'The circuit breaker of the service is open, or its name does not resolve. The service was not called. Repeat the request after Retry-After seconds.',
   },
   'upstream-overloaded': {
     status: 503,
-    title: 'A service behind the gateway has too much to do',
+    title: 'Upstream service overloaded',
     description:
-      'As many calls to it as are allowed are running; it was not called. Repeat the request after Retry-After seconds.',
+      'The limit of concurrent calls to the service is reached. The service was not called. Repeat the request after Retry-After seconds.',
   },
   'identity-unavailable': {
     status: 503,
-    title: 'Who asks cannot be found out now',
+    title: 'Identity provider unavailable',
     description:
-      'The keys that access tokens are checked against could not be had from their issuer. The token may well be valid. Repeat the request after Retry-After seconds.',
+      'The signing keys of the token issuer could not be fetched, so the access token was not verified. Repeat the request after Retry-After seconds.',
     serviceFailure: false,
   },
   'login-overloaded': {
     status: 503,
-    title: 'Too many passwords are being checked',
+    title: 'Password hashing overloaded',
     description:
-      'The queue of logins or of new passwords is full, and nothing was done. Other requests are not affected. Repeat the request after Retry-After seconds.',
+      'The queue for password hashing is full, and the request was not processed. Other requests are not affected. Repeat the request after Retry-After seconds.',
     serviceFailure: false,
   },
   'dependency-unavailable': {
     status: 503,
-    title: 'Another service, needed for this request, did not answer',
-    description: 'Nothing was stored. Repeat the request after Retry-After seconds.',
+    title: 'Dependency unavailable',
+    description:
+      'Another service that this request requires did not respond. Nothing was stored. Repeat the request after Retry-After seconds.',
     serviceFailure: false,
   },
   'database-unavailable': {
     status: 503,
-    title: 'The database did not answer',
+    title: 'Database unavailable',
     description:
-      'Nothing was acknowledged. Repeat the request after Retry-After seconds, a POST with the same Idempotency-Key.',
+      'The database did not respond, and the transaction was not acknowledged. Repeat the request after Retry-After seconds; repeat a POST with the same Idempotency-Key.',
   },
   'upstream-timeout': {
     status: 504,
-    title: 'A service behind the gateway did not answer in time',
-    description: 'Whether it carried the request out is not known. Safe methods can be repeated at once.',
+    title: 'Upstream service timed out',
+    description:
+      'The service did not respond in time. It may have processed the request. Safe methods can be repeated immediately.',
   },
   'deadline-exceeded': {
     status: 504,
-    title: 'The deadline passed',
-    description: 'The time the caller gave in X-Request-Timeout-Ms, or the service allows, was over first.',
+    title: 'Deadline exceeded',
+    description:
+      'The request took longer than the deadline in X-Request-Timeout-Ms or the time limit of the service.',
   },
 } as const satisfies Record<string, ProblemDefinition>;
 
-/** The stable name of a kind of error; the last segment of the answer's `type`. */
+/** Stable name of a problem type; the last segment of the `type` member. */
 export type ProblemCode = keyof typeof definitions;
 
-/** Every kind of error any service answers, by its code: the one table that code, OpenAPI and docs share. */
+/** Every problem type of every service, by code. Services, OpenAPI documents and docs use this table. */
 export const problemTypes: Readonly<Record<ProblemCode, ProblemDefinition>> = definitions;
 
-/** All codes, in the table's order. */
+/** All codes, in the order of the table. */
 export const problemCodes = Object.keys(definitions) as readonly ProblemCode[];
 
 const typePrefix = '/problems/';
 
-/** The `type` member of a problem (RFC 9457, section 3.1.1): a path that the gateway answers with a description. */
+/** Returns the `type` member (RFC 9457, section 3.1.1): a path at which the gateway serves the description. */
 export function problemType(code: ProblemCode): string {
   return typePrefix + code;
 }
 
-/** The code that a `type` member stands for; undefined for one that is not in the table. */
+/** Returns the code of a `type` member; undefined for a type that is not in the table. */
 export function problemCodeOf(type: string): ProblemCode | undefined {
   const code = type.startsWith(typePrefix) ? type.slice(typePrefix.length) : '';
   return Object.hasOwn(definitions, code) ? (code as ProblemCode) : undefined;
 }
 
 /**
- * Whether a response is a failure of the service that sent it: a 5xx of any type but those with `serviceFailure: false`.
- * @param code type of the problem, as the `X-Problem` header names it; undefined when there is none
+ * Returns whether a response counts as a failure of its service: any 5xx except types with `serviceFailure: false`.
+ * @param code value of the `X-Problem` header; undefined if the response has none
  */
 export function isServiceFailure(status: number, code: string | undefined): boolean {
   if (status < 500) return false;
@@ -238,27 +254,31 @@ export function isServiceFailure(status: number, code: string | undefined): bool
   return known?.serviceFailure !== false;
 }
 
-/** One member of the request that does not fit. */
+/** One invalid member of a request. */
 export const fieldError = z
   .strictObject({
-    path: z.string().describe('Where it is: names and indexes joined by dots; empty for the whole.'),
-    message: z.string().describe('What is wrong with it.'),
+    path: z.string().describe('Member names and array indexes joined by dots; empty for the whole value.'),
+    message: z.string().describe('Rule that the value violates.'),
   })
-  .meta({ id: 'FieldError' });
+  .meta({ id: 'FieldError', description: 'Path and error of one invalid member of the request.' });
 
 export type FieldError = z.infer<typeof fieldError>;
 
-/** The body of every error answer: RFC 9457 problem details with the correlation id of the request. */
+/** Body of every error response: RFC 9457 problem details with the correlation id of the request. */
 export const problemDetails = z
   .strictObject({
-    type: z.string().describe('The kind of problem, a path that describes it.'),
-    title: z.string().describe('The kind of problem in one sentence.'),
-    status: z.int().min(400).max(599).describe('The HTTP status, repeated.'),
-    detail: z.string().optional().describe('What happened this time.'),
-    instance: z.string().optional().describe('The path of the request.'),
-    correlation_id: z.string().describe('The id under which the logs of all services have this request.'),
-    errors: z.array(fieldError).optional().describe('Each member that does not fit.'),
+    type: z.string().describe('Problem type: a path at which the gateway serves its description.'),
+    title: z.string().describe('Summary of the problem type.'),
+    status: z.int().min(400).max(599).describe('HTTP status of the response.'),
+    detail: z.string().optional().describe('Explanation of this occurrence.'),
+    instance: z.string().optional().describe('Path of the request.'),
+    correlation_id: z.string().describe('Id of the request in the logs of all services.'),
+    trace_id: z.string().optional().describe('Id of the trace of the request (W3C Trace Context).'),
+    errors: z.array(fieldError).optional().describe('Invalid members of the request.'),
   })
-  .meta({ id: 'Problem' });
+  .meta({
+    id: 'Problem',
+    description: 'Problem details (RFC 9457) with the correlation id of the request.',
+  });
 
 export type ProblemDetails = z.infer<typeof problemDetails>;

@@ -1,8 +1,6 @@
-import type { IncomingMessage, RequestListener } from 'node:http';
-import type { Socket } from 'node:net';
+import type { RequestListener } from 'node:http';
+import type { AuditLog } from '@zerda/chassis/audit/audit-log';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
-import { Failure } from '@zerda/chassis/failure';
-import { createAnswerHeaders } from '@zerda/chassis/http/answer-headers';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
 import {
   type ClientAddress,
@@ -12,110 +10,159 @@ import {
 import { serveOpenApi } from '@zerda/chassis/http/open-api';
 import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
 import { createClientInLog, createRequestObserver } from '@zerda/chassis/http/request-observer';
-import { routerPath } from '@zerda/chassis/http/route-path';
+import { createResponseHeaders } from '@zerda/chassis/http/response-headers';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import { runInContext } from '@zerda/chassis/request-context';
-import { gatewayOperations } from '@zerda/contracts/gateway';
-import { documents } from '@zerda/contracts/openapi/documents';
-import express, { type RequestHandler, Router } from 'express';
-import { createAggregateRouter } from './aggregates/aggregate.ts';
-import { createHealth } from './aggregates/health.ts';
-import { createAnswerCache } from './cache/answer-cache.ts';
+import type { Tracer } from '@zerda/chassis/tracing/span';
+import { gatewayOperations } from '@zerda/contracts/gateway/operations';
+import { findDocument } from '@zerda/contracts/openapi/documents';
+import express from 'express';
+import { createAggregateRouter } from './aggregates/aggregate-router.ts';
+import { createResponseCache } from './cache/response-cache.ts';
 import { createDocumentationRouter } from './documentation/documentation-router.ts';
-import { createForwardedHeaders, createSecureLookup } from './forwarded-headers.ts';
-import { createFrontDoor } from './front-door.ts';
+import { createForwardingHandler } from './forwarding/forwarding-handler.ts';
+import { createForwardedHeaders, createSecureLookup } from './headers/forwarded-headers.ts';
+import { createResponseFilter } from './headers/passed-headers.ts';
+import { createSecurityHeaders, transportSecurityOf } from './headers/security-headers.ts';
 import type { Limiters } from './limits/limiter.ts';
-import type { LoadMonitor } from './load-monitor.ts';
-import { oddityOf } from './odd-request.ts';
-import { createAnswerFilter, createAnswerGuards, transportSecurityOf } from './passed-headers.ts';
-import { createUpstreamCounters } from './policies/limit.ts';
-import { asMiddleware, createOwnPolicies, type OwnPolicies } from './policies/own-endpoints.ts';
-import type { PolicyResources } from './policies/resources.ts';
-import { addHeaders } from './policies/visit.ts';
-import { healthPath, ownPaths } from './routes/conflicts.ts';
+import { createRequestCounters } from './limits/request-counters.ts';
+import type { PolicyMetrics } from './metrics/policy-metrics.ts';
+import type { BodyPacer } from './overload/body-pacer.ts';
+import type { LoadMonitor } from './overload/load-monitor.ts';
+import { type SlowClients, watchResponse } from './overload/slow-clients.ts';
+import { createHealth } from './own-endpoints/health.ts';
+import { ownPaths } from './own-endpoints/own-paths.ts';
+import { asMiddleware, createOwnPolicies } from './own-endpoints/own-policies.ts';
+import { createOwnRouter } from './own-endpoints/own-router.ts';
+import { policies as gatewayPolicies } from './policies/policies.ts';
+import { addHeaders } from './policies/policy-context.ts';
+import { createPolicyFactory, type PolicyList } from './policies/route-policies.ts';
+import { findMalformation } from './requests/malformed-request.ts';
+import { takeOriginForm } from './requests/origin-form.ts';
+import { createRejectMalformed, createRejectPath, followsMalformed } from './requests/reject-malformed.ts';
 import { createMatch } from './routes/match.ts';
-import { formOf } from './routes/path-form.ts';
 import { cachedUpstreams, createRoutes, resolveRoutes } from './routes/route.ts';
 import type { RouteTable } from './routes/table.ts';
-import { type SlowClients, watchResponse } from './slow-clients.ts';
-import type { Upstreams } from './upstreams.ts';
+import type { Upstreams } from './upstreams/upstreams.ts';
 
 export interface AppDependencies {
   readonly table: RouteTable;
   readonly upstreams: Upstreams;
   readonly logger: Logger;
+  /** Gets a line for each write that a policy denies. */
+  readonly audit: AuditLog;
   readonly metrics: Metrics;
-  /** Milliseconds a request may take. */
+  readonly policyMetrics: PolicyMetrics;
+  /** Milliseconds that a request may take. */
   readonly requestTimeoutMs: number;
-  /** Milliseconds an upstream has, on routes that do not say. */
+  /** Upstream timeout in milliseconds for routes without `timeout_ms`. */
   readonly upstreamTimeoutMs: number;
   /** Proxies in front of the gateway. */
   readonly trustedProxies: TrustedProxies;
-  /** How lines of the log name the address of the client. */
+  /** How log lines record the client address. */
   readonly clientAddressInLog: 'full' | 'truncated' | 'off';
-  /** Whether lines of the log name the subject of the caller. */
+  /** Whether log lines record the subject of the caller. */
   readonly subjectInLog: boolean;
-  /** Tells who asks; `off` when everybody may do everything. */
+  /** Records spans of sampled requests; undefined records none. */
+  readonly tracer?: Tracer | undefined;
+  /** Whether requests continue the trace of the client; false by default. */
+  readonly trustsTraces?: boolean;
+  /** Identifies the caller; `off` runs without authentication. */
   readonly authentication: Authentication;
-  /** Where requests are counted that have a limit. */
+  /** Store of the rate limit counters. */
   readonly limiters: Limiters;
-  /** What every limit of the table is multiplied by; 0 switches limits off. */
+  /** Factor applied to every limit of the route table; 0 disables limits. */
   readonly limitFactor: number;
-  /** How much there is to do. */
+  /** Measures the load of the process. */
   readonly load: LoadMonitor;
-  /** Watches clients that take a while. */
+  /** Watches slow clients. */
   readonly slowClients: SlowClients;
-  /** Bytes of answers that are kept at most. */
+  /** Shares the event loop between large responses and other work. */
+  readonly bodyPacer: BodyPacer;
+  /** Maximum bytes of cached responses. */
   readonly cacheBytes: number;
+  /** The policies, in the order in which they run; those of the gateway by default. */
+  readonly policies?: PolicyList;
 }
 
-/** The gateway: what is forwarded goes past Express, which answers the rest. */
+/** Creates the request listener of the gateway. Forwarded requests bypass Express; Express serves the rest. */
 export function createApp({
   table,
   upstreams,
   logger,
+  audit,
   metrics,
+  policyMetrics,
   requestTimeoutMs,
   upstreamTimeoutMs,
   trustedProxies,
   clientAddressInLog,
   subjectInLog,
+  tracer,
+  trustsTraces = false,
   authentication,
   limiters,
   limitFactor,
   load,
   slowClients,
+  bodyPacer,
   cacheBytes,
+  policies = gatewayPolicies,
 }: AppDependencies): RequestListener {
-  const answerHeaders = createAnswerHeaders();
-  const guards = createAnswerGuards();
-  const settings = resolveRoutes(table, upstreamTimeoutMs);
+  const responseHeaders = createResponseHeaders();
+  const securityHeaders = createSecurityHeaders();
+  const routeSettings = resolveRoutes(table, upstreamTimeoutMs);
   const findClient = createClientLookup(trustedProxies, logger);
   const forwardedHeaders = createForwardedHeaders(findClient);
   const isSecure = createSecureLookup(findClient);
   const clientAddress: ClientAddress = (request) => findClient(request).address;
   const observer = createRequestObserver({
-    ...{ logger, metrics, requestTimeoutMs, subjectInLog },
+    logger,
+    metrics,
+    requestTimeoutMs,
+    subjectInLog,
     clientInLog: createClientInLog(clientAddressInLog, clientAddress),
+    tracer,
+    trustsTraces,
+    isSecure,
   });
-  const resources: PolicyResources = {
-    ...{ authentication, limiters, limitFactor, load, guards, forwardedHeaders, isSecure, upstreamTimeoutMs },
-    passesAnswer: createAnswerFilter(guards.names),
-    metrics: metrics.policies,
-    clientAddress,
-    upstreamCounters: createUpstreamCounters(table.upstreams, { limiters, limitFactor }),
-    cache: createAnswerCache(cacheBytes, metrics.policies),
-    cachedUpstreams: cachedUpstreams(table, settings),
-  };
-  const own = createOwnPolicies(table.own, resources);
-  const frontDoor = createFrontDoor({
-    match: createMatch(createRoutes(settings, upstreams, resources), [
+  const cache = createResponseCache(cacheBytes, policyMetrics);
+  const policyFactory = createPolicyFactory(policies, {
+    authentication,
+    load,
+    cache,
+    securityHeaders,
+    forwardedHeaders,
+    isSecure,
+    metrics: policyMetrics,
+    logger,
+    cachedUpstreams: cachedUpstreams(table, routeSettings),
+    counters: createRequestCounters({
+      limiters,
+      limitFactor,
+      clientAddress,
+      authentication,
+      upstreams: table.upstreams,
+      logger,
+    }),
+  });
+  const ownPolicies = createOwnPolicies(table.own, policyFactory);
+  const handleForwarded = createForwardingHandler({
+    match: createMatch(createRoutes(routeSettings, upstreams, { policyFactory, securityHeaders }), [
       ...ownPaths,
       ...table.aggregates.map(({ path }) => path),
     ]),
-    ...{ answerHeaders, guards, forwardedHeaders, isSecure, slowClients, clientAddress, own },
+    responseHeaders,
+    securityHeaders,
+    forwardedHeaders,
+    isSecure,
+    slowClients,
+    bodyPacer,
+    clientAddress,
+    ownPolicies,
     logger,
+    audit,
   });
   const { getHealth } = gatewayOperations;
   const health = createHealth(table, upstreams, authentication);
@@ -123,87 +170,42 @@ export function createApp({
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  app.use(createRejectMalformed(own));
-  app.use(createRejectPath(own));
-  app.use(createAggregateRouter(table, upstreams, resources, own));
-  app.use(createOwnRouter(own));
+  app.use(createRejectMalformed(ownPolicies));
+  app.use(createRejectPath(ownPolicies));
+  app.use(
+    createAggregateRouter(table, {
+      upstreams,
+      policyFactory,
+      ownPolicies,
+      cachedReads: {
+        cache,
+        metrics: policyMetrics,
+        passesResponse: createResponseFilter(securityHeaders.names),
+        upstreamTimeoutMs,
+      },
+    }),
+  );
+  app.use(createOwnRouter(ownPolicies));
   app.use(
     createApiRouter(
       { getHealth },
       { getHealth: async ({ caller }) => ({ body: await health(caller) }) },
-      authentication,
+      { authentication },
     ),
   );
-  app.use(serveOpenApi(documents.gateway));
-  app.use(createDocumentationRouter(documents.gateway));
-  app.use(asMiddleware(own.unmatched), notFound);
+  app.use(serveOpenApi(findDocument('gateway')));
+  app.use(createDocumentationRouter(findDocument('gateway')));
+  app.use(asMiddleware(ownPolicies.unmatched), notFound);
   app.use(problemHandler({ logger }));
 
   return (request, response) => {
-    // Behind a request that could not be read for certain, nobody knows where the next one begins.
-    if (response.socket === null && closing.has(request.socket)) return;
+    if (followsMalformed(request, response)) return;
     takeOriginForm(request);
     const context = observer.begin(request, response);
     watchResponse({ request, slowClients, clientAddress }, response);
-    if (oddityOf(request) === undefined && frontDoor(request, response, context)) return;
-    answerHeaders.setOn(response, context);
+    if (findMalformation(request) === undefined && handleForwarded(request, response, context)) return;
+    responseHeaders.setOn(response, context);
     addHeaders(response, transportSecurityOf(isSecure(request)));
     runInContext(context, () => app(request, response));
   };
-}
-
-/**
- * A client may send the whole URL as if to a proxy: what counts is its path, and its authority instead of the `Host`
- * header (RFC 9112, section 3.2.2).
- */
-function takeOriginForm(request: IncomingMessage): void {
-  const { url = '' } = request;
-  if (url.startsWith('/')) return;
-  const [, authority, path = ''] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
-  if (authority === undefined) return;
-  request.url = path.startsWith('/') ? path : `/${path}`;
-  // HTTP/1.1 requires the header all the same (RFC 9112, section 3.2).
-  if (request.headers.host !== undefined || request.httpVersionMinor === 0)
-    request.headers.host = authority.replace(/^.*@/, '');
-}
-
-/** Connections on which no further request is read. */
-const closing = new WeakSet<Socket>();
-
-/** Rejects what could be read in more than one way, and closes its connection, whether the client is within its limit or not. */
-function createRejectMalformed({ unmatched }: OwnPolicies): RequestHandler {
-  const count = asMiddleware(unmatched);
-  return (request, response, next) => {
-    const oddity = oddityOf(request);
-    if (oddity === undefined) return next();
-    closing.add(request.socket);
-    response.shouldKeepAlive = false;
-    return count(request, response, (error) => next(error ?? oddity));
-  };
-}
-
-/**
- * Rejects paths that the gateway and a service could resolve differently (RFC 9112, section 3.2). Encoded slashes are rejected here too:
- * a route that allows them has taken its requests before.
- */
-function createRejectPath({ unmatched }: OwnPolicies): RequestHandler {
-  const count = asMiddleware(unmatched);
-  return (request, response, next) => {
-    const path = request.url.split('?', 1)[0] ?? '';
-    const form = path === '*' ? 'plain' : formOf(path);
-    if (form === 'plain') return next();
-    const detail =
-      form === 'slashes'
-        ? 'The path holds encoded slashes, which this route does not take.'
-        : 'The path has empty segments, dot segments or characters that no path has.';
-    return count(request, response, (error) => next(error ?? new Failure('invalid-request', { detail })));
-  };
-}
-
-/** Runs the policies of the gateway's own endpoints before they answer. */
-function createOwnRouter({ documentation, health }: OwnPolicies): Router {
-  const router = Router({ caseSensitive: true, strict: true });
-  for (const path of ownPaths)
-    router.all(routerPath(path), asMiddleware(path === healthPath ? health : documentation));
-  return router;
 }

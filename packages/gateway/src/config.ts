@@ -1,71 +1,84 @@
 import { fileURLToPath } from 'node:url';
 import { authVariables } from '@zerda/chassis/config/auth-variables';
-import { commonVariables, upstreamUrl, upstreamVariables } from '@zerda/chassis/config/common-variables';
+import { commonVariables } from '@zerda/chassis/config/common-variables';
 import { proxyVariables } from '@zerda/chassis/config/proxy-variables';
-import { count, milliseconds } from '@zerda/chassis/config/values';
+import { count, flag, milliseconds } from '@zerda/chassis/config/values';
+import type { ServiceProcess } from '@zerda/chassis/lifecycle/open-process';
 import { StartupError } from '@zerda/chassis/startup-error';
+import { upstreamUrl, upstreamVariables } from '@zerda/upstream/upstream-variables';
 import { z } from 'zod';
 import type { RouteTable } from './routes/table.ts';
 
-/** The table of routes that comes with the gateway; bundles have it in the same place. */
-export const standardRoutesFile = fileURLToPath(new URL('../routes.yaml', import.meta.url));
+/** Path of the route table that ships with the gateway. The path is the same in bundles. */
+export const defaultRoutesFile = fileURLToPath(new URL('../routes.yaml', import.meta.url));
 
-/** The gateway's environment variables, beside the address of each upstream. */
-export const gatewayVariables = z.object({
+/** The gateway's environment variables, except the URLs of the upstreams. */
+export const variables = z.object({
   ...commonVariables({ port: 8000, managementPort: 9090 }),
   ROUTES_FILE: z
     .string()
     .optional()
-    .describe('Table of routes, YAML or JSON; when not set, the one that comes with the gateway.'),
+    .describe('Path of the route table, YAML or JSON; when not set, the table that ships with the gateway.'),
   ...proxyVariables(),
+  TRUST_TRACE_CONTEXT: flag()
+    .default(false)
+    .describe(
+      'Whether requests continue the trace of their `traceparent` header, with its sampling decision and `tracestate`. By default the gateway starts a trace for each request and records that of the client as a link. Set it only if all clients are trusted.',
+    ),
   VALKEY_URL: z
     .url({ protocol: /^rediss?$/, error: 'must be a redis:// or rediss:// URL' })
     .optional()
     .describe(
-      'Valkey (or Redis) in which replicas count requests together for the limits of the table; when not set, each counts by itself.',
+      'URL of the Valkey (or Redis) server in which replicas share rate limit counters; when not set, each replica counts separately.',
     ),
   RATE_LIMIT_FACTOR: count()
     .default(1)
-    .describe('What every limit of the table of routes is multiplied by; 0 switches limits off.'),
+    .describe('Factor applied to every limit of the route table; 0 disables limits.'),
   MAX_REQUESTS_IN_FLIGHT: count(1)
     .default(1000)
     .describe(
-      'Requests in flight at most; more are refused with 503 at once, but for health and metrics. A request that waits for its client, to send the body or to take the response, does not count.',
+      'Maximum requests in flight; further requests get 503 at once, except health and metrics. Requests that wait for the client to send the body or to read the response do not count.',
     ),
   MAX_EVENT_LOOP_DELAY_MS: milliseconds(1)
     .default(1000)
     .describe(
-      'Milliseconds that the event loop may be late; while it is later time after time, requests are answered 503. One delay alone, as of a machine that stood still, refuses none.',
+      'Milliseconds of event loop delay that count as overload. While the delay stays above this value, requests get 503. A single delay, such as a pause of the machine, rejects no requests.',
     ),
   MIN_CLIENT_BYTES_PER_SECOND: count()
     .default(500)
     .describe(
-      'Bytes a second that a client must send of a request body, or take of a response, on average of each 10 s; a slower one is disconnected. 0 is without such a rate.',
+      'Minimum transfer rate of a client in bytes per second, for request bodies and for responses, averaged over 10 s. The gateway disconnects slower clients. 0 disables the check.',
     ),
   MAX_SLOW_CLIENTS: count(1)
     .default(500)
     .describe(
-      'Clients at most that take more than a second to send a request body, or to take the rest of a response, with up to 200 KiB of memory each; where there are more, the addresses with most of them lose those that have been slow for longest.',
+      'Maximum slow clients. A client is slow after more than one second of sending a request body or reading the rest of a response, and uses up to 200 KiB of memory. Above the maximum, the gateway disconnects the longest-waiting clients of the addresses with the most slow clients.',
     ),
   MAX_SLOW_CLIENTS_PER_ADDRESS: count(1)
     .default(100)
-    .describe('How many of MAX_SLOW_CLIENTS may have one address (of IPv6 the /64).'),
+    .describe('Maximum slow clients from one client address (for IPv6, one /64 network).'),
   CACHE_MAX_BYTES: count(1, 2_000_000_000)
     .default(67_108_864)
-    .describe('Bytes of answers that are kept at most, for routes with a cache.'),
+    .describe('Maximum size of the response cache in bytes, shared by all routes with a cache.'),
   ...authVariables(),
   ...upstreamVariables(),
 });
 
-export type GatewayConfig = z.output<typeof gatewayVariables>;
+export type GatewayConfig = z.output<typeof variables>;
 
-/** The variable that says where an upstream is: USER_SERVICE_URL for `user-service`, BILLING_SERVICE_URL for `billing`. */
+/** The process of the gateway: its configuration, logger, metrics and lifecycle. */
+export type GatewayProcess = ServiceProcess<Readonly<GatewayConfig>>;
+
+/**
+ * Returns the name of the environment variable with the URL of an upstream: USER_SERVICE_URL for `user-service`,
+ * BILLING_SERVICE_URL for `billing`.
+ */
 export function upstreamVariable(upstream: string): string {
   const name = upstream.replace(/-service$/, '').replaceAll('-', '_');
   return `${name.toUpperCase()}_SERVICE_URL`;
 }
 
-/** The environment variables with the addresses of a table's upstreams. */
+/** Returns the schema of the environment variables with the URLs of a route table's upstreams. */
 export function upstreamUrlVariables({ upstreams }: RouteTable) {
   return z.object(
     Object.fromEntries(
@@ -75,8 +88,8 @@ export function upstreamUrlVariables({ upstreams }: RouteTable) {
 }
 
 /**
- * Where user-service is, which has the keys of access tokens unless AUTH_JWKS_URL says who has.
- * @throws StartupError (78) when tokens are required and nobody is known to have the keys
+ * Returns the URL of user-service, which serves the keys of access tokens unless AUTH_JWKS_URL is set.
+ * @throws StartupError (78) when authentication is required and neither URL is configured
  */
 export function identityUrl(
   { AUTH, AUTH_JWKS_URL }: Pick<GatewayConfig, 'AUTH' | 'AUTH_JWKS_URL'>,
@@ -85,7 +98,7 @@ export function identityUrl(
   const url = urls[upstreamVariable('user-service')];
   if (url === undefined && AUTH === 'required' && AUTH_JWKS_URL === undefined) {
     throw new StartupError(
-      'Access tokens are required, and the table of routes has no user-service: set AUTH_JWKS_URL to where their keys are',
+      'Authentication is required, but the route table has no user-service. Set AUTH_JWKS_URL to the JWKS of the identity provider.',
       78,
     );
   }

@@ -1,36 +1,18 @@
-import { Agent, request } from 'node:http';
+import { Agent } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
+import { type HttpRequest, type HttpResponse, sendRequest } from '../../../packages/chassis/testing/http.ts';
 
-/** A whole response, with its JSON read. */
-export interface Response {
-  readonly status: number;
-  readonly headers: NodeJS.Dict<string | string[]>;
-  // The tests look into responses whose shape is what they check.
-  // biome-ignore lint/suspicious/noExplicitAny: see above
-  readonly body: any;
-  /** Length of the body. */
-  readonly bytes: number;
-  /** Milliseconds from the first byte sent to the last one received. */
-  readonly ms: number;
-}
-
-export interface RequestOptions {
-  /** Loopback address that the request comes from: clients at different addresses are different clients. Default: 127.0.0.1. */
+export interface RequestOptions extends HttpRequest {
+  /** Loopback address of the client. Different addresses count as different clients. Default: 127.0.0.1 */
   readonly from?: string;
-  readonly token?: string | undefined;
-  readonly json?: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Sends requests to the gateway, from any loopback address. */
 export interface Client {
-  send(method: string, path: string, options?: RequestOptions): Promise<Response>;
+  send(method: string, path: string, options?: RequestOptions): Promise<HttpResponse>;
   /** Closes the connections. */
   close(): void;
 }
-
-/** Milliseconds after which a request without a response is a failure of the test. */
-const timeoutMs = 20_000;
 
 export function createClient(baseUrl: string): Client {
   const agents = new Map<string, Agent>();
@@ -40,64 +22,30 @@ export function createClient(baseUrl: string): Client {
     return agent;
   };
   return {
-    send: (method, path, { from = '127.0.0.1', token, json, headers = {} } = {}) =>
-      new Promise((resolve, reject) => {
-        const startedAt = performance.now();
-        const text = json === undefined ? undefined : JSON.stringify(json);
-        const sent = request(
-          `${baseUrl}${path}`,
-          {
-            method,
-            agent: agentOf(from),
-            signal: AbortSignal.timeout(timeoutMs),
-            headers: {
-              ...(text !== undefined && { 'content-type': 'application/json' }),
-              ...(token !== undefined && { authorization: `Bearer ${token}` }),
-              ...headers,
-            },
-          },
-          (response) => {
-            const chunks: Buffer[] = [];
-            response.on('data', (chunk: Buffer) => chunks.push(chunk));
-            response.once('error', reject);
-            response.once('end', () => {
-              const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
-              const received = Buffer.concat(chunks).toString();
-              const isJson = /\bjson\b/.test(response.headers['content-type'] ?? '');
-              resolve({
-                status: response.statusCode ?? 0,
-                headers: response.headers,
-                bytes,
-                body: isJson && received !== '' ? JSON.parse(received) : undefined,
-                ms: performance.now() - startedAt,
-              });
-            });
-          },
-        );
-        sent.once('error', reject).end(text);
-      }),
+    send: (method, path, { from = '127.0.0.1', ...options } = {}) =>
+      sendRequest(`${baseUrl}${path}`, { ...options, method, agent: agentOf(from) }),
     close() {
       for (const agent of agents.values()) agent.destroy();
     },
   };
 }
 
-/** Requests in flight at most: an attacker has more patience than this, and not more connections. */
+/** Maximum number of requests in flight. */
 const maxInFlight = 400;
 
-/** A steady flood, until it is stopped. */
+/** A running flood. */
 export interface Flood {
-  /** Stops, waits for the responses, and returns their number by status; `error` counts connections that broke. */
+  /** Stops the flood. Resolves with the number of responses by status; `error` counts failed requests. */
   stop(): Promise<Readonly<Record<string, number>>>;
 }
 
-/** Sends `perSecond` requests a second, whatever the responses to those before. */
-export function startFlood(perSecond: number, sendNext: (index: number) => Promise<Response>): Flood {
+/** Sends `perSecond` requests per second, independent of the responses. */
+export function startFlood(perSecond: number, sendNext: (index: number) => Promise<HttpResponse>): Flood {
   const outcomes: Record<string, number> = {};
   const inFlight = new Set<Promise<void>>();
   let stopped = false;
 
-  function sendOne(index: number): void {
+  function sendRequest(index: number): void {
     const done = sendNext(index)
       .then(({ status }) => String(status))
       .catch(() => 'error')
@@ -112,8 +60,8 @@ export function startFlood(perSecond: number, sendNext: (index: number) => Promi
     const startedAt = performance.now();
     for (let index = 0; !stopped; ) {
       const due = ((performance.now() - startedAt) / 1000) * perSecond;
-      for (; index < due && inFlight.size < maxInFlight; index += 1) sendOne(index);
-      // What could not be sent in time is not sent later in one burst.
+      for (; index < due && inFlight.size < maxInFlight; index += 1) sendRequest(index);
+      // Requests over the limit are skipped instead of sent later in a burst.
       if (index < due) index = Math.floor(due);
       await wait(2);
     }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { createTestDatabase } from '../../../packages/chassis/src/database/testing.ts';
-import { eventually } from '../../system/lib/eventually.ts';
-import { sumSamples } from '../../system/lib/http.ts';
-import { type System, startSystem } from '../../system/lib/system.ts';
-import { type Client, createClient, type Response } from './client.ts';
+import { createTestDatabase } from '../../../packages/chassis/testing/database.ts';
+import type { HttpResponse } from '../../../packages/chassis/testing/http.ts';
+import { eventually } from '../../../packages/chassis/testing/wait.ts';
+import { sumSamples } from '../../kit/metrics.ts';
+import { type System, startSystem } from '../../kit/system.ts';
+import { type Client, createClient } from './client.ts';
 
-/** A user of the attacked system, with what only they know. */
+/** A user of the attacked system with the password. */
 export interface User {
   readonly id: number;
   readonly email: string;
@@ -19,31 +20,34 @@ export interface Tokens {
   readonly refresh_token: string;
 }
 
-/** The running system, with authentication required, as an attacker reaches it: through the gateway. */
+/** The running system with authentication required, reached through the gateway. */
 export interface Target {
   readonly system: System;
   readonly client: Client;
   readonly admin: User;
-  /** Sends a login, whatever the response. */
-  tryLogIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Response>;
-  /** Logs in. @throws AssertionError for any other status than 200 */
+  /** Sends a login and resolves with the response, whatever its status. */
+  tryLogIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<HttpResponse>;
+  /** Logs in. @throws AssertionError if the status is not 200 */
   logIn(user: Pick<User, 'email' | 'password'>, from?: string): Promise<Tokens>;
   /** Creates a user with a password, as the admin. */
   createUser(members?: { readonly role?: 'admin' | 'user' }): Promise<User>;
-  /** An access token of the admin, good for ten minutes. */
+  /** Returns an access token of the admin that is valid for at least five more minutes. */
   adminToken(): Promise<string>;
-  /** Value of a metric of the gateway, summed over the samples whose labels contain `labels`. @throws Error when it has no such metric */
+  /**
+   * Returns the sum of a gateway metric's samples whose text contains `labels`.
+   * @throws Error if the gateway has no such metric
+   */
   gatewayMetric(name: string, labels?: string): Promise<number>;
   close(): Promise<void>;
 }
 
 const admin = { id: 1, email: 'alice@example.com', password: 'the admin of the attacked system' };
 
-/** Starts the system on PostgreSQL where the test run has one (TEST_DATABASE_URL), else on the embedded database. */
+/** Starts the system on PostgreSQL if TEST_DATABASE_URL is set, else on the embedded database. */
 export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
   const closes: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
-    for (const each of closes.splice(0).reverse()) await each();
+    for (const closeResource of closes.splice(0).reverse()) await closeResource();
   };
   try {
     const databases = await createDatabases();
@@ -61,7 +65,7 @@ export async function openTarget(env: NodeJS.ProcessEnv = {}): Promise<Target> {
     const client = createClient(system.gateway.url);
     closes.push(client.close);
     const target = createTarget(system, client);
-    // The service creates the admin after it is ready; with another issuer, or without authentication, there is none.
+    // The service creates the admin after it is ready. With an external issuer or without authentication there is no admin.
     if (env.AUTH_JWKS_URL === undefined && env.AUTH !== 'off') await eventually(target.adminToken);
     return { ...target, close };
   } catch (error) {
@@ -95,7 +99,12 @@ function createTarget(system: System, client: Client): Omit<Target, 'close'> {
   }
 
   return {
-    ...{ system, client, admin, tryLogIn, logIn, adminToken },
+    system,
+    client,
+    admin,
+    tryLogIn,
+    logIn,
+    adminToken,
     async createUser({ role = 'user' } = {}) {
       serial += 1;
       const user = {
@@ -113,7 +122,7 @@ function createTarget(system: System, client: Client): Omit<Target, 'close'> {
   };
 }
 
-/** Databases of their own for the services that have one; none, and so embedded ones, where there is no server. */
+/** Creates a database for each service if TEST_DATABASE_URL is set. Returns the variables that select them. */
 async function createDatabases() {
   const url = process.env.TEST_DATABASE_URL;
   if (url === undefined) return { variables: {}, drop: async () => undefined };

@@ -2,7 +2,7 @@ import { forwardPort } from '../../../scripts/lib/cluster.ts';
 import type { Databases } from '../../faults/lib/databases.ts';
 import { get } from './kubectl.ts';
 
-/** A way from this machine to both databases of a release. */
+/** Port forwards from this machine to both databases of a release. */
 export interface ForwardedDatabases {
   readonly databases: Databases;
   stop(): Promise<void>;
@@ -21,7 +21,7 @@ export async function forwardDatabases(namespace: string, release: string): Prom
       return { forward, url: `postgres://${name}:${password}@${new URL(forward.url).host}/${name}` };
     }),
   );
-  if (users === undefined || orders === undefined) throw new Error('there are two databases');
+  if (users === undefined || orders === undefined) throw new Error('a database is missing');
   return {
     databases: { users, orders },
     async stop() {
@@ -30,7 +30,7 @@ export async function forwardDatabases(namespace: string, release: string): Prom
   };
 }
 
-/** What a Secret has in a key. */
+/** Returns the decoded value of a Secret's key. */
 export async function secretValue(namespace: string, name: string, key: string): Promise<string> {
   const { data } = await get(namespace, 'secret', name);
   return Buffer.from(data[key], 'base64').toString();

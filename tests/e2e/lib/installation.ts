@@ -1,4 +1,6 @@
-/** What `npm run e2e` has installed, and how it is reached: handed to the tests as JSON in E2E_INSTALLATION. */
+import type { ObservabilityImages } from './observability.ts';
+
+/** The installation of `npm run e2e`, which the tests receive as JSON in E2E_INSTALLATION. */
 export interface Installation {
   readonly namespace: string;
   /** Namespace that may read the metrics. */
@@ -9,24 +11,27 @@ export interface Installation {
   /** Gateway of the Gateway API, as `namespace/name`. */
   readonly gateway: string | undefined;
   readonly prometheusImage: string;
+  readonly alertmanagerImage: string;
+  /** Images of k8s/observability; undefined if the cluster cannot pull them. */
+  readonly observability: ObservabilityImages | undefined;
   readonly ingressHost: string;
   readonly routeHost: string;
-  /** Options of Helm that name the images that were installed, and the same ones by another tag. */
+  /** Helm options that set the installed images, and the same images with another tag. */
   readonly images: readonly string[];
   readonly nextImages: readonly string[];
   readonly faults: {
-    /** Requests a second, from all clients together. */
+    /** Requests a second of all clients together. */
     readonly perSecond: number;
-    /** Host and port of the ingress controller where the clients run. */
+    /** Host and port of the ingress controller, as seen by the clients. */
     readonly ingress: string;
-    /** Writes the table of faults into docs/kubernetes.md. */
+    /** Whether to write the table of faults to docs/kubernetes.md. */
     readonly record: boolean;
   };
 }
 
-/** @throws Error when the tests were not started by `npm run e2e` */
+/** Reads E2E_INSTALLATION. @throws Error when the tests were not started by `npm run e2e` */
 export function readInstallation(): Installation {
   const text = process.env.E2E_INSTALLATION;
-  if (text === undefined) throw new Error('these tests are run by npm run e2e');
+  if (text === undefined) throw new Error('E2E_INSTALLATION is not set. Run these tests with npm run e2e.');
   return JSON.parse(text) as Installation;
 }

@@ -1,36 +1,18 @@
-import { spawn } from 'node:child_process';
+import { captureOutput } from '../../../scripts/lib/child-process.ts';
 
-/** An object of Kubernetes, as the server has it. */
-// The tests look into objects whose shape is what they check.
+/** A Kubernetes object, as the API server returns it. */
+// The tests check the shape of these objects, so they have no type.
 // biome-ignore lint/suspicious/noExplicitAny: see above
 export type Manifest = any;
 
-/** Runs kubectl; `input` is its standard input. @throws Error with what it said when it fails */
+/** Runs kubectl with `input` as its standard input. @throws StartupError with its error output when it fails */
 export function kubectl(args: readonly string[], input?: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn('kubectl', args, {
-      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-    });
-    let output = '';
-    let complaints = '';
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      complaints += text;
-    });
-    child.once('error', reject);
-    child.once('close', (code) => {
-      if (code === 0) resolve(output);
-      else reject(new Error(`kubectl ${args.join(' ')}: ${complaints || output}`));
-    });
-    child.stdin?.end(input);
-  });
+  return captureOutput(['kubectl', ...args], { input });
 }
 
-/** What `kubectl get` finds, as JSON. */
-export async function get(namespace: string, ...words: readonly string[]): Promise<Manifest> {
-  return JSON.parse(await kubectl(['get', '--namespace', namespace, '--output', 'json', ...words]));
+/** Returns the JSON output of `kubectl get`. */
+export async function get(namespace: string, ...args: readonly string[]): Promise<Manifest> {
+  return JSON.parse(await kubectl(['get', '--namespace', namespace, '--output', 'json', ...args]));
 }
 
 export async function apply(...manifests: readonly Manifest[]): Promise<void> {
@@ -40,22 +22,30 @@ export async function apply(...manifests: readonly Manifest[]): Promise<void> {
   );
 }
 
-/** Runs a pod to its end and returns what it printed, then removes it. @throws Error with its words when it fails */
+/** Runs a pod until it ends, returns its logs and deletes it. @throws Error with its logs when it fails */
 export async function runPod(pod: Manifest): Promise<string> {
   const { name, namespace } = pod.metadata;
-  const where = ['--namespace', namespace];
+  const inNamespace = ['--namespace', namespace];
   await kubectl(['create', '--filename', '-'], JSON.stringify(pod));
   try {
     await kubectl([
-      ...['wait', `pod/${name}`, ...where, '--timeout=60s'],
-      // Ended, in whichever way: what it printed says which.
+      ...['wait', `pod/${name}`, ...inNamespace, '--timeout=60s'],
+      // Terminated, successfully or not.
       '--for=jsonpath={.status.containerStatuses[0].state.terminated.reason}',
     ]);
     const { status } = await get(namespace, 'pod', name);
-    const output = await kubectl(['logs', name, ...where]);
+    const output = await kubectl(['logs', name, ...inNamespace]);
     if (status.phase === 'Failed') throw new Error(`pod ${name} failed: ${output}`);
     return output;
   } finally {
-    await kubectl(['delete', 'pod', name, ...where, '--grace-period=0', '--force', '--ignore-not-found']);
+    await kubectl([
+      'delete',
+      'pod',
+      name,
+      ...inNamespace,
+      '--grace-period=0',
+      '--force',
+      '--ignore-not-found',
+    ]);
   }
 }

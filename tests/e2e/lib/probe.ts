@@ -1,6 +1,6 @@
 import { get, type Manifest, runPod } from './kubectl.ts';
 
-/** Whose place a probe takes. */
+/** Namespace and labels of a probe pod. */
 export interface ProbeOptions {
   readonly namespace: string;
   readonly labels?: Readonly<Record<string, string>>;
@@ -8,7 +8,7 @@ export interface ProbeOptions {
 
 let count = 0;
 
-/** A pod that runs a Node program in an image of ours, under the rules of `restricted`. */
+/** Returns a pod that runs a Node program in one of our images and meets the PodSecurity level `restricted`. */
 export async function nodePod(
   image: string,
   program: string,
@@ -23,15 +23,19 @@ export async function nodePod(
       restartPolicy: 'Never',
       automountServiceAccountToken: false,
       terminationGracePeriodSeconds: 0,
-      // Never ready: with the labels of a service it would get its requests.
+      // Never ready, because a ready pod with the labels of a service would receive its requests.
       readinessGates: [{ conditionType: 'zerda.dev/never' }],
       securityContext: {
-        ...{ runAsNonRoot: true, runAsUser: 65532, runAsGroup: 65532 },
+        runAsNonRoot: true,
+        runAsUser: 65532,
+        runAsGroup: 65532,
         seccompProfile: { type: 'RuntimeDefault' },
       },
       containers: [
         {
-          ...{ name: 'probe', image, args: ['--input-type=module', '--eval', program] },
+          name: 'probe',
+          image,
+          args: ['--input-type=module', '--eval', program],
           resources: { requests: { cpu: '10m', memory: '32Mi' }, limits: { memory: '96Mi' } },
           securityContext: {
             allowPrivilegeEscalation: false,
@@ -44,16 +48,16 @@ export async function nodePod(
   };
 }
 
-/** The image that the pods of a Deployment run. */
+/** Returns the image of a Deployment's first container. */
 export async function imageOf(namespace: string, deployment: string): Promise<string> {
   return (await get(namespace, 'deployment', deployment)).spec.template.spec.containers[0].image;
 }
 
 /**
- * Which of these `host:port` a pod with these labels can connect to. Policies reach a new pod a moment after its start, so
- * it waits for a moment before it tries, and tries for a while.
+ * Returns the targets (`host:port`) that a pod with these labels can connect to. Network policies take effect shortly after a pod
+ * starts, so the pod waits 2 s and then tries for 5 s.
  */
-export async function reachable(
+export async function findReachable(
   image: string,
   targets: readonly string[],
   options: ProbeOptions,
@@ -67,12 +71,12 @@ export async function reachable(
       socket.once('connect', () => end(true)).once('error', () => end(false)).once('timeout', () => end(false));
     });
     await wait(2000);
-    const tried = ${JSON.stringify(targets)}.map(async (target) => {
+    const attempts = ${JSON.stringify(targets)}.map(async (target) => {
       for (const end = Date.now() + 5000; Date.now() < end; await wait(250)) {
         if (await attempt(...target.split(':'))) return [target];
       }
       return [];
     });
-    console.log(JSON.stringify((await Promise.all(tried)).flat()));`;
+    console.log(JSON.stringify((await Promise.all(attempts)).flat()));`;
   return JSON.parse(await runPod(await nodePod(image, program, options)));
 }

@@ -1,7 +1,9 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import assert from 'node:assert/strict';
+import { eventually } from '../../../packages/chassis/testing/wait.ts';
+import { services } from '../../../scripts/lib/services.ts';
 import { get, kubectl, type Manifest } from './kubectl.ts';
 
-/** Names of the pods of one service of a release, or of all; those that are about to end are left out. */
+/** Returns the names of the pods of one service of a release, or of all services, except terminating pods. */
 export async function podsOf(namespace: string, release: string, service?: string): Promise<string[]> {
   const labels = [
     `app.kubernetes.io/instance=${release}`,
@@ -14,8 +16,8 @@ export async function podsOf(namespace: string, release: string, service?: strin
     .map(({ metadata }: Manifest) => metadata.name);
 }
 
-/** Waits until pods have served to their end and are gone. */
-export async function gone(namespace: string, pods: readonly string[]): Promise<void> {
+/** Waits until pods are drained and deleted. */
+export async function waitUntilDeleted(namespace: string, pods: readonly string[]): Promise<void> {
   if (pods.length === 0) return;
   await kubectl([
     ...['wait', '--namespace', namespace, '--for=delete', '--timeout=180s'],
@@ -23,27 +25,41 @@ export async function gone(namespace: string, pods: readonly string[]): Promise<
   ]);
 }
 
-/** Waits until a Deployment has as many ready pods as it wants, none of which is `without`. */
-export async function complete(namespace: string, deployment: string, without?: string): Promise<void> {
-  const giveUpAt = performance.now() + 180_000;
-  for (;;) {
-    const { spec, metadata } = await get(namespace, 'deployment', deployment);
-    const selector = Object.entries(spec.selector.matchLabels).map((pair) => pair.join('='));
-    const { items } = await get(namespace, 'pods', '--selector', selector.join(','));
-    const ready = items.filter(
-      (pod: Manifest) =>
-        pod.metadata.deletionTimestamp === undefined && pod.metadata.name !== without && isReady(pod),
-    );
-    if (ready.length >= spec.replicas) return;
-    if (performance.now() > giveUpAt)
-      throw new Error(`${metadata.name}: ${ready.length} of ${spec.replicas} pods are ready`);
-    await wait(1000);
-  }
+/** Waits until a Deployment has all its pods ready, not counting the pod `without`. */
+export async function waitUntilReady(namespace: string, deployment: string, without?: string): Promise<void> {
+  await eventually(
+    async () => {
+      const { spec } = await get(namespace, 'deployment', deployment);
+      const selector = Object.entries(spec.selector.matchLabels).map((pair) => pair.join('='));
+      const { items } = await get(namespace, 'pods', '--selector', selector.join(','));
+      const ready = items.filter(
+        (pod: Manifest) =>
+          pod.metadata.deletionTimestamp === undefined && pod.metadata.name !== without && isReady(pod),
+      );
+      assert.ok(ready.length >= spec.replicas, `${ready.length} of ${spec.replicas} pods are ready`);
+    },
+    `the pods of ${deployment}`,
+    180_000,
+  );
 }
 
-/** Whether Kubernetes sends requests to a pod. */
+/** Whether the condition Ready of a pod is True. */
 function isReady({ status }: Manifest): boolean {
   return (
-    status.conditions?.some(({ type, status: is }: Manifest) => type === 'Ready' && is === 'True') ?? false
+    status.conditions?.some(({ type, status: value }: Manifest) => type === 'Ready' && value === 'True') ??
+    false
   );
+}
+
+/** Waits until the Deployments of all services of the release `zerda` are rolled out. @throws Error after five minutes */
+export async function waitForRollouts(namespace: string): Promise<void> {
+  for (const { name } of services)
+    await kubectl([
+      'rollout',
+      'status',
+      `deployment/zerda-${name}`,
+      '--namespace',
+      namespace,
+      '--timeout=300s',
+    ]);
 }

@@ -1,21 +1,27 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { check, type Rule } from './checker.ts';
-import type { Act, Evidence, LetterRow, SentEvent } from './evidence.ts';
+import { findViolations, type Rule } from './checker.ts';
+import type { DeadLetterRow, Evidence, RowChange, SentEvent } from './evidence.ts';
 import type { Write } from './writes.ts';
 
-const act = (
+const rowChange = (
   transaction: number,
-  relation: Act['relation'],
-  operation: Act['operation'],
+  relation: RowChange['relation'],
+  operation: RowChange['operation'],
   key: string | number,
   version: number,
-  state: Act['state'] = null,
-): Act => ({ transaction: String(transaction), relation, operation, key: String(key), version, state });
+  state: RowChange['state'] = null,
+): RowChange => ({ transaction: String(transaction), relation, operation, key: String(key), version, state });
 
 const event = (id: string, type: string, subject: string, version: number): SentEvent => ({
-  ...{ id, type: `zerda.${type}.v1`, subject, version, reason: null },
-  ...{ sent: true, attempts: 1, user_id: null },
+  id,
+  type: `zerda.${type}.v1`,
+  subject,
+  version,
+  reason: null,
+  sent: true,
+  attempts: 1,
+  user_id: null,
 });
 
 const write = (fields: Partial<Write> & Pick<Write, 'kind'>): Write => ({
@@ -25,29 +31,34 @@ const write = (fields: Partial<Write> & Pick<Write, 'kind'>): Write => ({
 });
 
 /**
- * User 1 was created and changed, user 2 created and deleted after an order, which the saga has cancelled. All of it is as it should be.
+ * Returns valid evidence: user 1 was created and changed. User 2 was created, placed an order and was deleted, and the saga canceled the
+ * order.
  */
-function whole(): Evidence {
+function validEvidence(): Evidence {
   const first = { id: 1, name: 'b', email: 'a', version: 2 };
   const order = { id: 7, user_id: 2, product: 'c', total_cents: 100, status: 'cancelled', version: 2 };
   return {
     transport: 'http',
     writes: [
-      write({ kind: 'create-user', mark: 'a', answer: { status: 201, id: 1, version: 1, replayed: false } }),
+      write({
+        kind: 'create-user',
+        mark: 'a',
+        response: { status: 201, id: 1, version: 1, replayed: false },
+      }),
       write({
         kind: 'update-user',
         mark: 'b',
         target: 1,
         ifMatch: 1,
-        answer: { status: 200, id: 1, version: 2, replayed: false },
+        response: { status: 200, id: 1, version: 2, replayed: false },
       }),
       write({
         kind: 'place-order',
         mark: 'c',
         target: 2,
-        answer: { status: 201, id: 7, version: 1, orderStatus: 'pending', replayed: false },
+        response: { status: 201, id: 7, version: 1, orderStatus: 'pending', replayed: false },
       }),
-      write({ kind: 'delete-user', target: 2, answer: { status: 200, replayed: false } }),
+      write({ kind: 'delete-user', target: 2, response: { status: 200, replayed: false } }),
     ],
     users: [first],
     orders: [order],
@@ -64,30 +75,30 @@ function whole(): Evidence {
       { user_id: 1, deleted: false },
       { user_id: 2, deleted: true },
     ],
-    acts: {
+    changes: {
       users: [
-        act(1, 'users', 'insert', 1, 1, { ...first, name: 'a', version: 1 }),
-        act(1, 'outbox', 'insert', 'e1', 1),
-        act(2, 'users', 'update', 1, 2, first),
-        act(2, 'outbox', 'insert', 'e2', 2),
-        act(3, 'users', 'insert', 2, 1, { id: 2, name: 'z', email: 'z', version: 1 }),
-        act(3, 'outbox', 'insert', 'e3', 1),
-        act(4, 'users', 'delete', 2, 2),
-        act(4, 'outbox', 'insert', 'e4', 2),
+        rowChange(1, 'users', 'insert', 1, 1, { ...first, name: 'a', version: 1 }),
+        rowChange(1, 'outbox', 'insert', 'e1', 1),
+        rowChange(2, 'users', 'update', 1, 2, first),
+        rowChange(2, 'outbox', 'insert', 'e2', 2),
+        rowChange(3, 'users', 'insert', 2, 1, { id: 2, name: 'z', email: 'z', version: 1 }),
+        rowChange(3, 'outbox', 'insert', 'e3', 1),
+        rowChange(4, 'users', 'delete', 2, 2),
+        rowChange(4, 'outbox', 'insert', 'e4', 2),
       ],
       orders: [
-        act(11, 'known_users', 'effect', 1, 0),
-        act(11, 'inbox', 'insert', 'e1', 1),
-        act(12, 'known_users', 'effect', 1, 0),
-        act(12, 'inbox', 'insert', 'e2', 2),
-        act(13, 'known_users', 'effect', 2, 0),
-        act(13, 'inbox', 'insert', 'e3', 1),
-        act(14, 'orders', 'insert', 7, 1, { ...order, status: 'pending', version: 1 }),
-        act(14, 'outbox', 'insert', 'e5', 1),
-        act(15, 'known_users', 'effect', 2, 0),
-        act(15, 'orders', 'update', 7, 2, order),
-        act(15, 'outbox', 'insert', 'e6', 2),
-        act(15, 'inbox', 'insert', 'e4', 2),
+        rowChange(11, 'known_users', 'effect', 1, 0),
+        rowChange(11, 'inbox', 'insert', 'e1', 1),
+        rowChange(12, 'known_users', 'effect', 1, 0),
+        rowChange(12, 'inbox', 'insert', 'e2', 2),
+        rowChange(13, 'known_users', 'effect', 2, 0),
+        rowChange(13, 'inbox', 'insert', 'e3', 1),
+        rowChange(14, 'orders', 'insert', 7, 1, { ...order, status: 'pending', version: 1 }),
+        rowChange(14, 'outbox', 'insert', 'e5', 1),
+        rowChange(15, 'known_users', 'effect', 2, 0),
+        rowChange(15, 'orders', 'update', 7, 2, order),
+        rowChange(15, 'outbox', 'insert', 'e6', 2),
+        rowChange(15, 'inbox', 'insert', 'e4', 2),
       ],
     },
     events: {
@@ -102,7 +113,7 @@ function whole(): Evidence {
         { ...event('e6', 'order.cancelled', 'orders/7', 2), reason: 'user_deleted', user_id: 2 },
       ],
     },
-    letters: { users: [], orders: [] },
+    deadLetters: { users: [], orders: [] },
     inbox: [
       { event_id: 'e1', subject: 'users/1', version: 1, applied: true },
       { event_id: 'e2', subject: 'users/1', version: 2, applied: true },
@@ -127,10 +138,10 @@ function whole(): Evidence {
   };
 }
 
-/** What is wrong with the whole once something of it is replaced. */
-function brokenBy(change: (evidence: Evidence) => Partial<Evidence>): Rule[] {
-  const evidence = whole();
-  return [...new Set(check({ ...evidence, ...change(evidence) }).map(({ rule }) => rule))];
+/** Returns the rules that are violated after a change of the valid evidence. */
+function rulesViolatedBy(change: (evidence: Evidence) => Partial<Evidence>): Rule[] {
+  const evidence = validEvidence();
+  return [...new Set(findViolations({ ...evidence, ...change(evidence) }).map(({ rule }) => rule))];
 }
 
 const without = <T>(rows: readonly T[], index: number): T[] => rows.filter((_, at) => at !== index);
@@ -139,7 +150,7 @@ function replaced<T>(rows: readonly T[], index: number, fields: Partial<T>): T[]
   return rows.map((row, at) => (at === index ? { ...row, ...fields } : row));
 }
 
-const letter: LetterRow = {
+const deadLetter: DeadLetterRow = {
   side: 'receiving',
   event_id: 'e2',
   type: 'zerda.user.updated.v1',
@@ -147,25 +158,27 @@ const letter: LetterRow = {
   error: 'no',
 };
 
-describe('the checker of faults', () => {
-  it('finds nothing where all is well, a repeat that came included', () => {
-    assert.deepEqual(check(whole()), []);
+describe('findViolations', () => {
+  it('finds nothing in valid evidence with a repeated delivery', () => {
+    assert.deepEqual(findViolations(validEvidence()), []);
   });
 
-  const cases: [what: string, change: (evidence: Evidence) => Partial<Evidence>, rules: Rule[]][] = [
-    ['an acknowledged user whose row is gone', () => ({ users: [], userCounters: [] }), ['write-lost']],
+  const cases: [title: string, change: (evidence: Evidence) => Partial<Evidence>, rules: Rule[]][] = [
+    ['an acknowledged user whose row is missing', () => ({ users: [], userCounters: [] }), ['write-lost']],
     [
-      'an acknowledged change that was not made',
-      ({ acts }) => ({ acts: { ...acts, users: replaced(acts.users, 2, { state: { name: 'other' } }) } }),
+      'an acknowledged change that was not stored',
+      ({ changes }) => ({
+        changes: { ...changes, users: replaced(changes.users, 2, { state: { name: 'other' } }) },
+      }),
       ['write-lost'],
     ],
     [
-      'a change that has passed over another one, against its If-Match',
+      'a change that overwrote another one despite its If-Match',
       ({ writes }) => ({ writes: replaced(writes, 1, { ifMatch: 0 }) }),
       ['write-lost'],
     ],
     [
-      'an acknowledged deletion whose user is there',
+      'an acknowledged deletion whose user exists',
       ({ users }) => ({
         users: [...users, { id: 2, name: 'z', email: 'z', version: 1 }],
         userCounters: [
@@ -177,13 +190,13 @@ describe('the checker of faults', () => {
     ],
     [
       'an order that was placed twice',
-      ({ acts }) => ({
-        acts: {
-          ...acts,
+      ({ changes }) => ({
+        changes: {
+          ...changes,
           orders: [
-            ...acts.orders,
-            act(20, 'orders', 'insert', 8, 1, { product: 'c' }),
-            act(20, 'outbox', 'insert', 'e5', 1),
+            ...changes.orders,
+            rowChange(20, 'orders', 'insert', 8, 1, { product: 'c' }),
+            rowChange(20, 'outbox', 'insert', 'e5', 1),
           ],
         },
       }),
@@ -191,12 +204,12 @@ describe('the checker of faults', () => {
     ],
     [
       'a version without an event',
-      ({ acts }) => ({ acts: { ...acts, users: without(acts.users, 3) } }),
+      ({ changes }) => ({ changes: { ...changes, users: without(changes.users, 3) } }),
       ['event-missing'],
     ],
     [
-      'an event of another transaction than its row',
-      ({ acts }) => ({ acts: { ...acts, users: replaced(acts.users, 3, { transaction: '9' }) } }),
+      'an event in another transaction than its row',
+      ({ changes }) => ({ changes: { ...changes, users: replaced(changes.users, 3, { transaction: '9' }) } }),
       ['event-missing'],
     ],
     [
@@ -205,57 +218,61 @@ describe('the checker of faults', () => {
       ['event-unsent'],
     ],
     [
-      'an event that did not come to its receiver',
-      ({ inbox, acts }) => ({
+      'an event that was not delivered to its receiver',
+      ({ inbox, changes }) => ({
         inbox: without(inbox, 1),
         inboxSubjects: [
           { subject: 'users/1', version: 1 },
           { subject: 'users/2', version: 2 },
         ],
-        acts: { ...acts, orders: acts.orders.filter(({ transaction }) => transaction !== '12') },
+        changes: { ...changes, orders: changes.orders.filter(({ transaction }) => transaction !== '12') },
       }),
       ['event-lost'],
     ],
     [
-      'an event that did not come to the witness',
+      'an event that was not delivered to the event recorder',
       ({ deliveries }) => ({ deliveries: without(deliveries, 5) }),
       ['event-lost'],
     ],
     [
-      'an event that was dealt with and given up',
-      () => ({ letters: { users: [], orders: [letter] } }),
+      'an event that was processed and dead-lettered',
+      () => ({ deadLetters: { users: [], orders: [deadLetter] } }),
       ['event-twice'],
     ],
     [
-      'an event that failed after it was dealt with',
+      'an event that failed after it was processed',
       () => ({ inboxFailures: [{ event_id: 'e1', error: 'duplicate key' }] }),
       ['event-twice'],
     ],
     [
       'a dead letter without a reason',
-      ({ inbox, acts }) => ({
+      ({ inbox, changes }) => ({
         inbox: without(inbox, 1),
         inboxSubjects: [
           { subject: 'users/1', version: 1 },
           { subject: 'users/2', version: 2 },
         ],
-        acts: { ...acts, orders: acts.orders.filter(({ transaction }) => transaction !== '12') },
-        letters: { users: [], orders: [{ ...letter, error: ' ' }] },
+        changes: { ...changes, orders: changes.orders.filter(({ transaction }) => transaction !== '12') },
+        deadLetters: { users: [], orders: [{ ...deadLetter, error: ' ' }] },
       }),
       ['event-lost'],
     ],
     [
-      'an effect in another transaction than its note',
-      ({ acts }) => ({ acts: { ...acts, orders: replaced(acts.orders, 3, { transaction: '99' }) } }),
+      'an effect in another transaction than its inbox row',
+      ({ changes }) => ({
+        changes: { ...changes, orders: replaced(changes.orders, 3, { transaction: '99' }) },
+      }),
       ['effect-apart'],
     ],
     [
-      'an effect that was done twice',
-      ({ acts }) => ({ acts: { ...acts, orders: [...acts.orders, act(30, 'known_users', 'effect', 2, 0)] } }),
+      'an effect that occurred twice',
+      ({ changes }) => ({
+        changes: { ...changes, orders: [...changes.orders, rowChange(30, 'known_users', 'effect', 2, 0)] },
+      }),
       ['effect-apart'],
     ],
     [
-      'a note without its effect',
+      'an inbox row without its effect',
       ({ knownUsers }) => ({ knownUsers: replaced(knownUsers, 1, { deleted: false }) }),
       ['effect-missing'],
     ],
@@ -265,12 +282,12 @@ describe('the checker of faults', () => {
       ['order-broken'],
     ],
     [
-      'a version that went back',
+      'an applied version that is older than the previous one',
       ({ inbox }) => ({ inbox: [inbox[1], inbox[0], inbox[2], inbox[3]].filter((row) => row !== undefined) }),
       ['version-back'],
     ],
     [
-      'a counter that is wrong',
+      'a wrong counter',
       ({ orderCounters }) => ({ orderCounters: replaced(orderCounters, 1, { total_cents: 99 }) }),
       ['counter-wrong'],
     ],
@@ -286,12 +303,12 @@ describe('the checker of faults', () => {
       ['order-of-deleted-user'],
     ],
     [
-      'a write that got no answer',
+      'a write without a response',
       ({ writes }) => ({ writes: [...writes, write({ kind: 'cancel-order', target: 7 })] }),
       ['incident'],
     ],
   ];
-  for (const [what, change, rules] of cases) {
-    it(`finds ${what}`, () => assert.deepEqual(brokenBy(change).toSorted(), rules.toSorted()));
+  for (const [title, change, rules] of cases) {
+    it(`finds ${title}`, () => assert.deepEqual(rulesViolatedBy(change).toSorted(), rules.toSorted()));
   }
 });

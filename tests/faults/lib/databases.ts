@@ -1,19 +1,19 @@
-import {
-  connectPostgres,
-  type TestConnection,
-  type TestPostgres,
-} from '../../../packages/chassis/src/database/testing-postgres.ts';
+import { connectPostgres, type TestConnection } from '../../../packages/chassis/testing/postgres.ts';
+import type { ServerProcess } from '../../../packages/chassis/testing/server.ts';
 
 export type DatabaseName = 'users' | 'orders';
 
-/** Where a database is: what asks it need not have started it. */
-export type Asked = Pick<TestPostgres, 'url'>;
+/** Address of a database. */
+export type DatabaseAddress = Pick<ServerProcess, 'url'>;
 
-/** Both databases of the system. */
-export type Databases = Readonly<Record<DatabaseName, Asked>>;
+/** Addresses of both databases. */
+export type Databases = Readonly<Record<DatabaseName, DatabaseAddress>>;
 
-/** Asks a database something, over a connection of its own and past every link. */
-export async function ask<T>({ url }: Asked, work: (connection: TestConnection) => Promise<T>): Promise<T> {
+/** Runs `work` with a new connection that bypasses all links, and closes it. */
+export async function withConnection<T>(
+  { url }: DatabaseAddress,
+  work: (connection: TestConnection) => Promise<T>,
+): Promise<T> {
   const connection = await connectPostgres(url);
   try {
     return await work(connection);

@@ -1,10 +1,10 @@
-import type { StreamView } from '../../../packages/chassis/src/events/testing-nats.ts';
-import { ask, type DatabaseName, type Databases } from './databases.ts';
-import type { Transport } from './stage.ts';
-import { type Delivery, readDelivery } from './witness.ts';
+import type { StreamView } from '../../../packages/events/testing/nats.ts';
+import { type DatabaseName, type Databases, withConnection } from './databases.ts';
+import { type Delivery, readDelivery } from './event-recorder.ts';
+import type { Transport } from './test-system.ts';
 import type { Write } from './writes.ts';
 
-/** What a row says, with its names as the migrations have them. */
+/** A row, with the column names of the migrations. */
 interface UserRow {
   readonly id: number;
   readonly name: string;
@@ -21,8 +21,8 @@ interface OrderRow {
   readonly version: number;
 }
 
-/** What one committed transaction did to one row, as the triggers have recorded it. */
-export interface Act {
+/** Change of a row in a committed transaction, as recorded by the triggers. */
+export interface RowChange {
   readonly transaction: string;
   readonly relation:
     | 'users'
@@ -39,7 +39,7 @@ export interface Act {
   readonly state: (Partial<UserRow> & Partial<OrderRow>) | null;
 }
 
-/** An event that was to be sent, from the outbox or, when it was given up, the dead letters. */
+/** An event in the outbox or in the dead letters of the sender. */
 export interface SentEvent {
   readonly id: string;
   readonly type: string;
@@ -58,7 +58,7 @@ export interface InboxRow {
   readonly applied: boolean;
 }
 
-export interface LetterRow {
+export interface DeadLetterRow {
   readonly side: 'sending' | 'receiving';
   readonly event_id: string;
   readonly type: string;
@@ -66,7 +66,7 @@ export interface LetterRow {
   readonly error: string;
 }
 
-/** Everything that a checker judges by: what clients were told, what the stores have, what came to the witness. */
+/** Input of the checker: the clients' responses, the contents of the databases, and the delivered events. */
 export interface Evidence {
   readonly transport: Transport;
   readonly writes: readonly Write[];
@@ -81,20 +81,20 @@ export interface Evidence {
   }[];
   readonly userOrderCounters: readonly { readonly user_id: number; readonly orders: number }[];
   readonly knownUsers: readonly { readonly user_id: number; readonly deleted: boolean }[];
-  readonly acts: Readonly<Record<DatabaseName, readonly Act[]>>;
+  readonly changes: Readonly<Record<DatabaseName, readonly RowChange[]>>;
   readonly events: Readonly<Record<DatabaseName, readonly SentEvent[]>>;
-  readonly letters: Readonly<Record<DatabaseName, readonly LetterRow[]>>;
-  /** In the order in which events were dealt with. */
+  readonly deadLetters: Readonly<Record<DatabaseName, readonly DeadLetterRow[]>>;
+  /** In the order in which events were processed. */
   readonly inbox: readonly InboxRow[];
   readonly inboxSubjects: readonly { readonly subject: string; readonly version: number }[];
   readonly inboxFailures: readonly { readonly event_id: string; readonly error: string }[];
-  /** By HTTP what came to the witness, by NATS what the stream has; in that order. */
+  /** Events in order of delivery: with HTTP those of the event recorder, with NATS those of the stream. */
   readonly deliveries: readonly Delivery[];
-  /** What was seen to go wrong beside the stores. */
+  /** Problems outside the databases, such as unexpected exits. */
   readonly incidents: readonly string[];
 }
 
-const acts = `select transaction::text as transaction, relation, operation, key, version, state
+const changes = `select transaction::text as transaction, relation, operation, key, version, state
   from faults.acts order by position`;
 
 const events = `
@@ -106,23 +106,23 @@ const events = `
     (event::json->'data'->>'user_id')::int
   from dead_letters where side = 'sending'`;
 
-const letters = 'select side, event_id, type, subject, error from dead_letters';
+const deadLetters = 'select side, event_id, type, subject, error from dead_letters';
 
-export interface GatherOptions extends Pick<Evidence, 'transport' | 'writes' | 'deliveries' | 'incidents'> {
-  /** With the instruments in them. */
+export interface EvidenceOptions extends Pick<Evidence, 'transport' | 'writes' | 'deliveries' | 'incidents'> {
+  /** Databases with the triggers of `instruments.ts`. */
   readonly databases: Databases;
 }
 
-/** Reads what the stores have, when nothing changes any more. */
-export async function gather({ databases, ...rest }: GatherOptions): Promise<Evidence> {
-  const users = await ask(databases.users, async ({ rows }) => ({
+/** Reads the contents of both databases. Call it when the system is idle. */
+export async function collectEvidence({ databases, ...rest }: EvidenceOptions): Promise<Evidence> {
+  const users = await withConnection(databases.users, async ({ rows }) => ({
     users: await rows<UserRow>('select id, name, email, version from users'),
     userCounters: await rows<Evidence['userCounters'][number]>('select slot, users from user_counters'),
-    acts: await rows<Act>(acts),
+    changes: await rows<RowChange>(changes),
     events: await rows<SentEvent>(events),
-    letters: await rows<LetterRow>(letters),
+    deadLetters: await rows<DeadLetterRow>(deadLetters),
   }));
-  const orders = await ask(databases.orders, async ({ rows }) => ({
+  const orders = await withConnection(databases.orders, async ({ rows }) => ({
     orders: await rows<OrderRow>('select id, user_id, product, total_cents, status, version from orders'),
     orderCounters: await rows<Evidence['orderCounters'][number]>(
       'select slot, status, orders, total_cents from order_counters',
@@ -131,9 +131,9 @@ export async function gather({ databases, ...rest }: GatherOptions): Promise<Evi
       'select user_id, orders from user_order_counters',
     ),
     knownUsers: await rows<Evidence['knownUsers'][number]>('select user_id, deleted from known_users'),
-    acts: await rows<Act>(acts),
+    changes: await rows<RowChange>(changes),
     events: await rows<SentEvent>(events),
-    letters: await rows<LetterRow>(letters),
+    deadLetters: await rows<DeadLetterRow>(deadLetters),
     inbox: await rows<InboxRow>('select event_id, subject, version, applied from inbox order by position'),
     inboxSubjects: await rows<Evidence['inboxSubjects'][number]>(
       'select subject, version from inbox_subjects',
@@ -146,13 +146,13 @@ export async function gather({ databases, ...rest }: GatherOptions): Promise<Evi
     ...rest,
     ...users,
     ...orders,
-    acts: { users: users.acts, orders: orders.acts },
+    changes: { users: users.changes, orders: orders.changes },
     events: { users: users.events, orders: orders.events },
-    letters: { users: users.letters, orders: orders.letters },
+    deadLetters: { users: users.deadLetters, orders: orders.deadLetters },
   };
 }
 
-/** What a stream has after the message of that number: by NATS, these are the deliveries. */
+/** Reads the events of a stream after a sequence number. */
 export async function readDeliveries(stream: StreamView, after: number): Promise<Delivery[]> {
   return (await stream.after(after)).map(readDelivery);
 }

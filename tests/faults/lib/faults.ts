@@ -1,145 +1,151 @@
-import { ask, type DatabaseName } from './databases.ts';
+import { eventually } from '../../../packages/chassis/testing/wait.ts';
+import { type DatabaseName, withConnection } from './databases.ts';
 import { type Cut, cuts, type Link } from './link.ts';
-import { patiently } from './patiently.ts';
 import type { Random } from './random.ts';
-import type { Stage } from './stage.ts';
+import type { TestSystem } from './test-system.ts';
 
-/** Something that goes wrong. */
+/** A fault that the test injects. */
 export interface Fault {
   readonly kind: 'kill' | 'cut' | 'pause' | 'statement';
-  /** What, in words. */
+  /** Description for the timeline. */
   readonly name: string;
-  /** What it happens to; of two faults of one thing the second waits for another time. */
-  readonly what: string;
-  /** Whether there is something that it can happen to; without one there always is. */
-  possible?(): boolean;
-  /** Brings it about; what it returns is to be awaited. */
-  strike(): unknown;
-  /** Ends it, likewise; without one it ends by itself. */
+  /** Affected component. A target has at most one fault at a time. */
+  readonly target: string;
+  /** Whether the fault is currently possible; default true. */
+  isPossible?(): boolean;
+  /** Starts the fault; a returned promise must be awaited. */
+  start(): unknown;
+  /** Ends the fault, likewise; not needed if it ends by itself. */
   end?(): unknown;
-  /** Milliseconds until its end. */
-  readonly lastsMs: number;
+  /** Milliseconds from start to end. */
+  readonly durationMs: number;
 }
 
 /**
- * The faults of one seed in their order: each thing that can be killed, paused or cut has its turn before one comes again. Those that make
- * an event come a second time come early, for without any a seed shows nothing.
+ * Yields the faults of a seed in order. Each component is killed, paused or cut once before one is affected again. Faults that cause
+ * redeliveries come early, because a seed without redeliveries does not count.
  */
-export function* chooseFaults(stage: Stage, random: Random): Generator<Fault, never> {
+export function* chooseFaults(system: TestSystem, random: Random): Generator<Fault, never> {
   for (;;) {
-    const early = random.shuffle([lostAnswers(stage, random), killedSender(stage, random)]);
+    const early = random.shuffle([loseAcknowledgments(system, random), killSender(system, random)]);
     const others = random.shuffle([
-      ...['user-service', 'order-service', 'gateway'].map((service) => kill(stage, random, service)),
-      killDatabase(stage, random, 'users'),
-      killDatabase(stage, random, 'orders'),
-      ...(stage.nats === undefined ? [] : [killNats(stage, random), pauseNats(stage, random)]),
-      ...['user-service', 'order-service', 'gateway'].map((service) => pause(stage, random, service)),
-      ...['sink', 'nats', 'database', 'user-service', 'order-service', 'clients', 'database'].flatMap(
-        (what) => cutSome(stage, random, what),
-      ),
-      fullDisk(stage, random, random.pick(['users', 'orders'])),
-      failingHandler(stage, random),
+      ...['user-service', 'order-service', 'gateway'].map((service) => kill(system, random, service)),
+      killDatabase(system, random, 'users'),
+      killDatabase(system, random, 'orders'),
+      ...(system.nats === undefined ? [] : [killNats(system, random), pauseNats(system, random)]),
+      ...['user-service', 'order-service', 'gateway'].map((service) => pause(system, random, service)),
+      ...linkedComponents(system).map((component) => cutLinks(system, random, component)),
+      fullDisk(system, random, random.pick(['users', 'orders'])),
+      failingHandler(system, random),
     ]);
     const at = random.between(1, 4);
     yield* [...early.slice(0, 1), ...others.slice(0, at), ...early.slice(1), ...others.slice(at)];
   }
 }
 
-function kill({ replicas }: Stage, random: Random, service: string): Fault {
+function kill({ replicas }: TestSystem, random: Random, service: string): Fault {
   const replica = random.pick(nonEmpty(replicas.filter(({ name }) => name.startsWith(service))));
   const afterMs = random.between(100, 600);
   return {
     kind: 'kill',
     name: `kill ${replica.name}`,
-    what: replica.name,
-    lastsMs: 0,
-    possible: () => replica.running,
-    strike: () => replica.kill(afterMs),
+    target: replica.name,
+    durationMs: 0,
+    isPossible: () => replica.running,
+    start: () => replica.kill(afterMs),
   };
 }
 
-/** Whoever sends events is killed amid it: what was sent and not marked is sent again. */
-const killedSender = (stage: Stage, random: Random): Fault => kill(stage, random, 'user-service');
+/** Kills the sender of events. Events that were sent but not marked as sent are sent again. */
+const killSender = (system: TestSystem, random: Random): Fault => kill(system, random, 'user-service');
 
-function killDatabase({ databases }: Stage, random: Random, name: DatabaseName): Fault {
-  const lastsMs = random.between(100, 900);
+function killDatabase({ databases }: TestSystem, random: Random, name: DatabaseName): Fault {
+  const durationMs = random.between(100, 900);
   return {
     kind: 'kill',
-    name: `kill the database of ${name} for ${lastsMs} ms`,
-    what: `database of ${name}`,
-    lastsMs,
-    strike: () => databases[name].kill(),
+    name: `kill the database of ${name} for ${durationMs} ms`,
+    target: `database of ${name}`,
+    durationMs,
+    start: () => databases[name].kill(),
     end: () => databases[name].start(),
   };
 }
 
-function killNats({ nats }: Stage, random: Random): Fault {
-  const lastsMs = random.between(100, 900);
+function killNats({ nats }: TestSystem, random: Random): Fault {
+  const durationMs = random.between(100, 900);
   return {
     kind: 'kill',
-    name: `kill nats-server for ${lastsMs} ms`,
-    what: 'nats-server',
-    lastsMs,
-    strike: () => nats?.kill(),
+    name: `kill nats-server for ${durationMs} ms`,
+    target: 'nats-server',
+    durationMs,
+    start: () => nats?.kill(),
     end: () => nats?.start(),
   };
 }
 
-function pauseNats({ nats }: Stage, random: Random): Fault {
-  const lastsMs = random.between(500, 2500);
+function pauseNats({ nats }: TestSystem, random: Random): Fault {
+  const durationMs = random.between(500, 2500);
   return {
     kind: 'pause',
-    name: `pause nats-server for ${lastsMs} ms`,
-    what: 'nats-server',
-    lastsMs,
-    strike: () => nats?.signal('SIGSTOP'),
+    name: `pause nats-server for ${durationMs} ms`,
+    target: 'nats-server',
+    durationMs,
+    start: () => nats?.signal('SIGSTOP'),
     end: () => nats?.signal('SIGCONT'),
   };
 }
 
-/** Mostly longer than a lease. */
-function pause({ replicas }: Stage, random: Random, service: string): Fault {
+/** Pauses a replica, usually longer than an event lease. */
+function pause({ replicas }: TestSystem, random: Random, service: string): Fault {
   const replica = random.pick(nonEmpty(replicas.filter(({ name }) => name.startsWith(service))));
-  const lastsMs = random.between(1200, 3000);
+  const durationMs = random.between(1200, 3000);
   return {
     kind: 'pause',
-    name: `pause ${replica.name} for ${lastsMs} ms`,
-    what: replica.name,
-    lastsMs,
-    possible: () => replica.running,
-    strike: () => replica.pause(),
+    name: `pause ${replica.name} for ${durationMs} ms`,
+    target: replica.name,
+    durationMs,
+    isPossible: () => replica.running,
+    start: () => replica.pause(),
     end: () => replica.resume(),
   };
 }
 
-/** The same cut for all links of one kind, or for one of them. */
-function cutSome({ links }: Stage, random: Random, what: string): Fault[] {
-  const those = links.filter(({ name }) => name.includes(what === 'clients' ? 'clients' : `to ${what}`));
-  const sinks = links.filter(({ name }) => name.includes('sink') || name.includes('witness'));
-  const candidates = what === 'sink' ? sinks : those;
-  if (candidates.length === 0) return [];
+/** Returns a pattern for the names of the links to each component. Each transport has its own links for events. */
+const linkedComponents = ({ transport }: TestSystem): RegExp[] => [
+  transport === 'nats' ? /to nats/ : /sink|event recorder/,
+  /to database/,
+  /to user-service/,
+  /to order-service/,
+  /^clients/,
+  /to database/,
+];
+
+/** Cuts all links to a component, or one of them, in the same way. */
+function cutLinks({ links }: TestSystem, random: Random, component: RegExp): Fault {
+  const candidates = nonEmpty(links.filter(({ name }) => component.test(name)));
   const all = random.chance(0.4);
-  const chosen = all ? candidates : [random.pick(nonEmpty(candidates))];
-  return [cutFault(chosen, random.pick(cuts), random.between(300, 1500))];
+  const chosen = all ? candidates : [random.pick(candidates)];
+  return cutFault(chosen, random.pick(cuts), random.between(300, 1500));
 }
 
-/** Events arrive, and their acknowledgements do not: each of them comes again. */
-function lostAnswers({ links, transport }: Stage, random: Random): Fault {
+/** Loses acknowledgments of events that have arrived, so that they are delivered again. */
+function loseAcknowledgments({ links, transport }: TestSystem, random: Random): Fault {
   const chosen = links.filter(({ name }) =>
     transport === 'nats' ? /^order-service \d to nats$/.test(name) : name.endsWith("order-service's sink"),
   );
-  // Events come to order-service as answers of NATS, and its acknowledgements are among what it asks.
-  const cut = transport === 'nats' ? 'lose-requests' : random.pick<Cut>(['lose-answers', 'reset-answers']);
+  // NATS delivers events in server-to-client direction; acknowledgments travel in the other one.
+  const cut =
+    transport === 'nats' ? 'lose-requests' : random.pick<Cut>(['lose-responses', 'reset-responses']);
   return cutFault(chosen, cut, random.between(400, 900));
 }
 
-function cutFault(chosen: readonly Link[], cut: Cut, lastsMs: number): Fault {
+function cutFault(chosen: readonly Link[], cut: Cut, durationMs: number): Fault {
   return {
     kind: 'cut',
-    name: `${cut} for ${lastsMs} ms: ${chosen.map(({ name }) => name).join(', ')}`,
-    what: chosen.map(({ name }) => name).join(),
-    lastsMs,
-    strike() {
+    name: `${cut} for ${durationMs} ms: ${chosen.map(({ name }) => name).join(', ')}`,
+    target: chosen.map(({ name }) => name).join(),
+    durationMs,
+    start() {
       for (const link of chosen) link.cut(cut);
     },
     end() {
@@ -148,42 +154,49 @@ function cutFault(chosen: readonly Link[], cut: Cut, lastsMs: number): Fault {
   };
 }
 
-function fullDisk(stage: Stage, random: Random, name: DatabaseName): Fault {
-  return switched(stage, name, {
+function fullDisk(system: TestSystem, random: Random, name: DatabaseName): Fault {
+  return switchFault(system, name, {
     name: `disk full at the outbox of ${name}`,
     sql: "insert into faults.switches values ('disk-full', 0) on conflict do nothing",
-    lastsMs: random.between(300, 1000),
+    durationMs: random.between(300, 1000),
   });
 }
 
-/** For every third user, long enough for some of the events to be given up. */
-function failingHandler(stage: Stage, random: Random): Fault {
+/** Makes the handler fail for every third user, long enough that some events become dead letters. */
+function failingHandler(system: TestSystem, random: Random): Fault {
   const remainder = random.between(0, 2);
-  return switched(stage, 'orders', {
-    name: `the handler fails for users of remainder ${remainder}`,
+  return switchFault(system, 'orders', {
+    name: `the handler fails for users with id % 3 = ${remainder}`,
     sql: `insert into faults.switches values ('failing-handler', ${remainder}) on conflict do nothing`,
-    lastsMs: random.between(1500, 3000),
+    durationMs: random.between(1500, 3000),
   });
 }
 
-function switched(
-  { databases }: Stage,
+function switchFault(
+  { databases }: TestSystem,
   database: DatabaseName,
-  { name, sql, lastsMs }: { readonly name: string; readonly sql: string; readonly lastsMs: number },
+  { name, sql, durationMs }: { readonly name: string; readonly sql: string; readonly durationMs: number },
 ): Fault {
   return {
     kind: 'statement',
-    name: `${name} for ${lastsMs} ms`,
-    what: `statements of ${database}`,
-    lastsMs,
-    // Where the database is away at the time, nothing comes of it; what has come must not stay for that.
-    strike: () =>
-      patiently(() => ask(databases[database], ({ rows }) => rows(sql)), 0).catch(() => undefined),
-    end: () => patiently(() => ask(databases[database], ({ rows }) => rows('delete from faults.switches'))),
+    name: `${name} for ${durationMs} ms`,
+    target: `statements of ${database}`,
+    durationMs,
+    // If the database is unavailable, the fault does not start. Its end is retried, because a started fault must end.
+    start: () =>
+      eventually(
+        () => withConnection(databases[database], ({ rows }) => rows(sql)),
+        'the start of the fault',
+        0,
+      ).catch(() => undefined),
+    end: () =>
+      eventually(() =>
+        withConnection(databases[database], ({ rows }) => rows('delete from faults.switches')),
+      ),
   };
 }
 
-function nonEmpty<T>(things: readonly T[]): readonly [T, ...T[]] {
-  if (things.length === 0) throw new Error('there is nothing to choose from');
-  return things as readonly [T, ...T[]];
+function nonEmpty<T>(items: readonly T[]): readonly [T, ...T[]] {
+  if (items.length === 0) throw new Error('the list is empty');
+  return items as readonly [T, ...T[]];
 }

@@ -1,6 +1,6 @@
 /**
- * What both databases get beside their migrations: a record of what each committed transaction did, written by triggers and so in that very
- * transaction, and switches that make statements fail.
+ * Triggers for both databases. They record the changes of each transaction within that transaction, and make statements fail when a
+ * switch is set.
  */
 const common = `
   create schema faults;
@@ -24,20 +24,20 @@ const common = `
   end $$;
   create trigger full_disk before insert on outbox for each row execute function faults.full_disk();
 
-  create function faults.announced() returns trigger language plpgsql as $$
+  create function faults.outbox_inserted() returns trigger language plpgsql as $$
   begin
     insert into faults.acts (relation, operation, key, version)
       values ('outbox', 'insert', new.id::text, (new.event->>'sequence')::bigint);
     return null;
   end $$;
-  create trigger announced after insert on outbox for each row execute function faults.announced();
+  create trigger outbox_inserted after insert on outbox for each row execute function faults.outbox_inserted();
 
-  create function faults.given_up() returns trigger language plpgsql as $$
+  create function faults.dead_lettered() returns trigger language plpgsql as $$
   begin
     insert into faults.acts (relation, operation, key, version) values ('dead_letters', 'insert', new.event_id, 0);
     return null;
   end $$;
-  create trigger given_up after insert on dead_letters for each row execute function faults.given_up();
+  create trigger dead_lettered after insert on dead_letters for each row execute function faults.dead_lettered();
 
   create function faults.row_changed() returns trigger language plpgsql as $$
   begin
@@ -51,14 +51,14 @@ const common = `
     return null;
   end $$;`;
 
-/** For the database of user-service. */
+/** Triggers for the database of user-service. */
 export const userInstruments = `${common}
   create trigger row_changed after insert or update or delete on users
     for each row execute function faults.row_changed();`;
 
 /**
- * For the database of order-service. The trigger of the effect comes before the insert, for it is to see also the effect that finds its
- * row there: doing it twice would else leave no trace.
+ * Triggers for the database of order-service. The trigger on known_users runs before the insert, because it must also record an effect
+ * whose row exists. Otherwise a repeated effect would leave no trace.
  */
 export const orderInstruments = `${common}
   create trigger row_changed after insert or update or delete on orders
@@ -67,7 +67,7 @@ export const orderInstruments = `${common}
   create function faults.effect() returns trigger language plpgsql as $$
   begin
     if exists (select 1 from faults.switches where name = 'failing-handler' and new.user_id % 3 = remainder) then
-      raise exception 'the handler fails, for it was told to';
+      raise exception 'the handler fails because of a switch';
     end if;
     insert into faults.acts (relation, operation, key, version)
       values ('known_users', 'effect', new.user_id::text, 0);
@@ -75,33 +75,33 @@ export const orderInstruments = `${common}
   end $$;
   create trigger effect before insert on known_users for each row execute function faults.effect();
 
-  create function faults.noted() returns trigger language plpgsql as $$
+  create function faults.inbox_inserted() returns trigger language plpgsql as $$
   begin
     insert into faults.acts (relation, operation, key, version)
       values ('inbox', 'insert', new.event_id, new.version);
     return null;
   end $$;
-  create trigger noted after insert on inbox for each row execute function faults.noted();
+  create trigger inbox_inserted after insert on inbox for each row execute function faults.inbox_inserted();
 
-  create function faults.failed() returns trigger language plpgsql as $$
+  create function faults.inbox_failed() returns trigger language plpgsql as $$
   begin
     insert into faults.acts (relation, operation, key, version)
       values ('inbox_failures', 'insert', new.event_id, new.failures);
     return null;
   end $$;
-  create trigger failed after insert or update on inbox_failures
-    for each row execute function faults.failed();
+  create trigger inbox_failed after insert or update on inbox_failures
+    for each row execute function faults.inbox_failed();
 
-  create function faults.judged() returns trigger language plpgsql as $$
+  create function faults.inbox_subject_changed() returns trigger language plpgsql as $$
   begin
     insert into faults.acts (relation, operation, key, version)
       values ('inbox_subjects', lower(tg_op), new.subject, new.version);
     return null;
   end $$;
-  create trigger judged after insert or update on inbox_subjects
-    for each row execute function faults.judged();`;
+  create trigger inbox_subject_changed after insert or update on inbox_subjects
+    for each row execute function faults.inbox_subject_changed();`;
 
-/** Tables that a seed begins with empty; ids go on, for those of users are never used twice. */
+/** Tables that are truncated before each seed. Sequences continue, because ids of users are never reused. */
 export const userTables =
   'users, user_counters, idempotency_keys, outbox, dead_letters, faults.acts, faults.switches';
 export const orderTables =

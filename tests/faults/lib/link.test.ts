@@ -7,12 +7,12 @@ import { cuts, type Link, openLink } from './link.ts';
 
 let server: Server;
 let link: Link;
-let asked = 0;
+let requestCount = 0;
 
 before(async () => {
   server = createServer((_request, response) => {
-    asked += 1;
-    response.end('answer');
+    requestCount += 1;
+    response.end('response');
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   link = await openLink({ name: 'link', targets: [(server.address() as AddressInfo).port], delayMs: 150 });
@@ -24,7 +24,7 @@ after(async () => {
 });
 beforeEach(() => {
   link.heal();
-  asked = 0;
+  requestCount = 0;
 });
 
 const get = (timeoutMs = 2000) =>
@@ -34,73 +34,75 @@ const get = (timeoutMs = 2000) =>
   }).then((response) => response.text());
 
 describe('a link', () => {
-  it('leads through, and again after each kind of cut', async () => {
+  it('forwards requests after each kind of cut is healed', async () => {
     for (const cut of cuts) {
       link.cut(cut);
       link.heal();
-      assert.equal(await get(), 'answer', cut);
+      assert.equal(await get(), 'response', cut);
     }
   });
 
-  it('loses what is asked', async () => {
+  it('drops requests', async () => {
     link.cut('drop');
     await assert.rejects(get(100), { name: 'TimeoutError' });
-    assert.equal(asked, 0);
+    assert.equal(requestCount, 0);
   });
 
-  it('refuses', async () => {
+  it('refuses connections', async () => {
     link.cut('refuse');
     await assert.rejects(get(), { message: 'fetch failed' });
-    assert.equal(asked, 0);
+    assert.equal(requestCount, 0);
   });
 
-  it('is late', async () => {
+  it('delays requests and responses', async () => {
     link.cut('delay');
-    const begun = performance.now();
-    assert.equal(await get(), 'answer');
-    assert.ok(performance.now() - begun >= 300, 'once there and once back');
+    const startedAt = performance.now();
+    assert.equal(await get(), 'response');
+    assert.ok(performance.now() - startedAt >= 300, 'both directions are delayed');
   });
 
-  it('loses the answer to what has arrived', async () => {
-    link.cut('lose-answers');
+  it('loses the response to a request that has arrived', async () => {
+    link.cut('lose-responses');
     await assert.rejects(get(200), { name: 'TimeoutError' });
-    assert.equal(asked, 1);
+    assert.equal(requestCount, 1);
   });
 
-  it('loses requests of a connection whose answers come', async () => {
+  it('loses requests but not responses', async () => {
     link.cut('lose-requests');
     await assert.rejects(get(100), { name: 'TimeoutError' });
-    assert.equal(asked, 0);
+    assert.equal(requestCount, 0);
   });
 
-  it('breaks amid the answer to what has arrived', async () => {
-    link.cut('reset-answers');
+  it('resets the connection in the middle of a response', async () => {
+    link.cut('reset-responses');
     await assert.rejects(get(), { message: /fetch failed|terminated/ });
-    assert.equal(asked, 1);
+    assert.equal(requestCount, 1);
   });
 
-  it('leaves a connection that was open mute after it is well again, until it is forgotten', async () => {
+  it('leaves a dropped connection silent after it is healed, until it is reset', async () => {
     link.cut('drop');
-    const left = get(10_000);
-    // The other side hears nothing of it: only the reset tells.
+    const dropped = get(10_000);
+    // The client notices nothing until the reset.
     await assert.rejects(get(100), { name: 'TimeoutError' });
     link.heal();
-    assert.equal(await get(), 'answer');
-    link.forget();
-    await assert.rejects(left, { message: 'fetch failed' });
+    assert.equal(await get(), 'response');
+    link.resetLossy();
+    await assert.rejects(dropped, { message: 'fetch failed' });
   });
 
-  it('goes past a target that refuses', async (context) => {
+  it('skips a target that refuses', async (context) => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
-    const { port: dead } = other.address() as AddressInfo;
+    const { port: closedPort } = other.address() as AddressInfo;
     other.close();
-    const { port: alive } = server.address() as AddressInfo;
-    const two = await openLink({ name: 'two', targets: [dead, alive] });
-    context.after(() => two.close());
+    const { port: openPort } = server.address() as AddressInfo;
+    const linkToBoth = await openLink({ name: 'link to both', targets: [closedPort, openPort] });
+    context.after(() => linkToBoth.close());
     for (let count = 0; count < 4; count += 1) {
-      const response = await fetch(`http://127.0.0.1:${two.port}/`, { headers: { connection: 'close' } });
-      assert.equal(await response.text(), 'answer');
+      const response = await fetch(`http://127.0.0.1:${linkToBoth.port}/`, {
+        headers: { connection: 'close' },
+      });
+      assert.equal(await response.text(), 'response');
     }
   });
 });

@@ -2,114 +2,126 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /**
- * What can be wrong with a network between two. `drop`: what is sent arrives nowhere, and connections that were open stay so
- * without a word, also when the link is well again. `refuse`: connections are reset, and new ones too. `delay`: everything comes late.
- * `lose-answers`: what is asked arrives, what is answered does not, for good. `lose-requests`: the other way round. `reset-answers`: what is asked arrives, and amid its
- * answer the connection is reset.
+ * Faults of a link. `drop`: loses all bytes; affected connections stay open and silent even after the link is healed. `refuse`: resets
+ * existing and new connections. `delay`: delivers bytes late. `lose-responses`: delivers requests but loses responses, permanently for
+ * each affected connection. `lose-requests`: the reverse. `reset-responses`: delivers requests and resets the connection in the middle
+ * of the response.
  */
-export const cuts = ['drop', 'refuse', 'delay', 'lose-answers', 'lose-requests', 'reset-answers'] as const;
+export const cuts = [
+  'drop',
+  'refuse',
+  'delay',
+  'lose-responses',
+  'lose-requests',
+  'reset-responses',
+] as const;
 
 export type Cut = (typeof cuts)[number];
 
-/** A way by TCP that can be cut. */
+/** A TCP proxy that injects network faults. */
 export interface Link {
   readonly name: string;
   readonly port: number;
   cut(cut: Cut): void;
   heal(): void;
-  /** Resets connections that lost something: whoever still holds one hears of it at last. */
-  forget(): void;
-  /** Closes every connection, and takes no more. */
+  /** Resets connections that have lost bytes, so that both sides notice. */
+  resetLossy(): void;
+  /** Closes all connections and stops listening. */
   close(): Promise<void>;
 }
 
 export interface LinkOptions {
   readonly name: string;
-  /** Ports on loopback; connections go to them in turn, and past those that refuse. */
+  /** Ports on loopback. Connections are distributed round-robin and skip targets that refuse. */
   readonly targets: readonly number[];
-  /** Port to listen on; a free one by default. */
+  /** Port to listen on; default: a free one. */
   readonly port?: number;
-  /** Milliseconds that everything comes late by while `delay` is on; 300 by default. */
+  /** Delay in milliseconds of the fault `delay`; default 300. */
   readonly delayMs?: number;
 }
 
-/** One direction of a connection: what is on its way, in its order. */
+/** One direction of a connection, with its bytes in flight in order. */
 interface Flow {
   send(chunk: Buffer, delayMs: number): void;
-  /** Ends the other side when all has arrived. */
+  /** Ends the socket after all bytes have been written. */
   end(): void;
 }
 
-/** Starts a link on loopback. */
+/** Starts a link that listens on loopback. */
 export async function openLink({ name, targets, port = 0, delayMs = 300 }: LinkOptions): Promise<Link> {
   const pairs = new Set<Pair>();
   let state: Cut | undefined;
   let turn = 0;
 
-  async function reach(): Promise<Socket | undefined> {
+  async function connectToTarget(): Promise<Socket | undefined> {
     turn += 1;
     for (let tries = 0; tries < targets.length; tries += 1) {
-      const target = quiet(connect(targets[(turn + tries) % targets.length] as number, '127.0.0.1'));
+      const target = prepareSocket(connect(targets[(turn + tries) % targets.length] as number, '127.0.0.1'));
       try {
         await once(target, 'connect');
         return target;
       } catch {
-        // The next one then.
+        // Try the next target.
       }
     }
     return undefined;
   }
 
   function accept(socket: Socket): void {
-    const pair: Pair = { client: quiet(socket), target: undefined, askingLost: false, answeringLost: false };
+    const pair: Pair = {
+      client: prepareSocket(socket),
+      target: undefined,
+      requestsLost: false,
+      responsesLost: false,
+    };
     pairs.add(pair);
     pair.client.on('close', () => {
       if (pair.target === undefined) pairs.delete(pair);
     });
     if (state === 'refuse') {
-      breakOff(pair.client);
+      resetSocket(pair.client);
       return;
     }
     if (state === 'drop') {
-      lose(pair);
+      dropBoth(pair);
       return void pair.client.resume();
     }
     pair.client.pause();
-    void reach().then((target) => {
+    void connectToTarget().then((target) => {
       if (target === undefined || pair.client.destroyed) {
-        breakOff(pair.client);
+        resetSocket(pair.client);
         target?.destroy();
         return;
       }
-      join(pair, target);
+      connectPair(pair, target);
     });
   }
 
-  function join(pair: Pair, target: Socket): void {
+  function connectPair(pair: Pair, target: Socket): void {
     const { client } = pair;
     pair.target = target;
-    if (state === 'drop') lose(pair);
-    const asked = flowInto(target);
-    const answered = flowInto(client);
+    if (state === 'drop') dropBoth(pair);
+    const toTarget = createFlow(target);
+    const toClient = createFlow(client);
     client.on('data', (chunk: Buffer) => {
-      if (state === 'lose-requests') pair.askingLost = true;
-      if (!pair.askingLost) asked.send(chunk, state === 'delay' ? delayMs : 0);
+      if (state === 'lose-requests') pair.requestsLost = true;
+      if (!pair.requestsLost) toTarget.send(chunk, state === 'delay' ? delayMs : 0);
     });
     target.on('data', (chunk: Buffer) => {
-      // Bytes that are lost amid a stream cannot be followed by others.
-      if (state === 'lose-answers') pair.answeringLost = true;
-      if (pair.answeringLost) return;
-      if (state !== 'reset-answers') return answered.send(chunk, state === 'delay' ? delayMs : 0);
-      pair.answeringLost = true;
-      client.write(chunk.subarray(0, Math.floor(chunk.length / 2)), () => breakOff(client));
-      breakOff(target);
+      // After lost bytes, no later bytes of the stream may arrive.
+      if (state === 'lose-responses') pair.responsesLost = true;
+      if (pair.responsesLost) return;
+      if (state !== 'reset-responses') return toClient.send(chunk, state === 'delay' ? delayMs : 0);
+      pair.responsesLost = true;
+      client.write(chunk.subarray(0, Math.floor(chunk.length / 2)), () => resetSocket(client));
+      resetSocket(target);
     });
     client.on('close', () => {
-      if (!pair.askingLost) asked.end();
+      if (!pair.requestsLost) toTarget.end();
       if (target.destroyed) pairs.delete(pair);
     });
     target.on('close', () => {
-      if (!pair.answeringLost) answered.end();
+      if (!pair.responsesLost) toClient.end();
       if (client.destroyed) pairs.delete(pair);
     });
     client.resume();
@@ -124,13 +136,13 @@ export async function openLink({ name, targets, port = 0, delayMs = 300 }: LinkO
     cut(cut) {
       state = cut;
       if (cut === 'refuse') for (const pair of pairs) reset(pair);
-      if (cut === 'drop') for (const pair of pairs) lose(pair);
+      if (cut === 'drop') for (const pair of pairs) dropBoth(pair);
     },
     heal() {
       state = undefined;
     },
-    forget() {
-      for (const pair of pairs) if (pair.askingLost || pair.answeringLost) reset(pair);
+    resetLossy() {
+      for (const pair of pairs) if (pair.requestsLost || pair.responsesLost) reset(pair);
     },
     async close() {
       const closed = once(server, 'close');
@@ -141,47 +153,47 @@ export async function openLink({ name, targets, port = 0, delayMs = 300 }: LinkO
   };
 }
 
-/** The two connections that are one to those who use the link. */
+/** The client's connection to the link and the link's connection to the target. */
 interface Pair {
   readonly client: Socket;
-  /** Undefined until it is reached. */
+  /** Undefined until it is connected. */
   target: Socket | undefined;
-  /** Whether what is asked arrives nowhere, and whether what is answered does not. */
-  askingLost: boolean;
-  answeringLost: boolean;
+  /** Whether bytes in each direction are lost. */
+  requestsLost: boolean;
+  responsesLost: boolean;
 }
 
-function lose(pair: Pair): void {
-  pair.askingLost = true;
-  pair.answeringLost = true;
+function dropBoth(pair: Pair): void {
+  pair.requestsLost = true;
+  pair.responsesLost = true;
 }
 
 function reset({ client, target }: Pair): void {
-  breakOff(client);
-  if (target !== undefined) breakOff(target);
+  resetSocket(client);
+  if (target !== undefined) resetSocket(target);
 }
 
-/** Closes with a reset; a socket that is at its end already, libuv leaves open when it is asked for that. */
-function breakOff(socket: Socket): void {
+/** Closes a socket with a reset. libuv does not reset a socket that has already ended. */
+function resetSocket(socket: Socket): void {
   if (socket.writableEnded) socket.destroy();
   else socket.resetAndDestroy();
 }
 
-function quiet(socket: Socket): Socket {
+function prepareSocket(socket: Socket): Socket {
   socket.setNoDelay(true);
   return socket.on('error', () => undefined);
 }
 
-function flowInto(socket: Socket): Flow {
+function createFlow(socket: Socket): Flow {
   const waiting: { readonly chunk: Buffer | undefined; readonly at: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
 
-  function pump(): void {
+  function flush(): void {
     timer = undefined;
     for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
       const waitMs = first.at - performance.now();
       if (waitMs > 0) {
-        timer = setTimeout(pump, Math.ceil(waitMs));
+        timer = setTimeout(flush, Math.ceil(waitMs));
         return;
       }
       waiting.shift();
@@ -191,7 +203,7 @@ function flowInto(socket: Socket): Flow {
   }
   function add(chunk: Buffer | undefined, delayMs: number): void {
     waiting.push({ chunk, at: performance.now() + delayMs });
-    if (timer === undefined) pump();
+    if (timer === undefined) flush();
   }
   return { send: (chunk, delayMs) => add(chunk, delayMs), end: () => add(undefined, 0) };
 }

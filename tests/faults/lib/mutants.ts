@@ -4,7 +4,7 @@ import type { Plugin } from 'esbuild';
 import { bundle } from '../../../scripts/lib/bundler.ts';
 import { root, services } from '../../../scripts/lib/services.ts';
 
-/** A change of one text of a source, for a bundle that is to be wrong. */
+/** A replacement in a source file that introduces a bug. */
 export interface Change {
   /** File below `packages/`. */
   readonly file: string;
@@ -12,7 +12,7 @@ export interface Change {
   readonly to: string;
 }
 
-/** A new folder for bundles, below `dist/`: what is external to them is found from there. Who makes it removes it. */
+/** Creates a folder for bundles below `dist/`, where their external dependencies resolve. The caller removes it. */
 export async function makeDist(): Promise<string> {
   const parent = join(root, 'dist');
   await mkdir(parent, { recursive: true });
@@ -20,15 +20,16 @@ export async function makeDist(): Promise<string> {
 }
 
 /**
- * Bundles all services into a folder, with changes that the sources do not have.
- * @throws Error when a text that is to be changed is not there, or not just once: the change would test nothing
+ * Bundles all services with changed sources.
+ * @throws Error when a text to replace does not occur exactly once
  */
 export async function bundleAll(dist: string, changes: readonly Change[] = []): Promise<void> {
   const files = new Map<string, string>();
   for (const { file, from, to } of changes) {
     const path = join(root, 'packages', file);
     const text = files.get(path) ?? (await readFile(path, 'utf8'));
-    if (text.split(from).length !== 2) throw new Error(`${file} has not just once:\n${from}`);
+    if (text.split(from).length !== 2)
+      throw new Error(`${file} must contain this text exactly once:\n${from}`);
     files.set(
       path,
       text.replace(from, () => to),
@@ -38,13 +39,13 @@ export async function bundleAll(dist: string, changes: readonly Change[] = []): 
   await bundle(
     services.map(({ name }) => name),
     folders,
-    [changed(files)],
+    [replaceSources(files)],
   );
 }
 
-function changed(files: ReadonlyMap<string, string>): Plugin {
+function replaceSources(files: ReadonlyMap<string, string>): Plugin {
   return {
-    name: 'changed',
+    name: 'replace-sources',
     setup(setup) {
       setup.onLoad({ filter: /\.ts$/ }, ({ path }) => {
         const contents = files.get(path);

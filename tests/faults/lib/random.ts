@@ -1,17 +1,17 @@
-/** Chances that come out the same for the same seed. */
+/** A pseudo-random generator with the same sequence for the same seed. */
 export interface Random {
-  /** At least 0, below 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive). */
   next(): number;
-  /** A whole number, both bounds included. */
-  between(least: number, most: number): number;
+  /** An integer, both bounds inclusive. */
+  between(min: number, max: number): number;
   pick<T>(from: readonly [T, ...T[]]): T;
   /** True with that probability. */
   chance(probability: number): boolean;
-  /** The same things in another order. */
-  shuffle<T>(things: readonly T[]): T[];
+  /** A copy in random order. */
+  shuffle<T>(items: readonly T[]): T[];
 }
 
-/** Mulberry32: 32 bits of state, which is enough to choose faults by. */
+/** Mulberry32. Its 32 bits of state are enough to choose faults. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
 
@@ -23,12 +23,12 @@ export function createRandom(seed: number): Random {
   }
   return {
     next,
-    between: (least, most) => least + Math.floor(next() * (most - least + 1)),
+    between: (min, max) => min + Math.floor(next() * (max - min + 1)),
     pick: (from) => from[Math.floor(next() * from.length)] ?? from[0],
     chance: (probability) => next() < probability,
-    shuffle(things) {
-      const keyed = things.map((thing) => ({ thing, key: next() }));
-      return keyed.sort((a, b) => a.key - b.key).map(({ thing }) => thing);
+    shuffle(items) {
+      const keyed = items.map((item) => ({ item, key: next() }));
+      return keyed.sort((a, b) => a.key - b.key).map(({ item }) => item);
     },
   };
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { freePort } from '../../../packages/chassis/src/testing-port.ts';
+import { freePort } from '../../../packages/chassis/testing/port.ts';
 import { startReplica } from './replica.ts';
 
 describe('a replica that does not become ready', () => {
@@ -22,13 +22,13 @@ describe('a replica that does not become ready', () => {
     };
   }
 
-  it('is waited for until the deadline, and its last lines are in the error', async () => {
+  it('rejects at the deadline with its last log lines', async () => {
     const { replica, end } = await startFailing("console.log('no database'); process.exitCode = 1;");
     await assert.rejects(replica.ready(700), /a service .*\n {2}no database/s);
     await end();
   });
 
-  it('is waited for no longer once it is stopped', async () => {
+  it('rejects when it is stopped', async () => {
     const { replica, end } = await startFailing('setInterval(() => {}, 1000);');
     const waiting = assert.rejects(replica.ready(), { message: 'a service was stopped before it was ready' });
     await end();

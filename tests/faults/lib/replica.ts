@@ -1,48 +1,50 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { type ProcessPlan, type ServiceProcess, startProcess } from '../../../scripts/lib/service-process.ts';
 
-/** One process of a service, which is started again when it ends, as a kubelet does. */
+/** A process of a service that is restarted when it exits, as by a kubelet. */
 export interface Replica {
   readonly name: string;
-  /** The newest lines of all its runs. */
+  /** Last log lines of all its runs. */
   readonly lines: readonly string[];
-  /** False from its end until it is started again. */
+  /** False between exit and restart. */
   readonly running: boolean;
-  /** Deaths that nobody has caused, in words. */
-  readonly deaths: readonly string[];
-  /** SIGKILL; it is started again `afterMs` later. */
+  /** Descriptions of exits that the test did not cause. */
+  readonly unexpectedExits: readonly string[];
+  /** Sends SIGKILL and restarts the process `afterMs` later. */
   kill(afterMs: number): void;
-  /** SIGSTOP and SIGCONT. */
+  /** Sends SIGSTOP. */
   pause(): void;
+  /** Sends SIGCONT. */
   resume(): void;
-  /** Resolves when it is ready. @throws Error when that takes longer than `deadlineMs`, or it is stopped */
+  /** Resolves when it is ready. @throws Error when that takes longer than `deadlineMs`, or when it is stopped */
   ready(deadlineMs?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
-const linesKept = 200;
-/** Milliseconds until one that ended by itself is started again. */
+const maxLines = 200;
+/** Milliseconds from an unexpected exit to the restart. */
 const restartMs = 500;
 
 export function startReplica(plan: ProcessPlan): Replica {
   const lines: string[] = [];
-  const deaths: string[] = [];
+  const unexpectedExits: string[] = [];
   let current: ServiceProcess | undefined;
-  let killedFor: number | undefined;
+  let restartAfterMs: number | undefined;
   let stopped = false;
 
   async function run(): Promise<void> {
     while (!stopped) {
-      killedFor = undefined;
+      restartAfterMs = undefined;
       current = startProcess(plan, (line) => {
         lines.push(line);
-        if (lines.length > linesKept) lines.shift();
+        if (lines.length > maxLines) lines.shift();
       });
       const code = await current.exited;
       current = undefined;
       if (stopped) return;
-      if (killedFor === undefined) deaths.push([`exit code ${code}`, ...lines.slice(-5)].join('\n  '));
-      await wait(killedFor ?? restartMs);
+      if (restartAfterMs === undefined)
+        unexpectedExits.push([`exit code ${code}`, ...lines.slice(-5)].join('\n  '));
+      await wait(restartAfterMs ?? restartMs);
     }
   }
   const running = run();
@@ -50,13 +52,13 @@ export function startReplica(plan: ProcessPlan): Replica {
   return {
     name: plan.name,
     lines,
-    deaths,
+    unexpectedExits,
     get running() {
       return current !== undefined;
     },
     kill(afterMs) {
       if (current === undefined) return;
-      killedFor = afterMs;
+      restartAfterMs = afterMs;
       current.kill('SIGKILL');
     },
     pause: () => current?.kill('SIGSTOP'),

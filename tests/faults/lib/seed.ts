@@ -1,290 +1,302 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type StreamView, viewStream } from '../../../packages/chassis/src/events/testing-nats.ts';
+import { eventually } from '../../../packages/chassis/testing/wait.ts';
+import { type StreamView, viewStream } from '../../../packages/events/testing/nats.ts';
 import { bundleFile } from '../../../scripts/lib/services.ts';
-import type { NatsWithUsers } from '../../system/lib/nats-with-users.ts';
-import { check, type Violation } from './checker.ts';
-import { ask } from './databases.ts';
-import { type Evidence, gather, readDeliveries } from './evidence.ts';
+import type { NatsWithUsers } from '../../kit/nats-with-users.ts';
+import { findViolations, type Violation } from './checker.ts';
+import { withConnection } from './databases.ts';
+import { collectEvidence, type Evidence, readDeliveries } from './evidence.ts';
 import { chooseFaults, type Fault } from './faults.ts';
 import { orderTables, userTables } from './instruments.ts';
-import { patiently } from './patiently.ts';
 import { createRandom, type Random } from './random.ts';
-import { comeToRest } from './rest.ts';
-import type { Stage } from './stage.ts';
+import type { TestSystem } from './test-system.ts';
+import { waitUntilIdle } from './wait-until-idle.ts';
 import { type Clients, createClients, isAcknowledged } from './writes.ts';
 
 const run = promisify(execFile);
 
-/** Writes that clients begin at once, and milliseconds from one such volley to the next: the steady rate. */
-const volley = { size: 24, everyMs: 450 };
-/** Volleys of a seed, each with a fault amid it; more when by then not enough has happened for the seed to count. */
-const rounds = { least: 10, most: 24 };
-/** Writes without their answer above which clients begin no more: they are many, and not without number. */
-const mostOpen = 80;
-/** Faults at the same time. */
-const atOnce = 4;
-/** What a seed counts by: that many kills or cuts, each with that many writes in flight. */
-const needed = { strikes: 3, inFlight: 20 };
-/** Milliseconds that clients, and the services after them, have to come to rest once everything is well. */
-const rest = { clientsMs: 25_000, servicesMs: 45_000 };
+/** Writes that start at the same time, and milliseconds between such batches. */
+const batch = { size: 24, everyMs: 450 };
+/** Number of batches of a seed, each with a fault. After the minimum, the seed ends as soon as it counts. */
+const rounds = { min: 10, max: 24 };
+/** Maximum number of writes without a response. */
+const maxPending = 80;
+/** Maximum number of faults at the same time. */
+const maxFaults = 4;
+/** Requirements for a seed to count: that many kills or cuts, each with that many writes in flight. */
+const required = { faults: 3, inFlight: 20 };
+/** Maximum milliseconds until all writes have responses, and until the services are idle, after all faults have ended. */
+const idleTimeouts = { clientsMs: 25_000, servicesMs: 45_000 };
 
-/** What happened in a seed, in numbers. */
+/** Numbers of a seed. */
 export interface SeedNumbers {
   readonly kills: number;
   readonly cuts: number;
   readonly pauses: number;
-  /** Statements that were made to fail. */
+  /** Injected statement failures. */
   readonly statements: number;
-  /** Kills and cuts that came while enough writes were in flight. */
-  readonly strikes: number;
+  /** Kills and cuts with enough writes in flight. */
+  readonly faultsUnderLoad: number;
   readonly acknowledged: number;
   readonly events: number;
-  /** Times that an event was sent or handed out again. */
+  /** Repeated deliveries of events. */
   readonly redeliveries: number;
-  /** Times that order-service has found an event to be dealt with already. */
-  readonly suppressed: number;
-  /** Times that an event was given up. */
-  readonly givenUp: number;
+  /** Duplicates that order-service recognized. */
+  readonly duplicates: number;
+  /** Events that became dead letters. */
+  readonly deadLetters: number;
 }
 
 export interface SeedResult {
   readonly seed: number;
   readonly numbers: SeedNumbers;
-  /** What did not hold; empty for a seed that passes. */
+  /** Violated rules; empty if the seed passes. */
   readonly violations: readonly Violation[];
-  /** Why the seed shows too little to count; undefined when it counts. */
-  readonly tooQuiet: string | undefined;
-  /** What was done when, a line each. */
-  readonly story: readonly string[];
+  /** Why the seed does not count; undefined if it counts. */
+  readonly insufficient: string | undefined;
+  /** Events of the run with their times, one per line. */
+  readonly timeline: readonly string[];
   readonly evidence: Evidence;
   readonly ms: number;
 }
 
 export interface SeedOptions {
-  readonly stage: Stage;
+  readonly system: TestSystem;
   readonly seed: number;
-  /** Folder with the bundles, for the command that replays dead letters. */
+  /** Folder with the bundles, for the command `events dead-letters replay`. */
   readonly dist: string;
 }
 
-/** Lets everything go wrong for a while, heals it, and holds what is left against the rules. */
-export async function runSeed({ stage, seed, dist }: SeedOptions): Promise<SeedResult> {
-  const begun = performance.now();
+/** Injects faults under load, ends them, waits until the system is idle, and checks the evidence. */
+export async function runSeed({ system, seed, dist }: SeedOptions): Promise<SeedResult> {
+  const startedAt = performance.now();
   const random = createRandom(seed);
-  const story: string[] = [];
-  const tell = (line: string): void => {
-    story.push(`${((performance.now() - begun) / 1000).toFixed(2).padStart(6)} s  ${line}`);
+  const timeline: string[] = [];
+  const log = (line: string): void => {
+    timeline.push(`${((performance.now() - startedAt) / 1000).toFixed(2).padStart(6)} s  ${line}`);
   };
-  const before = await reset(stage);
-  const deathsBefore = stage.replicas.map(({ deaths }) => deaths.length);
-  const clients = createClients({ gateways: stage.gateways, random, prefix: `s${seed}` });
+  const before = await reset(system);
+  const exitsBefore = system.replicas.map(({ unexpectedExits }) => unexpectedExits.length);
+  const clients = createClients({ gateways: system.gateways, random, prefix: `s${seed}` });
 
-  const struck = await storm(stage, random, clients, tell);
-  const incidents = await heal(stage, clients, tell);
-  await dealWithLetters(stage, random, dist, tell);
-  incidents.push(...(await rested(stage)));
-  stage.replicas.forEach(({ name, deaths }, index) => {
-    incidents.push(...deaths.slice(deathsBefore[index]).map((death) => `${name} ended by itself: ${death}`));
+  const counts = await injectFaults(system, random, clients, log);
+  const incidents = await heal(system, clients, log);
+  await replayDeadLetters(system, random, dist, log);
+  incidents.push(...(await waitUntilSystemIdle(system)));
+  system.replicas.forEach(({ name, unexpectedExits }, index) => {
+    incidents.push(
+      ...unexpectedExits.slice(exitsBefore[index]).map((exit) => `${name} exited unexpectedly: ${exit}`),
+    );
   });
-  tell('at rest');
+  log('idle');
 
-  const { databases, transport, nats, witness } = stage;
+  const { databases, transport, nats, recorder } = system;
   const deliveries =
     nats === undefined
-      ? [...witness.deliveries]
-      : await viewing(nats, (stream) => readDeliveries(stream, before.stream));
+      ? [...recorder.deliveries]
+      : await withStream(nats, (stream) => readDeliveries(stream, before.stream));
   const { writes } = clients;
-  const evidence = await gather({ databases, transport, writes, deliveries, incidents });
-  const numbers = await countAll(stage, evidence, struck, before.handedOut);
+  const evidence = await collectEvidence({ databases, transport, writes, deliveries, incidents });
+  const numbers = await countAll(system, evidence, counts, before.delivered);
   return {
-    ...{ seed, numbers, story, evidence },
-    violations: check(evidence),
-    tooQuiet: whyTooQuiet(numbers),
-    ms: performance.now() - begun,
+    seed,
+    numbers,
+    timeline,
+    evidence,
+    violations: findViolations(evidence),
+    insufficient: findInsufficiency(numbers),
+    ms: performance.now() - startedAt,
   };
 }
 
-function whyTooQuiet({ strikes, redeliveries, suppressed }: SeedNumbers): string | undefined {
-  if (strikes < needed.strikes) return `only ${strikes} kills or cuts amid ${needed.inFlight} writes`;
-  if (redeliveries === 0) return 'nothing was delivered again';
-  return suppressed === 0 ? 'no duplicate was suppressed' : undefined;
+function findInsufficiency({ faultsUnderLoad, redeliveries, duplicates }: SeedNumbers): string | undefined {
+  if (faultsUnderLoad < required.faults)
+    return `only ${faultsUnderLoad} kills or cuts with ${required.inFlight} writes in flight`;
+  if (redeliveries === 0) return 'no event was redelivered';
+  return duplicates === 0 ? 'no duplicate was recognized' : undefined;
 }
 
+/** State of NATS before a seed. */
 interface Before {
-  /** Number of the stream's last message. */
+  /** Sequence number of the stream's last message. */
   readonly stream: number;
-  /** Times that the consumer of order-service has handed out a message. */
-  readonly handedOut: number;
+  /** Number of deliveries of order-service's consumer. */
+  readonly delivered: number;
 }
 
-/** Empties the stores. */
-async function reset({ databases, links, nats, witness }: Stage): Promise<Before> {
-  for (const link of links) link.forget();
-  await ask(databases.users, ({ rows }) => rows(`truncate ${userTables} cascade`));
-  await ask(databases.orders, ({ rows }) => rows(`truncate ${orderTables} cascade`));
-  witness.clear();
-  if (nats === undefined) return { stream: 0, handedOut: 0 };
-  return viewing(nats, (stream) =>
-    // The first replica that starts makes them, a moment after it is ready.
-    patiently(async () => {
-      const { deliveries: handedOut } = await stream.consumer('order-service');
-      // A server that is killed may hand out again what was acknowledged long ago; the inbox does not know it any more.
+/** Empties the databases, the stream and the event recorder. */
+async function reset({ databases, links, nats, recorder }: TestSystem): Promise<Before> {
+  for (const link of links) link.resetLossy();
+  await withConnection(databases.users, ({ rows }) => rows(`truncate ${userTables} cascade`));
+  await withConnection(databases.orders, ({ rows }) => rows(`truncate ${orderTables} cascade`));
+  recorder.clear();
+  if (nats === undefined) return { stream: 0, delivered: 0 };
+  return withStream(nats, (stream) =>
+    // The first replica creates the stream and the consumer shortly after it is ready.
+    eventually(async () => {
+      const { deliveries: delivered } = await stream.consumer('order-service');
+      // A killed server may redeliver messages acknowledged long ago, which the truncated inbox does not know.
       await stream.purge();
-      return { stream: await stream.last(), handedOut };
+      return { stream: await stream.last(), delivered };
     }),
   );
 }
 
-type Struck = Readonly<Record<Fault['kind'] | 'amid', number>>;
+type FaultCounts = Readonly<Record<Fault['kind'] | 'underLoad', number>>;
 
-/** Volleys of writes, and faults amid them. All faults have ended when it resolves. */
-async function storm(
-  stage: Stage,
+/** Starts batches of writes and injects faults. Resolves when all faults have ended. */
+async function injectFaults(
+  system: TestSystem,
   random: Random,
   clients: Clients,
-  tell: (line: string) => void,
-): Promise<Struck> {
-  const struck = { kill: 0, cut: 0, pause: 0, statement: 0, amid: 0 };
+  log: (line: string) => void,
+): Promise<FaultCounts> {
+  const counts = { kill: 0, cut: 0, pause: 0, statement: 0, underLoad: 0 };
   const active = new Map<string, Promise<void>>();
-  const faults = chooseFaults(stage, random);
+  const faults = chooseFaults(system, random);
 
-  async function last(fault: Fault): Promise<void> {
-    await wait(fault.lastsMs);
+  async function endLater(fault: Fault): Promise<void> {
+    await wait(fault.durationMs);
     await fault.end?.();
-    active.delete(fault.what);
+    active.delete(fault.target);
   }
-  async function strike(fault: Fault): Promise<void> {
-    const amid = clients.inFlight;
-    tell(`${fault.name} (${amid} writes in flight)`);
-    struck[fault.kind] += 1;
-    if ((fault.kind === 'kill' || fault.kind === 'cut') && amid >= needed.inFlight) struck.amid += 1;
-    // Noted before it begins: a second one of the same thing must not come between.
-    const lasting = Promise.resolve(fault.strike()).then(() => last(fault));
-    active.set(fault.what, lasting);
-    await Promise.race([lasting, wait(100)]);
+  async function start(fault: Fault): Promise<void> {
+    const { inFlight } = clients;
+    log(`${fault.name} (${inFlight} writes in flight)`);
+    counts[fault.kind] += 1;
+    if ((fault.kind === 'kill' || fault.kind === 'cut') && inFlight >= required.inFlight)
+      counts.underLoad += 1;
+    // Recorded before it has started, so that no other fault of the same target starts meanwhile.
+    const ended = Promise.resolve(fault.start()).then(() => endLater(fault));
+    active.set(fault.target, ended);
+    await Promise.race([ended, wait(100)]);
   }
 
-  // Somebody must be there who can be changed, ordered for and deleted.
-  clients.volley(volley.size);
-  await patiently(async () => {
-    if (clients.writes.filter(isAcknowledged).length < volley.size / 2) throw new Error('nobody is there');
+  // Later writes need users to change, order for and delete.
+  clients.startWrites(batch.size);
+  await eventually(async () => {
+    if (clients.writes.filter(isAcknowledged).length < batch.size / 2)
+      throw new Error('too few users were created');
   });
-  for (let round = 0; round < rounds.most; round += 1) {
-    if (round >= rounds.least && struck.amid >= needed.strikes && (await hasSuppressed(stage))) break;
-    const next = wait(volley.everyMs);
-    clients.volley(Math.min(volley.size, mostOpen - clients.open));
+  for (let round = 0; round < rounds.max; round += 1) {
+    if (round >= rounds.min && counts.underLoad >= required.faults && (await hasDuplicates(system))) break;
+    const next = wait(batch.everyMs);
+    clients.startWrites(Math.min(batch.size, maxPending - clients.pending));
     await wait(random.between(2, 40));
     const { value: fault } = faults.next();
-    const possible = !active.has(fault.what) && (fault.possible?.() ?? true);
-    if (active.size < atOnce && possible) await strike(fault);
+    const possible = !active.has(fault.target) && (fault.isPossible?.() ?? true);
+    if (active.size < maxFaults && possible) await start(fault);
     await next;
   }
   await Promise.all(active.values());
-  return struck;
+  return counts;
 }
 
-/** Whether order-service has suppressed a duplicate; not while its database is away. */
-async function hasSuppressed({ databases }: Stage): Promise<boolean> {
+/** Whether order-service has recognized a duplicate; false if its database is unavailable. */
+async function hasDuplicates({ databases }: TestSystem): Promise<boolean> {
   try {
-    const acts = await ask(databases.orders, ({ rows }) =>
-      rows<Evidence['acts']['orders'][number]>(
+    const changes = await withConnection(databases.orders, ({ rows }) =>
+      rows<Evidence['changes']['orders'][number]>(
         'select transaction::text as transaction, relation from faults.acts',
       ),
     );
-    return countSuppressed(acts) > 0;
+    return countDuplicates(changes) > 0;
   } catch {
     return false;
   }
 }
 
-async function heal(stage: Stage, clients: Clients, tell: (line: string) => void): Promise<string[]> {
+async function heal(system: TestSystem, clients: Clients, log: (line: string) => void): Promise<string[]> {
   const incidents: string[] = [];
-  tell(`everything is well again (${clients.inFlight} writes in flight)`);
-  for (const link of stage.links) link.heal();
-  for (const replica of stage.replicas) replica.resume();
-  for (const replica of stage.replicas) {
+  log(`all faults have ended (${clients.inFlight} writes in flight)`);
+  for (const link of system.links) link.heal();
+  for (const replica of system.replicas) replica.resume();
+  for (const replica of system.replicas) {
     await replica.ready().catch((error: Error) => incidents.push(error.message));
   }
-  await clients.settled(rest.clientsMs);
-  tell('every write has its answer');
-  incidents.push(...(await rested(stage)));
+  await clients.waitForResponses(idleTimeouts.clientsMs);
+  log('every write has a response');
+  incidents.push(...(await waitUntilSystemIdle(system)));
   return incidents;
 }
 
-/** Looks into the stream over a connection of its own, as an operator. */
-async function viewing<T>(
+/** Runs `work` with a new connection to the stream, as an operator. */
+async function withStream<T>(
   { url, passwords }: NatsWithUsers,
-  look: (stream: StreamView) => Promise<T>,
+  work: (stream: StreamView) => Promise<T>,
 ): Promise<T> {
   const stream = await viewStream(url, 'ZERDA', { user: 'zerda', pass: passwords.zerda });
-  return look(stream).finally(() => stream.close());
+  return work(stream).finally(() => stream.close());
 }
 
-function rested({ databases, nats }: Stage): Promise<string[]> {
-  const consumer = nats && (() => viewing(nats, (stream) => stream.consumer('order-service')));
-  return comeToRest({ databases, consumer, withinMs: rest.servicesMs });
+function waitUntilSystemIdle({ databases, nats }: TestSystem): Promise<string[]> {
+  const consumer = nats && (() => withStream(nats, (stream) => stream.consumer('order-service')));
+  return waitUntilIdle({ databases, consumer, withinMs: idleTimeouts.servicesMs });
 }
 
-/** Replays the dead letters as an operator does; at times they are left, for they may lie there. Deletions may not: a saga hangs on them. */
-async function dealWithLetters(
-  { databases }: Stage,
+/**
+ * Replays the dead letters with the operators' command. At random it leaves them, because they may remain. Deletions are always replayed,
+ * because the saga needs them.
+ */
+async function replayDeadLetters(
+  { databases }: TestSystem,
   random: Random,
   dist: string,
-  tell: (line: string) => void,
+  log: (line: string) => void,
 ): Promise<void> {
-  const letters = await ask(databases.orders, ({ rows }) =>
+  const deadLetters = await withConnection(databases.orders, ({ rows }) =>
     rows<{ type: string }>("select type from dead_letters where side = 'receiving'"),
   );
-  const leave = random.chance(0.3) && letters.every(({ type }) => type !== 'zerda.user.deleted.v1');
-  if (letters.length === 0 || leave) return;
+  const skip = random.chance(0.3) && deadLetters.every(({ type }) => type !== 'zerda.user.deleted.v1');
+  if (deadLetters.length === 0 || skip) return;
   const { stdout } = await run(
     process.execPath,
     [bundleFile('order-service', dist), 'events', 'dead-letters', 'replay', 'all'],
     { env: { PATH: process.env.PATH, NODE_ENV: 'production', DATABASE_URL: databases.orders.url } },
   );
-  for (const line of stdout.trim().split('\n')) tell(`replayed: ${line}`);
+  for (const line of stdout.trim().split('\n')) log(`replayed: ${line}`);
 }
 
 async function countAll(
-  { nats }: Stage,
+  { nats }: TestSystem,
   evidence: Evidence,
-  struck: Struck,
-  handedOutBefore: number,
+  counts: FaultCounts,
+  deliveredBefore: number,
 ): Promise<SeedNumbers> {
-  const { acts, events, deliveries, writes } = evidence;
+  const { changes, events, deliveries, writes } = evidence;
   const all = [...events.users, ...events.orders];
   let redeliveries = all.reduce((sum, { attempts }) => sum + Math.max(0, attempts - 1), 0);
   if (nats !== undefined) {
-    const { deliveries: handedOut } = await viewing(nats, (stream) => stream.consumer('order-service'));
+    const { deliveries: delivered } = await withStream(nats, (stream) => stream.consumer('order-service'));
     const stored = deliveries.filter(({ subject }) => subject.startsWith('users/')).length;
-    redeliveries += Math.max(0, handedOut - handedOutBefore - stored);
+    redeliveries += Math.max(0, delivered - deliveredBefore - stored);
   }
-  const suppressed = countSuppressed(acts.orders);
+  const duplicates = countDuplicates(changes.orders);
   return {
-    kills: struck.kill,
-    cuts: struck.cut,
-    pauses: struck.pause,
-    statements: struck.statement,
-    strikes: struck.amid,
+    kills: counts.kill,
+    cuts: counts.cut,
+    pauses: counts.pause,
+    statements: counts.statement,
+    faultsUnderLoad: counts.underLoad,
     acknowledged: writes.filter(isAcknowledged).length,
     events: all.length,
-    // A server that was killed does not remember what it has handed out; what was suppressed has come again for certain.
-    redeliveries: Math.max(redeliveries, suppressed),
-    suppressed,
-    givenUp: acts.orders.filter(({ relation }) => relation === 'dead_letters').length,
+    // A killed NATS server loses its delivery count. Every recognized duplicate was a redelivery.
+    redeliveries: Math.max(redeliveries, duplicates),
+    duplicates,
+    deadLetters: changes.orders.filter(({ relation }) => relation === 'dead_letters').length,
   };
 }
 
-/** Transactions that have looked at an event and found nothing to do. */
-function countSuppressed(
-  acts: readonly Pick<Evidence['acts']['orders'][number], 'transaction' | 'relation'>[],
+/** Counts transactions that read an event and recorded nothing for it. */
+function countDuplicates(
+  changes: readonly Pick<Evidence['changes']['orders'][number], 'transaction' | 'relation'>[],
 ): number {
-  const looked = new Set<string>();
-  const did = new Set<string>();
-  for (const { transaction, relation } of acts) {
-    (relation === 'inbox_subjects' ? looked : did).add(transaction);
+  const reading = new Set<string>();
+  const applying = new Set<string>();
+  for (const { transaction, relation } of changes) {
+    (relation === 'inbox_subjects' ? reading : applying).add(transaction);
   }
-  return [...looked].filter((transaction) => !did.has(transaction)).length;
+  return [...reading].filter((transaction) => !applying.has(transaction)).length;
 }

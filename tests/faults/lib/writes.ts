@@ -1,8 +1,10 @@
-import { Agent, request } from 'node:http';
+import { Agent } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
+import { backoffMs } from '../../../packages/chassis/src/backoff.ts';
+import { type HttpRequest, sendRequest } from '../../../packages/chassis/testing/http.ts';
 import type { Random } from './random.ts';
 
-/** What a client asked for, and what it was told in the end. */
+/** A write of a client, with its attempts and final response. */
 export interface Write {
   readonly kind:
     | 'create-user'
@@ -11,58 +13,59 @@ export interface Write {
     | 'place-order'
     | 'change-status'
     | 'cancel-order';
-  /** Text that nothing else has: the name of a user, or the product of an order; undefined for what stores none. */
+  /** Unique text: the name of a user or the product of an order; undefined for writes without one. */
   readonly mark?: string;
-  /** The user or order that is changed; of a new order its user. */
+  /** Id of the changed user or order; for a new order, of its user. */
   readonly target?: number;
-  /** Version that `If-Match` named. */
+  /** Version in `If-Match`. */
   readonly ifMatch?: number;
-  /** Status that an order was to have. */
+  /** Requested status of an order. */
   readonly status?: string;
   attempts: number;
-  /** How each attempt before the last ended: a problem, or that there was no answer. */
+  /** Results of the failed attempts: problem codes, statuses or network errors. */
   readonly failures: string[];
-  /** The answer that ended it; undefined when none came before the client lost its patience. */
-  answer?: Answer;
+  /** Final response; undefined if there was none before the client gave up. */
+  response?: Response;
 }
 
-export interface Answer {
+export interface Response {
   readonly status: number;
-  /** Code of the problem, where it is one. */
+  /** Code of the problem, if the response is one. */
   readonly problem?: string;
-  /** Id, version and status of what is answered, where it has them. */
+  /** Id, version and status of the returned user or order, if it has them. */
   readonly id?: number;
   readonly version?: number;
   readonly orderStatus?: string;
   readonly replayed: boolean;
 }
 
-/** Whether the client was told that it is done. */
-export function isAcknowledged({ answer }: Write): boolean {
-  return answer !== undefined && answer.status < 300;
+/** Whether the write has a 2xx response. */
+export function isAcknowledged({ response }: Write): boolean {
+  return response !== undefined && response.status < 300;
 }
 
 /** Clients of the gateways. */
 export interface Clients {
   readonly writes: readonly Write[];
-  /** Requests that wait for their answer at this moment. */
+  /** Number of requests that wait for a response. */
   readonly inFlight: number;
-  /** Writes that have not got their answer yet, those between two attempts too. */
-  readonly open: number;
-  /** Begins so many writes at once, of all kinds and mostly of the newest users and orders. */
-  volley(size: number): void;
-  /** Resolves when every write has its answer, or its client has lost its patience after `deadlineMs`. */
-  settled(deadlineMs: number): Promise<void>;
+  /** Number of writes without a final response, including those that wait for a retry. */
+  readonly pending: number;
+  /** Starts random writes at the same time, mostly on the newest users and orders. */
+  startWrites(count: number): void;
+  /** Resolves when every write has a response or its client has given up after `deadlineMs`. */
+  waitForResponses(deadlineMs: number): Promise<void>;
 }
 
-/** Statuses after which a good client asks again: with the key a POST has, that cannot do it twice. */
-const passing = new Set([408, 429, 500, 502, 503, 504]);
-/** Milliseconds that a client waits for one answer. */
-const patienceMs = 4000;
-/** Users and orders that are changed most: two changes must meet to show that their order is held. */
-const favourites = 6;
+/** Statuses that clients retry. The Idempotency-Key of a POST prevents a second effect. */
+const retryableStatuses = new Set([408, 429, 500, 502, 503, 504]);
+/** Timeout of a request in milliseconds. */
+const requestTimeoutMs = 4000;
+/** Number of newest users and orders that most writes change, so that concurrent changes of one of them occur. */
+const hotRows = 6;
 
-interface Known {
+/** A user or order whose creation was acknowledged. */
+interface KnownRow {
   readonly id: number;
   version: number;
 }
@@ -70,29 +73,34 @@ interface Known {
 export interface ClientOptions {
   readonly gateways: readonly string[];
   readonly random: Random;
-  /** What marks begin with. */
+  /** Prefix of the marks. */
   readonly prefix: string;
-  /** Headers of every request; none by default. */
+  /** Additional headers of every request; default none. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export function createClients({ gateways, random, prefix, headers: always = {} }: ClientOptions): Clients {
+export function createClients({
+  gateways,
+  random,
+  prefix,
+  headers: commonHeaders = {},
+}: ClientOptions): Clients {
   const writes: Write[] = [];
-  const users: Known[] = [];
-  const orders: (Known & { status: string })[] = [];
+  const users: KnownRow[] = [];
+  const orders: (KnownRow & { status: string })[] = [];
   const running = new Set<Promise<void>>();
   const agent = new Agent({ keepAlive: false });
   let inFlight = 0;
-  let patientUntil = Number.POSITIVE_INFINITY;
+  let giveUpAt = Number.POSITIVE_INFINITY;
 
-  /** Mostly one of the newest. */
-  function pick<T>(from: readonly T[]): T | undefined {
-    const newest = from.slice(-favourites);
-    const pool = random.chance(0.8) ? newest : from;
+  /** Picks one of the newest rows with a probability of 0.8, otherwise any row. */
+  function pick<T>(rows: readonly T[]): T | undefined {
+    const newest = rows.slice(-hotRows);
+    const pool = random.chance(0.8) ? newest : rows;
     return pool[random.between(0, pool.length - 1)];
   }
 
-  function plan(): Write {
+  function chooseWrite(): Write {
     const mark = `${prefix}-${writes.length}`;
     const die = random.next();
     const user = pick(users);
@@ -102,7 +110,7 @@ export function createClients({ gateways, random, prefix, headers: always = {} }
       const ifMatch = random.chance(0.3) ? { ifMatch: user.version } : {};
       return { kind: 'update-user', mark, target: user.id, ...ifMatch, attempts: 0, failures: [] };
     }
-    if (die < 0.54 && users.length > favourites) {
+    if (die < 0.54 && users.length > hotRows) {
       users.splice(users.indexOf(user), 1);
       return { kind: 'delete-user', target: user.id, attempts: 0, failures: [] };
     }
@@ -119,98 +127,77 @@ export function createClients({ gateways, random, prefix, headers: always = {} }
   async function carryOut(write: Write, key: string): Promise<void> {
     for (;;) {
       write.attempts += 1;
-      const answer = await attempt(write, key).catch(
+      const response = await attempt(write, key).catch(
         (error: Error) => void write.failures.push(error.message),
       );
-      const again =
-        answer === undefined || passing.has(answer.status) || answer.problem === 'idempotency-key-in-use';
-      if (!again) {
-        write.answer = answer;
-        learn(write, answer);
+      const isRetryable =
+        response === undefined ||
+        retryableStatuses.has(response.status) ||
+        response.problem === 'idempotency-key-in-use';
+      if (!isRetryable) {
+        write.response = response;
+        updateKnownRows(write, response);
         return;
       }
-      if (answer !== undefined) write.failures.push(answer.problem ?? String(answer.status));
-      if (performance.now() > patientUntil) return;
-      await wait(Math.min(1500, 100 * 2 ** Math.min(write.attempts, 4)) * (0.5 + Math.random() / 2));
+      if (response !== undefined) write.failures.push(response.problem ?? String(response.status));
+      if (performance.now() > giveUpAt) return;
+      await wait(backoffMs(write.attempts, { baseMs: 200, maxMs: 1500 }));
     }
   }
 
-  async function attempt(write: Write, key: string): Promise<Answer> {
+  async function attempt(write: Write, key: string): Promise<Response> {
     const url = gateways[Math.floor(Math.random() * gateways.length)] as string;
     inFlight += 1;
     try {
-      return await send(`${url}${pathOf(write)}`, methodOf(write), bodyOf(write), {
-        ...(methodOf(write) === 'POST' && { 'idempotency-key': key }),
-        ...(write.ifMatch !== undefined && { 'if-match': `"${write.ifMatch}"` }),
+      return await send(`${url}${pathOf(write)}`, {
+        method: methodOf(write),
+        json: bodyOf(write),
+        headers: {
+          ...commonHeaders,
+          ...(methodOf(write) === 'POST' && { 'idempotency-key': key }),
+          ...(write.ifMatch !== undefined && { 'if-match': `"${write.ifMatch}"` }),
+        },
       });
     } finally {
       inFlight -= 1;
     }
   }
 
-  function send(
-    url: string,
-    method: string,
-    body: unknown,
-    headers: Record<string, string>,
-  ): Promise<Answer> {
-    const text = body === undefined ? undefined : JSON.stringify(body);
-    return new Promise((resolve, reject) => {
-      const asked = request(
-        url,
-        {
-          method,
-          agent,
-          headers: {
-            ...always,
-            ...headers,
-            ...(text !== undefined && { 'content-type': 'application/json' }),
-          },
-          signal: AbortSignal.timeout(patienceMs),
-        },
-        (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', reject);
-          response.on('close', () => {
-            if (!response.complete) return reject(new Error('the answer broke off'));
-            try {
-              const { etag, 'idempotency-replayed': replayed } = response.headers;
-              const read = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-              resolve({
-                status: response.statusCode ?? 0,
-                ...(typeof read.type === 'string' && { problem: read.type.replace('/problems/', '') }),
-                ...(read.data?.id !== undefined && { id: read.data.id }),
-                ...(read.data?.status !== undefined && { orderStatus: read.data.status }),
-                ...(etag !== undefined && { version: Number(etag.replaceAll('"', '')) }),
-                replayed: replayed === 'true',
-              });
-            } catch (error) {
-              reject(error);
-            }
-          });
-        },
-      );
-      asked.on('error', reject);
-      asked.end(text);
+  async function send(url: string, options: HttpRequest): Promise<Response> {
+    const { status, headers, body } = await sendRequest(url, {
+      ...options,
+      agent,
+      timeoutMs: requestTimeoutMs,
     });
+    const { etag, 'idempotency-replayed': replayed } = headers;
+    return {
+      status,
+      ...(typeof body.type === 'string' && { problem: body.type.replace('/problems/', '') }),
+      ...(body.data?.id !== undefined && { id: body.data.id }),
+      ...(body.data?.status !== undefined && { orderStatus: body.data.status }),
+      ...(etag !== undefined && { version: Number(etag.replaceAll('"', '')) }),
+      replayed: replayed === 'true',
+    };
   }
 
-  /** What the answer tells of users and orders, for the writes to come. */
-  function learn({ kind, target }: Write, { status, id, version = 0, orderStatus }: Answer): void {
+  /** Updates the known users and orders, which later writes use. */
+  function updateKnownRows(
+    { kind, target }: Write,
+    { status, id, version = 0, orderStatus }: Response,
+  ): void {
     if (status >= 300) {
-      if (kind === 'place-order' && status === 422) forget(users, target);
-      if (status === 409) forget(orders, target);
-      if (status === 404) forget(kind === 'update-user' ? users : orders, target);
+      if (kind === 'place-order' && status === 422) removeRow(users, target);
+      if (status === 409) removeRow(orders, target);
+      if (status === 404) removeRow(kind === 'update-user' ? users : orders, target);
       return;
     }
     if (kind === 'create-user' && id !== undefined) users.push({ id, version });
     if (kind === 'place-order' && id !== undefined) orders.push({ id, version, status: orderStatus ?? '' });
-    const changed = kind === 'update-user' ? users.find((user) => user.id === target) : undefined;
-    if (changed !== undefined) changed.version = Math.max(changed.version, version);
-    const moved = kind === 'change-status' ? orders.find((order) => order.id === target) : undefined;
-    if (moved !== undefined) moved.status = orderStatus ?? '';
-    if (kind === 'cancel-order') forget(orders, target);
+    const user = kind === 'update-user' ? users.find(({ id }) => id === target) : undefined;
+    if (user !== undefined) user.version = Math.max(user.version, version);
+    const order = kind === 'change-status' ? orders.find(({ id }) => id === target) : undefined;
+    if (order !== undefined) order.status = orderStatus ?? '';
+    if (kind === 'cancel-order') removeRow(orders, target);
   }
 
   return {
@@ -218,29 +205,29 @@ export function createClients({ gateways, random, prefix, headers: always = {} }
     get inFlight() {
       return inFlight;
     },
-    get open() {
+    get pending() {
       return running.size;
     },
-    volley(size) {
-      for (let count = 0; count < size; count += 1) {
-        const write = plan();
+    startWrites(count) {
+      for (let index = 0; index < count; index += 1) {
+        const write = chooseWrite();
         writes.push(write);
         const done = carryOut(write, `${prefix}-${writes.length}`);
         running.add(done);
         void done.then(() => running.delete(done));
       }
     },
-    async settled(deadlineMs) {
-      patientUntil = performance.now() + deadlineMs;
+    async waitForResponses(deadlineMs) {
+      giveUpAt = performance.now() + deadlineMs;
       await Promise.all(running);
       agent.destroy();
     },
   };
 }
 
-function forget(known: Known[], id: number | undefined): void {
-  const index = known.findIndex((one) => one.id === id);
-  if (index >= 0) known.splice(index, 1);
+function removeRow(rows: KnownRow[], id: number | undefined): void {
+  const index = rows.findIndex((row) => row.id === id);
+  if (index >= 0) rows.splice(index, 1);
 }
 
 function methodOf({ kind }: Write): 'POST' | 'PUT' | 'DELETE' {

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { it } from 'node:test';
-import { describeOnNats } from '../../../packages/chassis/src/events/testing-nats.ts';
+import { describeOnNats } from '../../../packages/events/testing/nats.ts';
 import type { Rule } from '../lib/checker.ts';
 import { bundleAll, type Change, makeDist } from '../lib/mutants.ts';
 import { runSeed } from '../lib/seed.ts';
-import { openStage, type Transport } from '../lib/stage.ts';
+import { startTestSystem, type Transport } from '../lib/test-system.ts';
 
-/** Seeds within which a mistake must show. */
-const most = 6;
+/** Maximum number of seeds until the checker must find a mutant. */
+const maxSeeds = 6;
 
-/** A mistake that the services are built with, and the rules of which the checker must find one broken. */
+/** A bug that is built into the services, and the rules of which the checker must report at least one. */
 interface Mutant {
   readonly title: string;
   readonly transport: Transport;
@@ -18,87 +18,87 @@ interface Mutant {
   readonly breaks: readonly Rule[];
 }
 
-const relay = 'chassis/src/events/relay.ts';
-const outboxQueue = 'chassis/src/events/outbox-queue.ts';
-const inbox = 'chassis/src/events/inbox.ts';
-const receiver = 'chassis/src/events/receiver.ts';
+const relay = 'events/src/relay.ts';
+const outboxQueue = 'events/src/outbox-queue.ts';
+const inbox = 'events/src/inbox.ts';
+const receiver = 'events/src/receiver.ts';
 
-const sentBeforeItIs: Change = {
+const markedBeforeSent: Change = {
   file: relay,
-  from: '      await transport.send(event);\n      settled.push({ event });',
-  to: '      await queue.markSent([event]);\n      await transport.send(event);\n      settled.push({ event });',
+  from: '      await transport.send(event);\n      results.push({ event });',
+  to: '      await queue.markSent([event]);\n      await transport.send(event);\n      results.push({ event });',
 };
 
-const withoutLookingIntoTheInbox: readonly Change[] = [
-  { file: inbox, from: "  if (known?.seen) return 'duplicate';\n", to: '' },
+const withoutInboxLookup: readonly Change[] = [
+  { file: inbox, from: "  if (subject?.seen) return 'duplicate';\n", to: '' },
   {
     file: inbox,
-    from: "  return again?.seen ? 'duplicate' : 'stale';",
-    to: "  void again;\n  return 'stale';",
+    from: "  return latest?.seen ? 'duplicate' : 'stale';",
+    to: "  void latest;\n  return 'stale';",
   },
 ];
 
-const anyVersionIsNews: Change = {
+const withoutVersionCheck: Change = {
   file: inbox,
-  from: 'known !== undefined && known.version < versionOf(event)',
-  to: 'known !== undefined',
+  from: 'subject !== undefined && subject.version < versionOf(event)',
+  to: 'subject !== undefined',
 };
 
 const mutants: readonly Mutant[] = [
   {
-    title: 'an event that is marked as sent before it is acknowledged',
+    title: 'an event that is marked as sent before it is acknowledged, with HTTP',
     transport: 'http',
-    changes: [sentBeforeItIs],
+    changes: [markedBeforeSent],
     breaks: ['event-lost'],
   },
   {
-    title: 'an event that is marked as sent before it is acknowledged, by NATS',
+    title: 'an event that is marked as sent before it is acknowledged, with NATS',
     transport: 'nats',
-    changes: [sentBeforeItIs],
+    changes: [markedBeforeSent],
     breaks: ['event-lost'],
   },
   {
-    title: 'a note in the inbox that is a transaction of its own',
+    title: 'an inbox row that is written in a separate transaction',
     transport: 'http',
     changes: [
       {
         file: receiver,
-        from: `        await note(tx, envelope, { applied: true });
+        from: `        await recordProcessed(tx, envelope, { applied: true });
         return 'applied';
       });`,
         to: `        return 'applied';
       });
-      if (step === 'applied') await database.write((tx) => note(tx, envelope, { applied: true }));`,
+      if (step === 'applied') await database.transaction((tx) => recordProcessed(tx, envelope, { applied: true }));`,
       },
     ],
     breaks: ['effect-apart'],
   },
   {
-    // The unique index of the inbox is what holds then: a repeat fails, and is given up although it was dealt with.
-    title: 'an inbox that is not looked into',
+    // The unique index of the inbox makes the duplicate fail, so a processed event becomes a dead letter.
+    title: 'an inbox that is not queried for duplicates',
     transport: 'http',
-    changes: withoutLookingIntoTheInbox,
+    changes: withoutInboxLookup,
     breaks: ['event-twice'],
   },
   {
-    // Neither ids nor versions are looked at, and the index is told to let it pass: the effect itself is there twice.
-    title: 'an inbox that holds nothing back',
+    // Neither ids nor versions are checked, and the unique index is bypassed, so the effect occurs twice.
+    title: 'an inbox that accepts duplicates',
     transport: 'nats',
     changes: [
-      ...withoutLookingIntoTheInbox,
-      anyVersionIsNews,
+      ...withoutInboxLookup,
+      withoutVersionCheck,
       {
         file: inbox,
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: the text of a source
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: source text
         from: '${event.subject}, ${version}, ${applied})`);',
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: the text of a source
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: source text
         to: '${event.subject}, ${version}, ${applied}) on conflict do nothing`);',
       },
     ],
     breaks: ['effect-apart'],
   },
   {
-    title: 'a relay that takes events of a subject at the same time',
+    title: 'a relay that sends events of one subject concurrently',
     transport: 'http',
     changes: [
       {
@@ -113,30 +113,30 @@ const mutants: readonly Mutant[] = [
     breaks: ['order-broken'],
   },
   {
-    title: 'a version that is not looked at',
+    title: 'a version that is not checked',
     transport: 'nats',
-    changes: [anyVersionIsNews],
+    changes: [withoutVersionCheck],
     breaks: ['version-back'],
   },
   {
-    title: 'an event that is not written in the transaction of its row',
+    title: 'an event that is written in another transaction than its row',
     transport: 'http',
     changes: [
       {
         file: 'user-service/src/store/user-store.ts',
-        from: `  await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+        from: `  await appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]);
   return user;`,
         to: '  return user;',
       },
       {
         file: 'user-service/src/store/user-store.ts',
-        from: `        await beside?.(tx, user);
+        from: `        if (passwordHash !== undefined) await setPassword(tx, id, passwordHash);
         return user;
       }),`,
-        to: `        await beside?.(tx, user);
+        to: `        if (passwordHash !== undefined) await setPassword(tx, id, passwordHash);
         return user;
       }).then(async (user) => {
-        await database.write((tx) => append(tx, [announce(userEvents.userUpdated, stateOf(user))]));
+        await database.transaction((tx) => appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]));
         return user;
       }),`,
       },
@@ -151,17 +151,17 @@ await describeOnNats('the checker finds', () => {
       const dist = await makeDist();
       context.after(() => rm(dist, { recursive: true, force: true }));
       await bundleAll(dist, changes);
-      const stage = await openStage({ transport, dist });
-      context.after(() => stage.close());
-      const found = new Set<Rule>();
-      for (let seed = 1; seed <= most && !breaks.some((rule) => found.has(rule)); seed += 1) {
-        const { violations } = await runSeed({ stage, seed, dist });
-        for (const { rule } of violations) found.add(rule);
-        context.diagnostic(`seed ${seed}: ${[...found].join(', ') || 'nothing'}`);
+      const system = await startTestSystem({ transport, dist });
+      context.after(() => system.close());
+      const reported = new Set<Rule>();
+      for (let seed = 1; seed <= maxSeeds && !breaks.some((rule) => reported.has(rule)); seed += 1) {
+        const { violations } = await runSeed({ system, seed, dist });
+        for (const { rule } of violations) reported.add(rule);
+        context.diagnostic(`seed ${seed}: ${[...reported].join(', ') || 'no violation'}`);
       }
       assert.ok(
-        breaks.some((rule) => found.has(rule)),
-        `${breaks.join(' or ')} was to be found, and there was: ${[...found].join(', ') || 'nothing'}`,
+        breaks.some((rule) => reported.has(rule)),
+        `expected ${breaks.join(' or ')}, reported ${[...reported].join(', ') || 'no violation'}`,
       );
     });
   }

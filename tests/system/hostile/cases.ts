@@ -1,18 +1,18 @@
 import type { Step } from './raw-client.ts';
 
-/** Something that a client could send, and all that may come of it. */
+/** Input of a hostile client, and the allowed results. */
 export interface HostileCase {
   readonly title: string;
-  /** `{id}` in it is a number that no other case has. */
+  /** Bytes to send. `{id}` is replaced by a number unique to the case. */
   readonly steps: readonly Step[];
-  /** Statuses of the answers, one of several for each; none when the connection just closes. */
-  readonly answers: readonly (readonly number[])[];
-  /** Requests that reach the service: method, target and, after a blank, the body. */
-  readonly passes: readonly string[];
-  /** One that may reach it as well, or not. */
-  readonly mayPass?: string;
-  /** Milliseconds that it may take; 3000 by default. */
-  readonly patienceMs?: number;
+  /** Allowed statuses of each response; empty if the connection closes without a response. */
+  readonly responses: readonly (readonly number[])[];
+  /** Requests that reach the service: method, target and, after a space, the body. */
+  readonly forwarded: readonly string[];
+  /** A request that may or may not reach the service. */
+  readonly mayForward?: string;
+  /** Maximum milliseconds to wait for the responses. Default: 3000 */
+  readonly timeoutMs?: number;
 }
 
 const path = '/api/users/{id}';
@@ -20,37 +20,37 @@ const host = 'Host: gateway.test\r\n';
 const get = `GET ${path} HTTP/1.1\r\n${host}`;
 const post = `POST /api/users?{id} HTTP/1.1\r\n${host}`;
 const smuggled = `GET ${path}/smuggled HTTP/1.1\r\n${host}\r\n`;
-const passed = `GET ${path}`;
-const posted = (body: string): string => `POST /api/users?{id} ${body}`;
+const forwardedGet = `GET ${path}`;
+const forwardedPost = (body: string): string => `POST /api/users?{id} ${body}`;
 
 type Row = readonly [title: string, bytes: string | readonly Step[]];
 
-/** Each is refused with one of the statuses, and nothing reaches the service. */
-function refused(kind: string, statuses: readonly number[], rows: readonly Row[]): HostileCase[] {
+/** Cases that the gateway rejects with one of the statuses and does not forward. */
+function rejected(kind: string, statuses: readonly number[], rows: readonly Row[]): HostileCase[] {
   return rows.map(([title, steps]) => ({
-    title: `${kind}: ${title}`,
+    title: `rejects ${kind}: ${title}`,
     steps: typeof steps === 'string' ? [steps] : steps,
-    answers: [statuses],
-    passes: [],
+    responses: [statuses],
+    forwarded: [],
   }));
 }
 
-/** Each reaches the service as what it means, and as nothing else. */
-function goesOn(kind: string, passes: readonly string[], rows: readonly Row[]): HostileCase[] {
+/** Cases that reach the service as the given requests, and only as these. */
+function forwardedAs(kind: string, forwarded: readonly string[], rows: readonly Row[]): HostileCase[] {
   return rows.map(([title, steps]) => ({
-    title: `${kind}: ${title}`,
+    title: `forwards ${kind}: ${title}`,
     steps: typeof steps === 'string' ? [steps] : steps,
-    answers: passes.map(() => [200]),
-    passes,
+    responses: forwarded.map(() => [200]),
+    forwarded,
   }));
 }
 
-/** Ways to write `Transfer-Encoding: chunked` that one parser takes for it and another does not. */
+/** Variants of `Transfer-Encoding: chunked` that parsers interpret differently. */
 const codings: readonly Row[] = [
   ['plain', 'Transfer-Encoding: chunked\r\n'],
-  ['in capitals', 'TRANSFER-ENCODING: CHUNKED\r\n'],
+  ['in upper case', 'TRANSFER-ENCODING: CHUNKED\r\n'],
   ['unknown coding', 'Transfer-Encoding: xchunked\r\n'],
-  ['coding cut short', 'Transfer-Encoding: chunk\r\n'],
+  ['truncated coding', 'Transfer-Encoding: chunk\r\n'],
   ['identity', 'Transfer-Encoding: identity\r\n'],
   ['gzip', 'Transfer-Encoding: gzip\r\n'],
   ['gzip, chunked', 'Transfer-Encoding: gzip, chunked\r\n'],
@@ -62,7 +62,7 @@ const codings: readonly Row[] = [
   ['another header, then chunked', 'Transfer-Encoding: cow\r\nTransfer-Encoding: chunked\r\n'],
   ['in quotes', 'Transfer-Encoding: "chunked"\r\n'],
   ['with a parameter', 'Transfer-Encoding: chunked;q=1\r\n'],
-  ['with a comma', 'Transfer-Encoding: chunked,\r\n'],
+  ['before a comma', 'Transfer-Encoding: chunked,\r\n'],
   ['after a comma', 'Transfer-Encoding: ,chunked\r\n'],
   ['empty', 'Transfer-Encoding:\r\n'],
   ['after a vertical tab', 'Transfer-Encoding: \x0bchunked\r\n'],
@@ -74,96 +74,103 @@ const codings: readonly Row[] = [
   ['tab before the colon', 'Transfer-Encoding\t: chunked\r\n'],
   ['NUL before the colon', 'Transfer-Encoding\x00: chunked\r\n'],
   ['line feed before the colon', 'Transfer-Encoding\n: chunked\r\n'],
-  ['on a line of its own', 'Transfer-Encoding:\r\n chunked\r\n'],
-  ['on a line of its own, after a tab', 'Transfer-Encoding:\r\n\tchunked\r\n'],
-  ['in the middle of two lines', 'Transfer-Encoding: chun\r\n ked\r\n'],
-  ['behind a bare line feed', 'X: y\nTransfer-Encoding: chunked\r\n'],
-  ['behind a bare carriage return', 'X: y\rTransfer-Encoding: chunked\r\n'],
-  ['after a space', 'X: y\r\n Transfer-Encoding: chunked\r\n'],
+  ['on a continuation line', 'Transfer-Encoding:\r\n chunked\r\n'],
+  ['on a continuation line that starts with a tab', 'Transfer-Encoding:\r\n\tchunked\r\n'],
+  ['split by a continuation line', 'Transfer-Encoding: chun\r\n ked\r\n'],
+  ['after a bare line feed', 'X: y\nTransfer-Encoding: chunked\r\n'],
+  ['after a bare carriage return', 'X: y\rTransfer-Encoding: chunked\r\n'],
+  ['on a line that starts with a space', 'X: y\r\n Transfer-Encoding: chunked\r\n'],
 ];
 
-/** How each of them ends with a length beside it, and alone, when it is not refused: they are headers of another name. */
+/** Each coding together with a Content-Length, in both orders. */
 const framing: HostileCase[] = codings.flatMap(([title, coding]) => {
   const body = `0\r\n\r\n${smuggled}`;
   return [
-    ...refused(
-      'coding and length',
+    ...rejected(
+      'Transfer-Encoding with Content-Length',
       [400],
       [
         [title, `${post}Content-Length: ${body.length - 2}\r\n${coding}\r\n${body}`],
-        [`${title}, length last`, `${post}${coding}Content-Length: 4\r\n\r\n${body}`],
+        [`${title}, Content-Length last`, `${post}${coding}Content-Length: 4\r\n\r\n${body}`],
       ],
     ),
   ];
 });
 
-const codingAlone: HostileCase[] = refused(
-  'coding alone',
+const codingAlone: HostileCase[] = rejected(
+  'Transfer-Encoding',
   [400],
   codings
-    .filter(([title]) => !['plain', 'in capitals'].includes(title))
+    .filter(([title]) => !['plain', 'in upper case'].includes(title))
     .map(([title, coding]): Row => [title, `${post}${coding}\r\n5\r\nhello\r\n0\r\n\r\n`]),
 );
 
 const lengths: HostileCase[] = [
-  ...refused(
-    'length',
+  ...rejected(
+    'Content-Length',
     [400, 413],
     [
-      ['two, the same', 'Content-Length: 5\r\nContent-Length: 5\r\n'],
+      ['two, equal', 'Content-Length: 5\r\nContent-Length: 5\r\n'],
       ['two, different', 'Content-Length: 5\r\nContent-Length: 6\r\n'],
       ['two, the first 0', 'Content-Length: 0\r\nContent-Length: 5\r\n'],
       ['a list', 'Content-Length: 5, 5\r\n'],
       ['a comma', 'Content-Length: 5,\r\n'],
-      ['plus', 'Content-Length: +5\r\n'],
-      ['minus', 'Content-Length: -5\r\n'],
+      ['plus sign', 'Content-Length: +5\r\n'],
+      ['minus sign', 'Content-Length: -5\r\n'],
       ['minus 0', 'Content-Length: -0\r\n'],
       ['hexadecimal', 'Content-Length: 0x5\r\n'],
-      ['decimals', 'Content-Length: 5.0\r\n'],
+      ['decimal point', 'Content-Length: 5.0\r\n'],
       ['an exponent', 'Content-Length: 5e0\r\n'],
       ['an underscore', 'Content-Length: 1_0\r\n'],
       ['a semicolon', 'Content-Length: 5;x\r\n'],
-      ['words', 'Content-Length: five\r\n'],
+      ['a word', 'Content-Length: five\r\n'],
       ['quotes', 'Content-Length: "5"\r\n'],
       ['empty', 'Content-Length:\r\n'],
-      ['blanks', 'Content-Length:   \r\n'],
+      ['spaces', 'Content-Length:   \r\n'],
       ['two numbers', 'Content-Length: 5 5\r\n'],
-      ['2 to the 64th', 'Content-Length: 18446744073709551616\r\n'],
-      ['more digits than any number', `Content-Length: ${'9'.repeat(400)}\r\n`],
-      ['more than is taken', 'Content-Length: 9007199254740993\r\n'],
+      ['2 to the power of 64', 'Content-Length: 18446744073709551616\r\n'],
+      ['400 digits', `Content-Length: ${'9'.repeat(400)}\r\n`],
+      ['over the body limit', 'Content-Length: 9007199254740993\r\n'],
       ['a space before the colon', 'Content-Length : 5\r\n'],
       ['a space in the name', 'Content Length: 5\r\n'],
       ['NUL', 'Content-Length: 5\x00\r\n'],
       ['a vertical tab', 'Content-Length: \x0b5\r\n'],
-      ['on two lines', 'Content-Length:\r\n 5\r\n'],
+      ['on a continuation line', 'Content-Length:\r\n 5\r\n'],
       ['a tab after it', 'Content-Length: 5\t\r\n'],
       ['Arabic digits', 'Content-Length: \xd9\xa5\r\n'],
     ].map(([title = '', length = '']): Row => [title, `${post}${length}\r\nhello`]),
   ),
-  ...goesOn(
-    'length',
-    [posted('hello')],
+  ...forwardedAs(
+    'Content-Length',
+    [forwardedPost('hello')],
     [
-      ['zeros before it', `${post}Content-Length: 0000000005\r\n\r\nhello`],
-      ['hidden in another header', `${post}X-Length: Content-Length: 3\r\nContent-Length: 5\r\n\r\nhello`],
+      ['leading zeros', `${post}Content-Length: 0000000005\r\n\r\nhello`],
+      [
+        'repeated in the value of another header',
+        `${post}X-Length: Content-Length: 3\r\nContent-Length: 5\r\n\r\nhello`,
+      ],
       ['named by Connection', `${post}Connection: Content-Length\r\nContent-Length: 5\r\n\r\nhello`],
-      ['spelt with an underscore beside it', `${post}Content_Length: 3\r\nContent-Length: 5\r\n\r\nhello`],
+      ['with another Content_Length', `${post}Content_Length: 3\r\nContent-Length: 5\r\n\r\nhello`],
     ],
   ),
-  ...goesOn('length', [`${passed} hello`], [['of a GET', `${get}Content-Length: 5\r\n\r\nhello`]]),
-  ...goesOn('length', [passed], [['0 of a GET', `${get}Content-Length: 0\r\n\r\n`]]),
+  ...forwardedAs(
+    'Content-Length',
+    [`${forwardedGet} hello`],
+    [['in a GET', `${get}Content-Length: 5\r\n\r\nhello`]],
+  ),
+  ...forwardedAs('Content-Length', [forwardedGet], [['0 in a GET', `${get}Content-Length: 0\r\n\r\n`]]),
 ];
 
 const chunks: HostileCase[] = [
-  ...refused(
-    'chunk',
+  ...rejected(
+    'chunked body',
     [400, 413, 431],
     [
-      ['size is no number', 'g\r\nhello\r\n0\r\n\r\n'],
+      ['size is not a number', 'g\r\nhello\r\n0\r\n\r\n'],
       ['size is empty', '\r\nhello\r\n0\r\n\r\n'],
       ['size with 0x', '0x5\r\nhello\r\n0\r\n\r\n'],
-      ['size with plus', '+5\r\nhello\r\n0\r\n\r\n'],
-      ['size with minus', '-5\r\nhello\r\n0\r\n\r\n'],
+      ['size with a plus sign', '+5\r\nhello\r\n0\r\n\r\n'],
+      ['size with a minus sign', '-5\r\nhello\r\n0\r\n\r\n'],
       ['size after a space', ' 5\r\nhello\r\n0\r\n\r\n'],
       ['size with an underscore', '0_5\r\nhello\r\n0\r\n\r\n'],
       ['size of 17 digits', 'FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n'],
@@ -173,8 +180,8 @@ const chunks: HostileCase[] = [
       ['data longer than its size', '3\r\nhello\r\n0\r\n\r\n'],
       ['data ends with a line feed', '5\r\nhello\n0\r\n\r\n'],
       ['data ends with other bytes', '5\r\nhelloXX0\r\n\r\n'],
-      ['data ends with nothing', '5\r\nhello0\r\n\r\n'],
-      ['last one ends with a line feed', '5\r\nhello\r\n0\n\n'],
+      ['data without a line end', '5\r\nhello0\r\n\r\n'],
+      ['last chunk ends with a line feed', '5\r\nhello\r\n0\n\n'],
       ['extension with a line feed', '5;a=b\nc\r\nhello\r\n0\r\n\r\n'],
       ['extension with a carriage return', '5;a=b\rc\r\nhello\r\n0\r\n\r\n'],
       ['extension with NUL', '5;a=\x00\r\nhello\r\n0\r\n\r\n'],
@@ -185,38 +192,38 @@ const chunks: HostileCase[] = [
       ['trailer with a length', '5\r\nhello\r\n0\r\nContent-Length: 100\r\n\r\n'],
       ['trailer with a coding', '5\r\nhello\r\n0\r\nTransfer-Encoding: gzip\r\n\r\n'],
       ['trailers of 20 KiB', `5\r\nhello\r\n0\r\nA: ${'b'.repeat(20_000)}\r\n\r\n`],
-      ['more than is taken, in many', `${`1000\r\n${'x'.repeat(4096)}\r\n`.repeat(20)}0\r\n\r\n`],
+      ['over the body limit, in many chunks', `${`1000\r\n${'x'.repeat(4096)}\r\n`.repeat(20)}0\r\n\r\n`],
     ].map(([title = '', body = '']): Row => [title, `${post}Transfer-Encoding: chunked\r\n\r\n${body}`]),
   ),
-  ...goesOn(
-    'chunk',
-    [posted('hello')],
+  ...forwardedAs(
+    'chunked body',
+    [forwardedPost('hello')],
     [
       ['plain', '5\r\nhello\r\n0\r\n\r\n'],
-      ['zeros before the size', '0000000000005\r\nhello\r\n0\r\n\r\n'],
+      ['leading zeros in the size', '0000000000005\r\nhello\r\n0\r\n\r\n'],
       ['an extension', '5;name=value\r\nhello\r\n0\r\n\r\n'],
       ['an extension in quotes', '5;name="a b"\r\nhello\r\n0\r\n\r\n'],
       ['an extension that looks like a chunk', '5;0\r\nhello\r\n0\r\n\r\n'],
-      ['an extension of the last', '5\r\nhello\r\n0;last\r\n\r\n'],
-      ['one byte each', '1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n'],
+      ['an extension of the last chunk', '5\r\nhello\r\n0;last\r\n\r\n'],
+      ['chunks of one byte', '1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n'],
       ['a trailer', '5\r\nhello\r\n0\r\nX-User-Id: 1\r\n\r\n'],
-      ['a host as its trailer', '5\r\nhello\r\n0\r\nHost: evil.test\r\n\r\n'],
+      ['a Host trailer', '5\r\nhello\r\n0\r\nHost: evil.test\r\n\r\n'],
     ].map(([title = '', body = '']): Row => [title, `${post}Transfer-Encoding: chunked\r\n\r\n${body}`]),
   ),
-  // What is beside the data is dropped: the service sees none of it.
-  ...goesOn(
-    'chunk',
-    [posted('x'.repeat(700))],
+  // The gateway drops chunk extensions.
+  ...forwardedAs(
+    'chunked body',
+    [forwardedPost('x'.repeat(700))],
     [
       [
-        'extensions of 20 KiB in all',
+        'extensions of 20 KiB in total',
         `${post}Transfer-Encoding: chunked\r\n\r\n${`1;${'a'.repeat(32)}\r\nx\r\n`.repeat(700)}0\r\n\r\n`,
       ],
     ],
   ),
-  ...goesOn(
-    'chunk',
-    [posted('0\r\n\r\nGET /x HTTP/1.1')],
+  ...forwardedAs(
+    'chunked body',
+    [forwardedPost('0\r\n\r\nGET /x HTTP/1.1')],
     [
       [
         'a request in its data',
@@ -224,12 +231,12 @@ const chunks: HostileCase[] = [
       ],
     ],
   ),
-  ...refused(
-    'chunk',
+  ...rejected(
+    'chunked body',
     [400],
     [
       [
-        'with HTTP/1.0',
+        'in HTTP/1.0',
         `POST /api/users?{id} HTTP/1.0\r\n${host}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
       ],
     ],
@@ -237,7 +244,7 @@ const chunks: HostileCase[] = [
 ];
 
 const lines: HostileCase[] = [
-  ...refused(
+  ...rejected(
     'request line',
     [400, 404, 405, 501, 505],
     [
@@ -245,15 +252,15 @@ const lines: HostileCase[] = [
       ['without a version', `GET ${path} \r\n${host}\r\n`],
       ['HTTP/1.2', `GET ${path} HTTP/1.2\r\n${host}\r\n`],
       ['HTTP/2.0', `GET ${path} HTTP/2.0\r\n${host}\r\n`],
-      ['HTTP/0.9 by name', `GET ${path} HTTP/0.9\r\n${host}\r\n`],
+      ['HTTP/0.9 as version', `GET ${path} HTTP/0.9\r\n${host}\r\n`],
       ['HTTP/11', `GET ${path} HTTP/11\r\n${host}\r\n`],
       ['HTTP/1.1.1', `GET ${path} HTTP/1.1.1\r\n${host}\r\n`],
       ['http in lower case', `GET ${path} http/1.1\r\n${host}\r\n`],
       ['another protocol', `GET ${path} ICE/1.0\r\n${host}\r\n`],
       ['a word after the version', `GET ${path} HTTP/1.1 x\r\n${host}\r\n`],
       ['two versions', `GET ${path} HTTP/1.1 HTTP/1.1\r\n${host}\r\n`],
-      ['a tab between', `GET\t${path}\tHTTP/1.1\r\n${host}\r\n`],
-      ['a space before', ` ${get}\r\n`],
+      ['tabs for spaces', `GET\t${path}\tHTTP/1.1\r\n${host}\r\n`],
+      ['a leading space', ` ${get}\r\n`],
       ['a carriage return for a space', `GET\r${path} HTTP/1.1\r\n${host}\r\n`],
       ['method in lower case', `get ${path} HTTP/1.1\r\n${host}\r\n`],
       ['method with a digit', `GE7 ${path} HTTP/1.1\r\n${host}\r\n`],
@@ -261,75 +268,78 @@ const lines: HostileCase[] = [
       ['method in quotes', `"GET" ${path} HTTP/1.1\r\n${host}\r\n`],
       ['method of 10 KiB', `${'A'.repeat(10_000)} ${path} HTTP/1.1\r\n${host}\r\n`],
       ['TRACE', `TRACE ${path} HTTP/1.1\r\n${host}\r\n`],
-      ['OPTIONS of all', `OPTIONS * HTTP/1.1\r\n${host}\r\n`],
-      ['GET of all', `GET * HTTP/1.1\r\n${host}\r\n`],
+      ['OPTIONS *', `OPTIONS * HTTP/1.1\r\n${host}\r\n`],
+      ['GET *', `GET * HTTP/1.1\r\n${host}\r\n`],
       ['PROPFIND', `PROPFIND ${path} HTTP/1.1\r\n${host}\r\n`],
-      ['a method that the route has not', `PATCH ${path} HTTP/1.1\r\n${host}\r\n`],
+      ['a method that the route does not allow', `PATCH ${path} HTTP/1.1\r\n${host}\r\n`],
       ['no path', `GET  HTTP/1.1\r\n${host}\r\n`],
       ['a path without a slash', `GET api/users/{id} HTTP/1.1\r\n${host}\r\n`],
-      ['a blank in the path', `GET /api/users/{id} x HTTP/1.1\r\n${host}\r\n`],
+      ['a space in the path', `GET /api/users/{id} x HTTP/1.1\r\n${host}\r\n`],
       ['NUL in the path', `GET /api/users/{id}\x00 HTTP/1.1\r\n${host}\r\n`],
       ['a bell in the path', `GET /api/users/{id}\x07 HTTP/1.1\r\n${host}\r\n`],
       ['DEL in the path', `GET /api/users/{id}\x7f HTTP/1.1\r\n${host}\r\n`],
       ['bytes above 127 in the path', `GET /api/users/{id}\xff\xfe HTTP/1.1\r\n${host}\r\n`],
       ['a carriage return in the path', `GET /api/users/{id}\rX: y HTTP/1.1\r\n${host}\r\n`],
       ['another scheme', `GET ftp://gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
-      ['a file', `GET file:///etc/passwd HTTP/1.1\r\n${host}\r\n`],
-      ['a script', `GET javascript:alert(1) HTTP/1.1\r\n${host}\r\n`],
+      ['a file URL', `GET file:///etc/passwd HTTP/1.1\r\n${host}\r\n`],
+      ['a javascript URL', `GET javascript:alert(1) HTTP/1.1\r\n${host}\r\n`],
     ],
   ),
-  ...refused(
+  ...rejected(
     'path',
     [400],
     [
-      ['of parents', `GET /api/users/{id}/../../x HTTP/1.1\r\n${host}\r\n`],
-      ['of parents, encoded', `GET /api/users/%2e%2e/{id} HTTP/1.1\r\n${host}\r\n`],
-      ['of parents, encoded in capitals', `GET /api/users/%2E%2E HTTP/1.1\r\n${host}\r\n`],
-      ['of parents, half encoded', `GET /api/users/.%2e HTTP/1.1\r\n${host}\r\n`],
+      ['with dot segments', `GET /api/users/{id}/../../x HTTP/1.1\r\n${host}\r\n`],
+      ['with encoded dot segments', `GET /api/users/%2e%2e/{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with dot segments encoded in upper case', `GET /api/users/%2E%2E HTTP/1.1\r\n${host}\r\n`],
+      ['with partly encoded dot segments', `GET /api/users/.%2e HTTP/1.1\r\n${host}\r\n`],
       [
-        'of parents, the slash encoded too',
+        'with dot segments and encoded slashes',
         `GET /api/users/{id}%2f..%2f..%2fx/health HTTP/1.1\r\n${host}\r\n`,
       ],
-      ['of itself', `GET /api/./users/{id} HTTP/1.1\r\n${host}\r\n`],
-      ['of itself, encoded', `GET /api/users/%2e HTTP/1.1\r\n${host}\r\n`],
+      ['with a single-dot segment', `GET /api/./users/{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with an encoded single-dot segment', `GET /api/users/%2e HTTP/1.1\r\n${host}\r\n`],
       ['with two slashes', `GET /api//users/{id} HTTP/1.1\r\n${host}\r\n`],
-      ['with two slashes at its begin', `GET //api/users/{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with two leading slashes', `GET //api/users/{id} HTTP/1.1\r\n${host}\r\n`],
       ['that could be a host', `GET //evil.test/api/users/{id} HTTP/1.1\r\n${host}\r\n`],
       ['with backslashes', `GET /api\\users\\{id} HTTP/1.1\r\n${host}\r\n`],
-      ['with a backslash and parents', `GET /api/users/..\\{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with a backslash after a dot segment', `GET /api/users/..\\{id} HTTP/1.1\r\n${host}\r\n`],
       ['with a fragment', `GET /api/users/{id}#x HTTP/1.1\r\n${host}\r\n`],
-      ['with % alone', `GET /api/users/{id}% HTTP/1.1\r\n${host}\r\n`],
+      ['with a bare %', `GET /api/users/{id}% HTTP/1.1\r\n${host}\r\n`],
       ['with % and no digits', `GET /api/users/{id}%zz HTTP/1.1\r\n${host}\r\n`],
       ['with % and one digit', `GET /api/users/{id}%2 HTTP/1.1\r\n${host}\r\n`],
       ['with %u', `GET /api/users/{id}%u002e HTTP/1.1\r\n${host}\r\n`],
-      ['encoded slash for a slash', `GET /api%2fusers%2f{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with encoded slashes only', `GET /api%2fusers%2f{id} HTTP/1.1\r\n${host}\r\n`],
       ['with quotes', `GET /api/users/{id}" HTTP/1.1\r\n${host}\r\n`],
       ['with brackets', `GET /api/users/<{id}> HTTP/1.1\r\n${host}\r\n`],
       ['with an encoded slash', `GET /api/users/%2f{id} HTTP/1.1\r\n${host}\r\n`],
-      ['with an encoded slash and parents', `GET /api/users/{id}%2f..%2fhealth HTTP/1.1\r\n${host}\r\n`],
-      ['of parents, encoded twice', `GET /api/users/%252e%252e%252f{id} HTTP/1.1\r\n${host}\r\n`],
-      ['of parents behind an encoded backslash', `GET /api/users/{id}%5c.. HTTP/1.1\r\n${host}\r\n`],
-      ['of parents with a parameter', `GET /api/users/..;{id} HTTP/1.1\r\n${host}\r\n`],
-      ['with an encoded slash in an aggregate', `GET /api/dashboard%2f..%2f{id} HTTP/1.1\r\n${host}\r\n`],
-      ['with NUL, encoded', `GET /api/users/{id}%00 HTTP/1.1\r\n${host}\r\n`],
+      [
+        'with an encoded slash and a dot segment',
+        `GET /api/users/{id}%2f..%2fhealth HTTP/1.1\r\n${host}\r\n`,
+      ],
+      ['with double-encoded dot segments', `GET /api/users/%252e%252e%252f{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with a dot segment after an encoded backslash', `GET /api/users/{id}%5c.. HTTP/1.1\r\n${host}\r\n`],
+      ['with a dot segment with a parameter', `GET /api/users/..;{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with an encoded slash after an aggregate', `GET /api/dashboard%2f..%2f{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with an encoded NUL', `GET /api/users/{id}%00 HTTP/1.1\r\n${host}\r\n`],
     ],
   ),
-  ...refused(
+  ...rejected(
     'path',
     [404],
     [
-      ['with a slash at its end', `GET /api/users/{id}/ HTTP/1.1\r\n${host}\r\n`],
-      ['in capitals', `GET /API/USERS/{id} HTTP/1.1\r\n${host}\r\n`],
-      ['encoded where it is literal', `GET /api/%75sers/{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with a trailing slash', `GET /api/users/{id}/ HTTP/1.1\r\n${host}\r\n`],
+      ['in upper case', `GET /API/USERS/{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with an encoded literal segment', `GET /api/%75sers/{id} HTTP/1.1\r\n${host}\r\n`],
       ['of the management port', `GET /metrics HTTP/1.1\r\n${host}\r\n`],
       ['of events', `POST /events HTTP/1.1\r\n${host}Content-Length: 2\r\n\r\n{}`],
-      ['of a prototype', `GET /api/__proto__/{id} HTTP/1.1\r\n${host}\r\n`],
+      ['with __proto__', `GET /api/__proto__/{id} HTTP/1.1\r\n${host}\r\n`],
     ],
   ),
   ...[
-    ['a line end, encoded', '{id}%0d%0aX:%20y'],
+    ['an encoded line end', '{id}%0d%0aX:%20y'],
     ['overlong dots', '{id}%c0%ae%c0%ae'],
-    ['dots encoded twice', '%252e%252e{id}'],
+    ['double-encoded dots', '%252e%252e{id}'],
     ['a parameter', '{id};jsessionid=1'],
     ['three dots', '...{id}'],
     ['brackets', 'report[{id}].pdf'],
@@ -338,65 +348,65 @@ const lines: HostileCase[] = [
     ['a colon and an at sign', '{id}:80@evil.test'],
     ['a tilde and a star', '~{id}*'],
   ].flatMap(([title = '', segment = '']) =>
-    // One segment for the gateway and for every service that reads paths as they are: what is in it is the service's to judge.
-    goesOn(
-      'segment',
+    // Each is a single path segment, and its content is up to the service.
+    forwardedAs(
+      'path segment',
       [`GET /api/users/${segment}`],
       [[title, `GET /api/users/${segment} HTTP/1.1\r\n${host}\r\n`]],
     ),
   ),
-  ...goesOn(
+  ...forwardedAs(
     'request line',
-    [passed],
+    [forwardedGet],
     [
-      ['of a URL', `GET http://gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
-      ['of a URL of another host', `GET http://evil.test${path} HTTP/1.1\r\n${host}\r\n`],
-      ['of a URL with a user', `GET http://a:b@gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
-      ['of a URL of the service itself', `GET http://127.0.0.1:1${path} HTTP/1.1\r\n${host}\r\n`],
-      ['of a URL in capitals', `GET HTTP://gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
-      // The parser takes the name for HTTP, and so it means HTTP/1.0.
-      ['of RTSP', `GET ${path} RTSP/1.0\r\n${host}\r\n`],
+      ['absolute URL', `GET http://gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
+      ['absolute URL of another host', `GET http://evil.test${path} HTTP/1.1\r\n${host}\r\n`],
+      ['absolute URL with user info', `GET http://a:b@gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
+      ['absolute URL of a loopback address', `GET http://127.0.0.1:1${path} HTTP/1.1\r\n${host}\r\n`],
+      ['absolute URL with an upper-case scheme', `GET HTTP://gateway.test${path} HTTP/1.1\r\n${host}\r\n`],
+      // The parser treats RTSP/1.0 like HTTP/1.0.
+      ['RTSP/1.0', `GET ${path} RTSP/1.0\r\n${host}\r\n`],
       ['after empty lines', `\r\n\r\n${get}\r\n`],
     ],
   ),
-  ...goesOn(
+  ...forwardedAs(
     'request line',
-    [`${passed}?a=%00&b=/../&c=http://evil.test/?d`],
+    [`${forwardedGet}?a=%00&b=/../&c=http://evil.test/?d`],
     [
       [
-        'a query with anything in it',
+        'query with special characters',
         `GET ${path}?a=%00&b=/../&c=http://evil.test/?d HTTP/1.1\r\n${host}\r\n`,
       ],
     ],
   ),
   {
-    title: 'request line: of 20 KiB',
+    title: 'rejects request line: 20 KiB',
     steps: [`GET ${path}?${'a'.repeat(20_000)} HTTP/1.1\r\n${host}\r\n`],
-    answers: [[431]],
-    passes: [],
+    responses: [[431]],
+    forwarded: [],
   },
   {
-    title: 'request line: CONNECT',
+    title: 'closes the connection: CONNECT',
     steps: [`CONNECT evil.test:443 HTTP/1.1\r\n${host}\r\n`],
-    answers: [],
-    passes: [],
+    responses: [],
+    forwarded: [],
   },
 ];
 
 const headers: HostileCase[] = [
-  ...refused(
+  ...rejected(
     'header',
     [400],
     [
-      ['two hosts, the same', `GET ${path} HTTP/1.1\r\n${host}${host}\r\n`],
-      ['two hosts', `GET ${path} HTTP/1.1\r\n${host}Host: evil.test\r\n\r\n`],
-      ['two hosts, one in capitals', `GET ${path} HTTP/1.1\r\n${host}HOST: evil.test\r\n\r\n`],
-      ['two hosts before an aggregate', `GET /api/dashboard HTTP/1.1\r\n${host}Host: evil.test\r\n\r\n`],
-      ['two hosts before a page', `GET /docs HTTP/1.1\r\n${host}Host: evil.test\r\n\r\n`],
-      ['no host', `GET ${path} HTTP/1.1\r\n\r\n`],
-      ['two tokens', `${get}Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n`],
+      ['two equal Host headers', `GET ${path} HTTP/1.1\r\n${host}${host}\r\n`],
+      ['two Host headers', `GET ${path} HTTP/1.1\r\n${host}Host: evil.test\r\n\r\n`],
+      ['two Host headers, one in upper case', `GET ${path} HTTP/1.1\r\n${host}HOST: evil.test\r\n\r\n`],
+      ['two Host headers for an aggregate', `GET /api/dashboard HTTP/1.1\r\n${host}Host: evil.test\r\n\r\n`],
+      ['two Host headers for the docs page', `GET /docs HTTP/1.1\r\n${host}Host: evil.test\r\n\r\n`],
+      ['no Host header', `GET ${path} HTTP/1.1\r\n\r\n`],
+      ['two Authorization headers', `${get}Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n`],
       [
-        'two types',
+        'two Content-Type headers',
         `${post}Content-Type: application/json\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}`,
       ],
       ['a space before the colon', `${get}X : y\r\n\r\n`],
@@ -416,227 +426,257 @@ const headers: HostileCase[] = [
       ['DEL in the value', `${get}X: a\x7fb\r\n\r\n`],
       ['a carriage return in the value', `${get}X: a\rY: b\r\n\r\n`],
       ['a line feed in the value', `${get}X: a\nY: b\r\n\r\n`],
-      ['folded', `${get}X: a\r\n b\r\n\r\n`],
-      ['folded with a tab', `${get}X: a\r\n\tb\r\n\r\n`],
-      ['folded before any', `GET ${path} HTTP/1.1\r\n ${host}\r\n`],
-      ['lines end with line feeds', `GET ${path} HTTP/1.1\nHost: gateway.test\n\n`],
-      ['first line ends with a line feed', `GET ${path} HTTP/1.1\n${host}\r\n`],
-      ['the head ends with line feeds', `${get}X: y\n\n`],
-      ['lines end with carriage returns', `GET ${path} HTTP/1.1\rHost: gateway.test\r\r`],
-      ['a line end of two carriage returns', `${get}X: y\r\r\n\r\n`],
+      ['continuation line', `${get}X: a\r\n b\r\n\r\n`],
+      ['continuation line that starts with a tab', `${get}X: a\r\n\tb\r\n\r\n`],
+      ['continuation line as the first line', `GET ${path} HTTP/1.1\r\n ${host}\r\n`],
+      ['all lines end with line feeds', `GET ${path} HTTP/1.1\nHost: gateway.test\n\n`],
+      ['request line ends with a line feed', `GET ${path} HTTP/1.1\n${host}\r\n`],
+      ['head ends with line feeds', `${get}X: y\n\n`],
+      ['all lines end with carriage returns', `GET ${path} HTTP/1.1\rHost: gateway.test\r\r`],
+      ['a line ends with two carriage returns', `${get}X: y\r\r\n\r\n`],
     ],
   ),
-  ...refused(
+  ...rejected(
     'header',
     [431],
     [
-      ['of 20 KiB', `${get}X: ${'a'.repeat(20_000)}\r\n\r\n`],
+      ['a value of 20 KiB', `${get}X: ${'a'.repeat(20_000)}\r\n\r\n`],
       ['a name of 20 KiB', `${get}${'a'.repeat(20_000)}: x\r\n\r\n`],
-      ['1000 of them', `${get}${'X-Header: some value\r\n'.repeat(1000)}\r\n`],
-      ['257 of them', `${get}${'X-A: b\r\n'.repeat(256)}\r\n`],
-      ['2500 short ones', `${get}${'a:b\r\n'.repeat(2500)}\r\n`],
-      ['5000 short ones', `${get}${'a:b\r\n'.repeat(5000)}\r\n`],
+      ['1000 headers', `${get}${'X-Header: some value\r\n'.repeat(1000)}\r\n`],
+      ['257 headers', `${get}${'X-A: b\r\n'.repeat(256)}\r\n`],
+      ['2500 short headers', `${get}${'a:b\r\n'.repeat(2500)}\r\n`],
+      ['5000 short headers', `${get}${'a:b\r\n'.repeat(5000)}\r\n`],
       ['a cookie of 17 KiB', `${get}Cookie: ${'a'.repeat(17_000)}\r\n\r\n`],
     ],
   ),
-  ...refused(
+  ...rejected(
     'header',
     [417, 501],
     [
       ['an upgrade', `${get}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n`],
-      ['an expectation that nobody has', `${get}Expect: tea\r\n\r\n`],
+      ['an unknown expectation', `${get}Expect: tea\r\n\r\n`],
     ],
   ),
-  ...goesOn(
+  ...forwardedAs(
     'header',
-    [passed],
+    [forwardedGet],
     [
-      ['a host with a path', 'Host: gateway.test/../x'],
-      ['a host with a user', 'Host: a@evil.test'],
-      ['a host of nobody', 'Host: evil.test'],
-      ['a host of an address', 'Host: 169.254.169.254'],
-      ['an empty host', 'Host:'],
+      ['Host with a path', 'Host: gateway.test/../x'],
+      ['Host with user info', 'Host: a@evil.test'],
+      ['unknown host', 'Host: evil.test'],
+      ['Host with an IP address', 'Host: 169.254.169.254'],
+      ['empty Host', 'Host:'],
       ['bytes above 127 in a value', `${host}X-Name: \xe9\xff`],
       ['an upgrade to TLS', `${host}Connection: Upgrade\r\nUpgrade: TLS/1.2`],
-      ['an upgrade to a shell', `${host}Connection: Upgrade\r\nUpgrade: tcp`],
+      ['an upgrade to tcp', `${host}Connection: Upgrade\r\nUpgrade: tcp`],
       [
-        'an upgrade that is none',
+        'an upgrade to h2c',
         `${host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA`,
       ],
-      ['Connection names the host', `${host}Connection: Host`],
+      ['Connection names Host', `${host}Connection: Host`],
       [
-        'Connection names what the gateway writes',
+        'Connection names headers that the gateway sets',
         `${host}Connection: X-Forwarded-For, X-Correlation-Id, Via`,
       ],
       ['Connection names nothing', `${host}Connection: ,,;`],
-      ['Connection in two', `${host}Connection: close\r\nConnection: keep-alive`],
+      ['two Connection headers', `${host}Connection: close\r\nConnection: keep-alive`],
       [
-        'hop by hop',
+        'hop-by-hop headers',
         `${host}Keep-Alive: timeout=1\r\nProxy-Connection: x\r\nProxy-Authorization: Basic x\r\nTE: trailers\r\nTrailer: X`,
       ],
-      ['a user', `${host}X-User-Id: 1\r\nX-User-Role: admin\r\nRemote-User: root\r\nX-Remote-User: root`],
-      ['a user with underscores', `${host}X_User_Id: 1\r\nx_user_role: admin`],
       [
-        'a user of a proxy',
+        'user headers',
+        `${host}X-User-Id: 1\r\nX-User-Role: admin\r\nRemote-User: root\r\nX-Remote-User: root`,
+      ],
+      ['user headers with underscores', `${host}X_User_Id: 1\r\nx_user_role: admin`],
+      [
+        'user headers of authentication proxies',
         `${host}X-Auth-Request-User: a\r\nX-Forwarded-User: a\r\nX-Forwarded-Groups: admin\r\nX-Consumer-Id: 1`,
       ],
       [
-        'a client certificate',
+        'client certificate headers',
         `${host}X-SSL-Client-Cert: a\r\nX-Forwarded-Client-Cert: By=x\r\nX-Client-Cert: a`,
       ],
       [
-        'an address',
+        'client address headers',
         `${host}X-Forwarded-For: 10.0.0.1\r\nForwarded: for=10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\nTrue-Client-IP: 10.0.0.1`,
       ],
       [
-        'another host by proxy',
+        'forwarded host headers',
         `${host}X-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /x`,
       ],
       [
-        'another method',
+        'method override headers',
         `${host}X-HTTP-Method-Override: DELETE\r\nX-Method-Override: DELETE\r\nX-HTTP-Method: DELETE`,
       ],
-      ['another path', `${host}X-Original-URL: /admin\r\nX-Rewrite-URL: /admin`],
-      ['a correlation id of lines', `${host}X-Correlation-Id: a%0d%0ab`],
-      ['a correlation id too long', `${host}X-Correlation-Id: ${'a'.repeat(200)}`],
-      ['a deadline below 0', `${host}X-Request-Timeout-Ms: -1`],
-      ['a deadline of no number', `${host}X-Request-Timeout-Ms: soon`],
-      ['a deadline beyond all', `${host}X-Request-Timeout-Ms: 999999999999`],
-      ['a trace of nothing', `${host}traceparent: 00-0-0-zz`],
-      ['a range of ranges', `${host}Range: bytes=${'0-0,'.repeat(500)}0-0`],
-      ['a preflight', `${host}Origin: null`],
+      ['path override headers', `${host}X-Original-URL: /admin\r\nX-Rewrite-URL: /admin`],
+      ['a correlation id with an encoded line end', `${host}X-Correlation-Id: a%0d%0ab`],
+      ['a correlation id that is too long', `${host}X-Correlation-Id: ${'a'.repeat(200)}`],
+      ['a negative timeout', `${host}X-Request-Timeout-Ms: -1`],
+      ['a timeout that is not a number', `${host}X-Request-Timeout-Ms: soon`],
+      ['a timeout that is too long', `${host}X-Request-Timeout-Ms: 999999999999`],
+      ['an invalid traceparent', `${host}traceparent: 00-0-0-zz`],
+      ['Range with 501 ranges', `${host}Range: bytes=${'0-0,'.repeat(500)}0-0`],
+      ['Origin: null', `${host}Origin: null`],
     ].map(([title = '', lines = '']): Row => [title, `GET ${path} HTTP/1.1\r\n${lines}\r\n\r\n`]),
   ),
-  ...goesOn(
+  ...forwardedAs(
     'header',
-    [passed],
+    [forwardedGet],
     [
-      ['HTTP/1.0 without a host', `GET ${path} HTTP/1.0\r\n\r\n`],
-      ['100 of them', `${get}${'X-A: b\r\n'.repeat(100)}\r\n`],
-      ['255 of them', `${get}${'X-A: b\r\n'.repeat(255)}\r\n`],
+      ['HTTP/1.0 without Host', `GET ${path} HTTP/1.0\r\n\r\n`],
+      ['100 headers', `${get}${'X-A: b\r\n'.repeat(100)}\r\n`],
+      ['255 headers', `${get}${'X-A: b\r\n'.repeat(255)}\r\n`],
     ],
   ),
 ];
 
 const connections: HostileCase[] = [
-  ...goesOn(
-    'pipeline',
-    [passed, `${passed}2`],
+  ...forwardedAs(
+    'pipelined requests',
+    [forwardedGet, `${forwardedGet}2`],
     [
       ['two at once', `${get}\r\nGET ${path}2 HTTP/1.1\r\n${host}\r\n`],
       ['two, byte by byte', [{ bytes: `${get}\r\nGET ${path}2 HTTP/1.1\r\n${host}\r\n` }]],
-      ['two, an empty line between', `${get}\r\n\r\nGET ${path}2 HTTP/1.1\r\n${host}\r\n`],
+      ['two with an empty line between', `${get}\r\n\r\nGET ${path}2 HTTP/1.1\r\n${host}\r\n`],
     ],
   ),
-  ...goesOn(
-    'pipeline',
-    [posted('hello'), passed],
+  ...forwardedAs(
+    'pipelined requests',
+    [forwardedPost('hello'), forwardedGet],
     [
       ['after a body', `${post}Content-Length: 5\r\n\r\nhello${get}\r\n`],
-      ['after chunks', `${post}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n${get}\r\n`],
+      ['after a chunked body', `${post}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n${get}\r\n`],
     ],
   ),
-  ...goesOn(
-    'pipeline',
-    Array.from({ length: 50 }, () => passed),
+  ...forwardedAs(
+    'pipelined requests',
+    Array.from({ length: 50 }, () => forwardedGet),
     [['fifty at once', `${get}\r\n`.repeat(50)]],
   ),
-  // The connection ends with the fault, and with it the answer to what was right before: nobody else shares it.
+  // The gateway closes the connection at the error and drops the response to the valid request before it.
   ...(
     [
-      ['a good one, then none', `${get}\r\nGET ${path}/x y HTTP/1.1\r\n\r\n`, passed],
+      ['a valid request, then a malformed one', `${get}\r\nGET ${path}/x y HTTP/1.1\r\n\r\n`, forwardedGet],
       [
         'a body longer than its length',
         `${post}Content-Length: 5\r\n\r\nhelloGARBAGE\r\n\r\n`,
-        posted('hello'),
+        forwardedPost('hello'),
       ],
       ['a body without a length', `${post}\r\nhello\r\n\r\n`, 'POST /api/users?{id}'],
     ] as const
   ).map(
-    ([title, bytes, mayPass]): HostileCase => ({
-      title: `pipeline: ${title}`,
-      ...{ steps: [bytes], answers: [[400]], passes: [], mayPass },
+    ([title, bytes, mayForward]): HostileCase => ({
+      title: `rejects pipelined requests: ${title}`,
+      steps: [bytes],
+      responses: [[400]],
+      forwarded: [],
+      mayForward,
     }),
   ),
   {
-    title: 'pipeline: a request behind a refused body',
+    title: 'rejects pipelined requests: requests inside a body over the limit',
     steps: [`${post}Content-Length: 100000\r\n\r\n${smuggled.repeat(10)}`],
-    answers: [[413]],
-    passes: [],
+    responses: [[413]],
+    forwarded: [],
   },
   {
-    title: 'pipeline: a request behind a method that is not taken',
+    title: 'rejects pipelined requests: a request inside the body of a method that is not allowed',
     steps: [`PATCH ${path} HTTP/1.1\r\n${host}Content-Length: ${smuggled.length}\r\n\r\n${smuggled}`],
-    answers: [[405]],
-    passes: [],
+    responses: [[405]],
+    forwarded: [],
   },
-  ...refused(
-    'bytes',
+  ...rejected(
+    'bytes of another protocol',
     [400],
     [
-      ['of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
-      ['of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
-      ['of SSH', 'SSH-2.0-OpenSSH_9.2\r\n'],
-      ['of SMTP', 'EHLO evil.test\r\n'],
-      ['of Redis', '*1\r\n$4\r\nPING\r\n'],
-      ['of a PROXY header', `PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n${get}\r\n`],
-      ['of a PROXY header, binary', `\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c${get}\r\n`],
-      ['of an answer', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'],
-      ['of nothing', '\x00'.repeat(100)],
-      ['above 127', '\xff'.repeat(100)],
-      ['of a MiB', 'A'.repeat(1024 * 1024)],
+      ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'],
+      ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+      ['SSH', 'SSH-2.0-OpenSSH_9.2\r\n'],
+      ['SMTP', 'EHLO evil.test\r\n'],
+      ['Redis', '*1\r\n$4\r\nPING\r\n'],
+      ['PROXY protocol, version 1', `PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n${get}\r\n`],
+      ['PROXY protocol, version 2', `\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c${get}\r\n`],
+      ['an HTTP response', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'],
+      ['NUL bytes', '\x00'.repeat(100)],
+      ['bytes above 127', '\xff'.repeat(100)],
+      ['1 MiB without a line end', 'A'.repeat(1024 * 1024)],
     ],
   ),
   {
-    title: 'end: half closed after a request',
-    ...{ steps: [`${get}\r\n`, 'FIN'], answers: [], passes: [], mayPass: passed },
+    title: 'closes the connection: half-closed after a request',
+    steps: [`${get}\r\n`, 'FIN'],
+    responses: [],
+    forwarded: [],
+    mayForward: forwardedGet,
   },
-  { title: 'end: at once', steps: ['FIN'], answers: [], passes: [] },
+  { title: 'closes the connection: half-closed immediately', steps: ['FIN'], responses: [], forwarded: [] },
   ...(
     [
       ['in the request line', ['GET /api/us', 'FIN']],
       ['in a header', [`${get}X: `, 'FIN']],
       ['before the empty line', [get, 'FIN']],
     ] as const
-  ).map(([title, steps]): HostileCase => ({ title: `end: ${title}`, steps, answers: [[400]], passes: [] })),
+  ).map(
+    ([title, steps]): HostileCase => ({
+      title: `rejects a request that ends ${title}`,
+      steps,
+      responses: [[400]],
+      forwarded: [],
+    }),
+  ),
   ...(
     [
       ['in a body with a length', [`${post}Content-Length: 10\r\n\r\nhel`, 50, 'FIN']],
       ['in a chunk', [`${post}Transfer-Encoding: chunked\r\n\r\n5\r\nhel`, 50, 'FIN']],
       ['between chunks', [`${post}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n`, 50, 'FIN']],
     ] as const
-  ).map(([title, steps]): HostileCase => ({ title: `end: ${title}`, steps, answers: [[400]], passes: [] })),
+  ).map(
+    ([title, steps]): HostileCase => ({
+      title: `rejects a request that ends ${title}`,
+      steps,
+      responses: [[400]],
+      forwarded: [],
+    }),
+  ),
   ...(
     [
       ['a body with a length stops', [`${post}Content-Length: 10\r\n\r\nhel`]],
-      ['a body with a length does not begin', [`${post}Content-Length: 10\r\n\r\n`]],
+      ['a body with a length does not start', [`${post}Content-Length: 10\r\n\r\n`]],
       ['chunks stop', [`${post}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n`]],
       [
-        'a chunk of 2 to the 64th less 1',
+        'a chunk of 2^64 - 1 bytes stops',
         [`${post}Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n`],
       ],
       ['a chunk size stops', [`${post}Transfer-Encoding: chunked\r\n\r\n3`]],
       ['trailers stop', [`${post}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n0\r\nX: `]],
     ] as const
-  ).map(([title, steps]): HostileCase => ({ title: `slow: ${title}`, steps, answers: [[408]], passes: [] })),
+  ).map(
+    ([title, steps]): HostileCase => ({
+      title: `times out: ${title}`,
+      steps,
+      responses: [[408]],
+      forwarded: [],
+    }),
+  ),
   ...(
     [
-      ['a head, a byte a while', [{ every: 100, send: 'X-A: b\r\n' }]],
+      ['a head that never ends', [{ every: 100, send: 'X-A: b\r\n' }]],
       ['a head that stops', ['GET /api/users/1 HTTP/1.1\r\n']],
-      ['nothing at all', []],
+      ['no bytes at all', []],
     ] as const
   ).map(
     ([title, steps]): HostileCase => ({
-      title: `slow: ${title}`,
-      steps: title.startsWith('a head, a byte') ? [get, ...steps] : steps,
-      answers: [[408]],
-      passes: [],
-      patienceMs: 16_000,
+      title: `times out: ${title}`,
+      steps: title === 'a head that never ends' ? [get, ...steps] : steps,
+      responses: [[408]],
+      forwarded: [],
+      timeoutMs: 16_000,
     }),
   ),
 ];
 
-/** All of them. */
+/** All hostile cases. */
 export const hostileCases: readonly HostileCase[] = [
   ...framing,
   ...codingAlone,

@@ -1,7 +1,10 @@
 import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** What is sent: text as Latin-1, milliseconds to wait, the end of sending, bytes one by one, or text again and again. */
+/**
+ * A step of a raw client: Latin-1 text to send, milliseconds to wait, `FIN` to half-close, text to send byte by byte, or text to
+ * send every so many milliseconds until the client is done.
+ */
 export type Step =
   | string
   | number
@@ -9,29 +12,29 @@ export type Step =
   | { readonly bytes: string }
   | { readonly every: number; readonly send: string };
 
-export interface RawAnswer {
-  /** Statuses of the answers, interim ones left out. */
+export interface RawResponse {
+  /** Statuses of the responses, without 1xx. */
   readonly statuses: readonly number[];
-  /** All that came back. */
+  /** All received bytes, as Latin-1. */
   readonly text: string;
-  /** The other side has closed the connection. */
+  /** Whether the server has closed the connection. */
   readonly closed: boolean;
 }
 
-export interface RawOptions {
+export interface RawClientOptions {
   readonly port: number;
   readonly steps: readonly Step[];
-  /** Answers to wait for; fewer when the connection closes before. */
-  readonly answers: number;
-  /** Milliseconds to wait for them. */
-  readonly patienceMs: number;
+  /** Number of responses to wait for, unless the connection closes earlier. */
+  readonly responses: number;
+  /** Maximum milliseconds to wait for the responses. */
+  readonly timeoutMs: number;
 }
 
-/** Milliseconds in which one answer more than there should be would come. */
-const afterwardsMs = 40;
+/** Milliseconds to wait for a response that should not arrive. */
+const extraResponseMs = 40;
 
-/** Speaks to a port without knowing HTTP. */
-export async function speak({ port, steps, answers, patienceMs }: RawOptions): Promise<RawAnswer> {
+/** Sends raw bytes to a loopback port and resolves with the responses. */
+export async function sendRaw({ port, steps, responses, timeoutMs }: RawClientOptions): Promise<RawResponse> {
   const socket = connect(port, '127.0.0.1');
   let text = '';
   let closed = false;
@@ -48,10 +51,11 @@ export async function speak({ port, steps, answers, patienceMs }: RawOptions): P
   };
   socket.on('end', end);
   socket.on('close', end);
-  // The gateway may close while there is more to send.
+  // The gateway may close the connection before everything is sent.
   socket.on('error', end);
-  const giveUpAt = performance.now() + patienceMs;
-  const isOver = (): boolean => closed || statusesIn(text).length >= answers || performance.now() > giveUpAt;
+  const deadline = performance.now() + timeoutMs;
+  const isDone = (): boolean =>
+    closed || parseStatuses(text).length >= responses || performance.now() > deadline;
 
   for (const step of steps) {
     if (closed) break;
@@ -64,27 +68,27 @@ export async function speak({ port, steps, answers, patienceMs }: RawOptions): P
         await wait(0);
       }
     } else {
-      while (!isOver()) {
+      while (!isDone()) {
         socket.write(step.send, 'latin1');
         await wait(step.every);
       }
     }
   }
-  while (!isOver()) {
+  while (!isDone()) {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.max(1, giveUpAt - performance.now()));
+      const timer = setTimeout(resolve, Math.max(1, deadline - performance.now()));
       wake = () => {
         clearTimeout(timer);
         resolve();
       };
     });
   }
-  if (!closed) await wait(afterwardsMs);
+  if (!closed) await wait(extraResponseMs);
   socket.destroy();
-  return { statuses: statusesIn(text), text, closed };
+  return { statuses: parseStatuses(text), text, closed };
 }
 
-/** Bodies of the answers here have no line that looks like one of these. */
-function statusesIn(text: string): number[] {
+/** Extracts the statuses of the status lines. No response body in these tests contains a status line. */
+function parseStatuses(text: string): number[] {
   return [...text.matchAll(/HTTP\/1\.1 ([2-5]\d\d) /g)].map(([, status]) => Number(status));
 }

@@ -1,34 +1,34 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 
-/** A request as its bytes have it. */
-export interface Recorded {
+/** A request as received. */
+export interface RecordedRequest {
   /** Method and target. */
   readonly line: string;
-  /** Names and values as they came, names in lower case. */
+  /** Headers in the order received, with names in lower case. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: string;
 }
 
-/** A service that knows nothing of HTTP but how a request is framed, in the strictest way, and keeps all it gets. */
+/** A service with a minimal, strict HTTP/1.1 parser that records all requests. */
 export interface RecordingUpstream {
   readonly port: number;
-  readonly requests: readonly Recorded[];
-  /** What it could not read as requests, which is none when the gateway does its work. */
+  readonly requests: readonly RecordedRequest[];
+  /** Parse errors. Empty if the gateway forwards only well-formed requests. */
   readonly faults: readonly string[];
   close(): Promise<void>;
 }
 
-const answer = 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok';
+const response = 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok';
 
 export async function startRecordingUpstream(): Promise<RecordingUpstream> {
-  const requests: Recorded[] = [];
+  const requests: RecordedRequest[] = [];
   const faults: string[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     let bytes = '';
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    // The gateway drops connections on which a request was given up.
+    // The gateway destroys the connection of an aborted request.
     socket.on('error', () => undefined);
     socket.setEncoding('latin1');
     socket.on('data', (chunk: string) => {
@@ -37,7 +37,7 @@ export async function startRecordingUpstream(): Promise<RecordingUpstream> {
         for (let read = readRequest(bytes); read !== undefined; read = readRequest(bytes)) {
           bytes = bytes.slice(read.length);
           requests.push(read.request);
-          socket.write(answer);
+          socket.write(response);
         }
       } catch (error) {
         faults.push(`${(error as Error).message} in ${JSON.stringify(bytes.slice(0, 500))}`);
@@ -59,27 +59,32 @@ export async function startRecordingUpstream(): Promise<RecordingUpstream> {
 
 const token = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 
-/** The first request in the bytes; undefined while it is not all there. @throws Error for what is none */
-function readRequest(bytes: string): { request: Recorded; length: number } | undefined {
+/**
+ * Returns the first request in the bytes and its length in bytes; undefined if it is incomplete.
+ * @throws Error if the bytes are not a request
+ */
+function readRequest(bytes: string): { request: RecordedRequest; length: number } | undefined {
   const end = bytes.indexOf('\r\n\r\n');
   if (end === -1) return undefined;
   const [first = '', ...lines] = bytes.slice(0, end).split('\r\n');
-  if (!/^[A-Z]+ [!-~]+ HTTP\/1\.1$/.test(first)) throw new Error(`a request line ${JSON.stringify(first)}`);
+  if (!/^[A-Z]+ [!-~]+ HTTP\/1\.1$/.test(first))
+    throw new Error(`invalid request line ${JSON.stringify(first)}`);
   const headers = lines.map((line) => {
     const colon = line.indexOf(':');
     const name = line.slice(0, colon);
     const value = line.slice(colon + 1).trim();
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: matches forbidden control characters
     if (colon < 1 || !token.test(name) || /[\x00-\x08\x0a-\x1f\x7f]/.test(value))
-      throw new Error(`a header ${JSON.stringify(line)}`);
+      throw new Error(`invalid header ${JSON.stringify(line)}`);
     return [name.toLowerCase(), value] as const;
   });
   const valuesOf = (name: string): string[] =>
     headers.filter(([key]) => key === name).map(([, value]) => value);
-  if (valuesOf('host').length !== 1) throw new Error(`${valuesOf('host').length} hosts`);
+  if (valuesOf('host').length !== 1) throw new Error(`${valuesOf('host').length} Host headers`);
   const lengths = valuesOf('content-length');
   const codings = valuesOf('transfer-encoding');
-  if (lengths.length + codings.length > 1) throw new Error('two ways of framing');
+  if (lengths.length + codings.length > 1)
+    throw new Error('more than one Content-Length or Transfer-Encoding');
   const line = first.replace(/ HTTP\/1\.1$/, '');
   const rest = bytes.slice(end + 4);
   const framed =
@@ -89,24 +94,24 @@ function readRequest(bytes: string): { request: Recorded; length: number } | und
 }
 
 function readLength(text: string, rest: string): { body: string; length: number } | undefined {
-  if (!/^\d{1,15}$/.test(text)) throw new Error(`a length ${JSON.stringify(text)}`);
+  if (!/^\d{1,15}$/.test(text)) throw new Error(`invalid Content-Length ${JSON.stringify(text)}`);
   const length = Number(text);
   return rest.length < length ? undefined : { body: rest.slice(0, length), length };
 }
 
 function readChunks(coding: string, rest: string): { body: string; length: number } | undefined {
-  if (coding !== 'chunked') throw new Error(`a coding ${JSON.stringify(coding)}`);
+  if (coding !== 'chunked') throw new Error(`invalid Transfer-Encoding ${JSON.stringify(coding)}`);
   let body = '';
   let at = 0;
   for (;;) {
     const end = rest.indexOf('\r\n', at);
     if (end === -1) return undefined;
     const size = rest.slice(at, end);
-    if (!/^[0-9a-fA-F]{1,8}$/.test(size)) throw new Error(`a chunk size ${JSON.stringify(size)}`);
+    if (!/^[0-9a-fA-F]{1,8}$/.test(size)) throw new Error(`invalid chunk size ${JSON.stringify(size)}`);
     const length = Number.parseInt(size, 16);
     if (rest.length < end + 4 + length) return undefined;
     if (rest.slice(end + 2 + length, end + 4 + length) !== '\r\n')
-      throw new Error('a chunk of another length');
+      throw new Error('chunk data does not match its size');
     body += rest.slice(end + 2, end + 2 + length);
     at = end + 4 + length;
     if (length === 0) return { body, length: at };

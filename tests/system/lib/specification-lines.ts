@@ -1,4 +1,4 @@
-/** The command lines of the specification, as written there. */
+/** Command lines, verbatim from the specification. */
 export const lines = {
   createUser: `curl -X POST http://localhost:8000/api/users \\
   -H "Content-Type: application/json" \\

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { bearerTokenOf } from './bearer.ts';
 
-it('the token of an Authorization header is read, and anything else is refused', () => {
+it('returns the token of a bearer header and rejects anything else', () => {
   assert.equal(bearerTokenOf(undefined), undefined);
   for (const header of ['Bearer a.b-c_d~e+f/g==', 'bearer a.b-c_d~e+f/g==', 'BEARER  a.b-c_d~e+f/g== '])
     assert.equal(bearerTokenOf(header), 'a.b-c_d~e+f/g==');
@@ -19,17 +19,17 @@ it('the token of an Authorization header is read, and anything else is refused',
     assert.throws(() => bearerTokenOf(header), { code: 'unauthenticated' }, header.slice(0, 30));
 });
 
-it('a token over the size limit is refused as that', () => {
+it('rejects a token over the size limit with its own detail', () => {
   for (const length of [8193, 9000, 15_000])
     assert.throws(
       () => bearerTokenOf(`Bearer ${'a'.repeat(length)}`),
-      ({ detail, headers }) =>
-        /longer than 8192 characters/.test(detail) && /invalid_token/.test(headers['WWW-Authenticate']),
+      ({ detail, challenge }) =>
+        /longer than 8192 characters/.test(detail) && /invalid_token/.test(challenge),
     );
   assert.equal(bearerTokenOf(`Bearer ${'a'.repeat(8192)}`)?.length, 8192);
 });
 
-it('refuses another scheme with a challenge without an error code (RFC 6750, section 3.1)', () => {
+it('rejects another scheme with a challenge that has no error code (RFC 6750, section 3.1)', () => {
   for (const header of [
     'Basic YTpi',
     'Digest username="a"',
@@ -41,8 +41,7 @@ it('refuses another scheme with a challenge without an error code (RFC 6750, sec
   ])
     assert.throws(
       () => bearerTokenOf(header),
-      ({ code, headers }) =>
-        code === 'unauthenticated' && headers['WWW-Authenticate'] === 'Bearer realm="zerda"',
+      ({ code, challenge }) => code === 'unauthenticated' && challenge === 'Bearer realm="zerda"',
       header,
     );
 });

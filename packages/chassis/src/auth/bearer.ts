@@ -1,61 +1,59 @@
 import { Failure } from '../failure.ts';
 
-/** Names what the tokens are for; the same for all services, for a token is good at each of them. */
+/** All services share one realm, since they accept the same tokens. */
 const realm = 'realm="zerda"';
 
-/** Characters of a token that are read; what is longer cannot be one of ours. */
-const longestToken = 8192;
+/** Maximum length of a token in characters. */
+const maxTokenLength = 8192;
 
-/** `Authorization: Bearer` with a token of RFC 6750, section 2.1. */
-const bearer = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
+/** An `Authorization` value with a bearer token (RFC 6750, section 2.1). */
+const bearerPattern = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 
-/** Any other scheme than that, or none. */
-const otherScheme = /^(?!Bearer(?: |$))/i;
+/** An `Authorization` value with another scheme, or none. */
+const otherSchemePattern = /^(?!Bearer(?: |$))/i;
 
 /**
- * The token of an `Authorization` header; undefined when there is no header.
- * @throws Failure `unauthenticated` for a header that holds no such token
+ * Returns the token of an `Authorization` header; undefined if there is no header.
+ * @throws Failure `unauthenticated` if the header does not hold a bearer token
  */
 export function bearerTokenOf(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;
   // RFC 6750, section 3.1: the challenge for a request without a bearer token has no error code.
-  if (otherScheme.test(header))
-    throw unauthenticated('The Authorization header has another scheme than Bearer.');
-  if (header.length > longestToken + 16)
-    throw invalidToken(`The access token is longer than ${longestToken} characters.`);
-  const token = bearer.exec(header)?.[1];
+  if (otherSchemePattern.test(header))
+    throw unauthenticated('The Authorization header must use the Bearer scheme.');
+  if (header.length > maxTokenLength + 16)
+    throw invalidToken(`The access token is longer than ${maxTokenLength} characters.`);
+  const token = bearerPattern.exec(header)?.[1];
   if (token === undefined) throw invalidToken('The Authorization header does not hold a bearer token.');
-  if (token.length > longestToken)
-    throw invalidToken(`The access token is longer than ${longestToken} characters.`);
+  if (token.length > maxTokenLength)
+    throw invalidToken(`The access token is longer than ${maxTokenLength} characters.`);
   return token;
 }
 
-/** Headers that ask for a token (RFC 6750, section 3): for every answer with 401. */
-export const challenge = { 'WWW-Authenticate': `Bearer ${realm}` } as const;
+/** Challenge of a 401 response without an error code (RFC 6750, section 3). */
+export const challenge = `Bearer ${realm}`;
 
-/** Refuses a request without an access token. @param detail what it has instead; none by default */
+/** Creates the failure of a request without an access token (401). @param detail problem detail; none by default */
 export function unauthenticated(detail?: string): Failure {
-  return new Failure('unauthenticated', { ...(detail !== undefined && { detail }), headers: challenge });
+  return new Failure('unauthenticated', { ...(detail !== undefined && { detail }), challenge });
 }
 
 /**
- * Refuses a token.
- * @param detail what is wrong with it: no part of the token
+ * Creates the failure of a request with an invalid access token (401).
+ * @param detail reason, without any part of the token
  */
 export function invalidToken(detail: string, cause?: unknown): Failure {
   return new Failure('unauthenticated', {
     detail,
-    headers: {
-      'WWW-Authenticate': `Bearer ${realm}, error="invalid_token", error_description="${detail}"`,
-    },
+    challenge: `Bearer ${realm}, error="invalid_token", error_description="${detail}"`,
     cause,
   });
 }
 
-/** Refuses what the caller, whom the token names, may not do. */
+/** Creates the failure of a request that the caller is not permitted to make (403). @param detail problem detail; none by default */
 export function forbidden(detail?: string): Failure {
   return new Failure('forbidden', {
     ...(detail !== undefined && { detail }),
-    headers: { 'WWW-Authenticate': `Bearer ${realm}, error="insufficient_scope"` },
+    challenge: `Bearer ${realm}, error="insufficient_scope"`,
   });
 }

@@ -1,19 +1,23 @@
-/** What a caller may do: everything, or what is their own. */
+/** Role of a caller: `admin` has access to everything, `user` to their own data. */
 export type Role = 'admin' | 'user';
 
-/** Who asks, as a verified token says. */
+/** The identity of a verified access token. */
 export interface Caller {
-  /** Who it is at the issuer; unique there. */
+  /** Subject (`sub`), unique at the issuer. */
   readonly subject: string;
-  /** Their id in user-service; undefined for an identity that has none. */
+  /** Id of the user in user-service; undefined if the token has none. */
   readonly userId: number | undefined;
   readonly role: Role;
 }
 
-/** Who asks when authentication is off: somebody who may do everything, and is nobody in particular. */
-export const everybody: Caller = Object.freeze({ subject: 'everybody', userId: undefined, role: 'admin' });
+/** Caller of every request when authentication is off: an admin without a user. */
+export const unauthenticatedAdmin: Caller = Object.freeze({
+  subject: 'everybody',
+  userId: undefined,
+  role: 'admin',
+});
 
-/** Whether what belongs to this user is the caller's to read and change. */
+/** Returns whether the caller may read and change the data of this user. */
 export function mayActFor(caller: Caller, userId: number): boolean {
   return caller.role === 'admin' || caller.userId === userId;
 }

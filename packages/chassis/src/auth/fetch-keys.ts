@@ -3,18 +3,18 @@ import type { LoadKeys } from './key-set.ts';
 
 export interface FetchKeysOptions {
   /**
-   * Whether the `Age` header (RFC 9111, section 5.1) is the age of the keys, as services of this system send it; false by default,
-   * since an issuer behind a cache may send an `Age` of days.
+   * Whether the `Age` header (RFC 9111, section 5.1) is the age of the keys, as in the responses of zerda services. False by default:
+   * an issuer behind a cache may send an `Age` of days.
    */
   readonly aged?: boolean;
 }
 
-/** Milliseconds that the issuer has: requests wait for it. */
+/** Timeout in milliseconds. Requests wait for the keys, so it is short. */
 const timeoutMs = 3000;
-/** Bytes of keys that are read at most. */
-const mostBytes = 256 * 1024;
+/** Maximum size of a key set in bytes. */
+const maxBytes = 256 * 1024;
 
-/** Keys at a URL (RFC 7517, section 5). A redirect is not followed: who is asked is what the configuration says. */
+/** Returns a function that fetches a JWKS (RFC 7517, section 5). Redirects are errors: keys come from the configured URL only. */
 export function fetchKeys(url: string, { aged = false }: FetchKeysOptions = {}): LoadKeys {
   return async () => {
     const response = await fetch(url, {
@@ -24,21 +24,21 @@ export function fetchKeys(url: string, { aged = false }: FetchKeysOptions = {}):
     });
     if (!response.ok) {
       await response.body?.cancel();
-      throw new Error(`${url} answered ${response.status}`);
+      throw new Error(`${url} returned status ${response.status}`);
     }
-    const { keys } = JSON.parse(await textOf(response, url)) as JSONWebKeySet;
+    const { keys } = JSON.parse(await readText(response, url)) as JSONWebKeySet;
     const age = response.headers.get('age') ?? '';
     return aged && /^\d{1,9}$/.test(age) ? { keys, ageMs: Number(age) * 1000 } : { keys };
   };
 }
 
-async function textOf(response: Response, url: string): Promise<string> {
-  const pieces: Uint8Array[] = [];
+async function readText(response: Response, url: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const piece of response.body ?? []) {
-    bytes += piece.byteLength;
-    if (bytes > mostBytes) throw new Error(`${url} answered more than ${mostBytes} bytes`);
-    pieces.push(piece);
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > maxBytes) throw new Error(`${url} returned more than ${maxBytes} bytes`);
+    chunks.push(chunk);
   }
-  return Buffer.concat(pieces).toString('utf8');
+  return Buffer.concat(chunks).toString('utf8');
 }

@@ -4,16 +4,16 @@ import { after, before, describe, it } from 'node:test';
 import { exportJWK, generateKeyPair } from 'jose';
 import { type Configuration, Provider } from 'oidc-provider';
 import { z } from 'zod';
+import { recordingLogger, testMetrics } from '../../testing/observed.ts';
+import { freePort } from '../../testing/port.ts';
 import { authVariables } from '../config/auth-variables.ts';
 import { loadConfig } from '../config/load-config.ts';
-import { recordingLogger } from '../testing.ts';
-import { freePort } from '../testing-port.ts';
 import { openVerifier } from './open-verifier.ts';
 import type { TokenVerifier } from './token-verifier.ts';
 
 const audience = 'https://zerda.example/api';
 
-/** An issuer that is not ours, with a client for each kind of caller. */
+/** Starts an OpenID Connect provider with a client per role. */
 async function startIssuer() {
   const { privateKey } = await generateKeyPair('RS256', { extractable: true });
   const client = (client_id: string) => ({
@@ -25,7 +25,7 @@ async function startIssuer() {
   });
   const configuration: Configuration = {
     clients: [client('shop-user'), client('shop-boss')],
-    jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'theirs', alg: 'RS256', use: 'sig' }] },
+    jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'external', alg: 'RS256', use: 'sig' }] },
     extraTokenClaims: (_context, token) => {
       const boss = token.clientId === 'shop-boss';
       return { realm_access: { roles: boss ? ['boss', 'clerk'] : ['clerk'] }, shop_user: boss ? '1' : '42' };
@@ -63,7 +63,7 @@ async function startIssuer() {
       assert.ok(body.access_token, JSON.stringify(body));
       return body.access_token;
     },
-    /** An ID token as the issuer signs it, without the browser that it needs to get one. */
+    /** Returns an ID token, which the issuer signs without a browser login. */
     async idToken(clientId: string): Promise<string> {
       const idToken = new provider.IdToken(
         { shop_user: '42' },
@@ -84,7 +84,7 @@ async function startIssuer() {
   };
 }
 
-describe('tokens of an issuer that is not ours', () => {
+describe('tokens of an external issuer', () => {
   let issuer: Awaited<ReturnType<typeof startIssuer>>;
   let metadata: Awaited<ReturnType<typeof issuer.metadata>>;
   let verifier: TokenVerifier;
@@ -108,12 +108,12 @@ describe('tokens of an issuer that is not ours', () => {
       AUTH_USER_ID_CLAIM: 'shop_user',
       ...env,
     });
-    const { authentication } = openVerifier({ config, logger });
+    const { authentication } = openVerifier({ config, logger, metrics: testMetrics() });
     assert.ok(authentication !== 'off');
     return authentication;
   }
 
-  it('say who asks, by the claims that the configuration names', async () => {
+  it('identify the caller by the configured claims', async () => {
     assert.deepEqual(await verifier.verify(await issuer.token('shop-user')), {
       subject: 'shop-user',
       userId: 42,
@@ -126,7 +126,7 @@ describe('tokens of an issuer that is not ours', () => {
     });
   });
 
-  it('are refused when they are for another audience, or signed in a way that is not allowed', async () => {
+  it('are rejected if the audience, the algorithm or the issuer differs', async () => {
     await assert.rejects(verifier.verify(await issuer.token('shop-boss', 'https://elsewhere.example')), {
       code: 'unauthenticated',
     });
@@ -139,12 +139,12 @@ describe('tokens of an issuer that is not ours', () => {
     });
   });
 
-  it('are refused when they are ID tokens, although issuer, key and audience are right', async () => {
+  it('are rejected if they are ID tokens, although issuer, key and audience match', async () => {
     const types = ['at+jwt', 'at+jwt, JWT'];
     for (const AUTH_TOKEN_TYPES of types) {
       const forApi = await verifierWith({ AUTH_TOKEN_TYPES });
       assert.equal((await forApi.verify(await issuer.token('shop-user'))).userId, 42);
-      // The audience of an ID token is its client, which may be set as that of access tokens too.
+      // The audience of an ID token is its client, which may also be the configured audience.
       const forClient = await verifierWith({ AUTH_TOKEN_TYPES, AUTH_AUDIENCE: 'shop-user' });
       await assert.rejects(forClient.verify(await issuer.idToken('shop-user')), {
         code: 'unauthenticated',
@@ -157,21 +157,21 @@ describe('tokens of an issuer that is not ours', () => {
     );
   });
 
-  it('are taken on while the issuer is away, and cannot be judged by who has never seen its keys', async () => {
+  it('are accepted from cached keys while the issuer is unavailable; without cached keys the error is identity-unavailable', async () => {
     const [token, other] = [await issuer.token('shop-user'), await issuer.token('shop-user')];
     await issuer.stop();
     const late = await verifierWith();
     assert.equal((await verifier.verify(token)).userId, 42);
     assert.equal((await verifier.verify(other)).userId, 42);
     await assert.rejects(late.verify(token), { code: 'identity-unavailable' });
-    assert.ok(lines.some(({ msg }) => msg === 'the keys of access tokens could not be had'));
+    assert.ok(lines.some(({ msg }) => msg === 'JWKS fetch failed'));
   });
 });
 
-it('authentication that is off is said so, and nobody is asked who they are', () => {
+it('logs a warning when authentication is off, and rejects unknown values of the variables', () => {
   const { logger, lines } = recordingLogger();
   const config = loadConfig(z.object(authVariables()), { AUTH: 'off' });
-  assert.equal(openVerifier({ config, logger }).authentication, 'off');
+  assert.equal(openVerifier({ config, logger, metrics: testMetrics() }).authentication, 'off');
   assert.deepEqual(
     lines.map(({ level }) => level),
     ['warn'],

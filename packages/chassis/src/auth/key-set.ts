@@ -1,23 +1,26 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { Failure } from '../failure.ts';
-import { within } from '../within.ts';
+import { inSpan } from '../tracing/in-span.ts';
+import { withTimeout } from '../with-timeout.ts';
 
-/** Keys of an issuer, as loaded. */
+/** Keys of an issuer, from the issuer or from a copy. */
 export interface KeyCopy extends JSONWebKeySet {
-  /** Milliseconds since the issuer had exactly these keys; 0 by default, for keys that come from the issuer itself. */
+  /** Returns the milliseconds since the issuer returned these keys; 0 by default, for keys from the issuer itself. */
   readonly ageMs?: number;
 }
 
-/** Loads the keys of an issuer. The load must end by itself: no other one starts before. */
+/** Loads the keys of an issuer. It must time out by itself: only one load runs at a time. */
 export type LoadKeys = () => Promise<KeyCopy>;
 
-/** Finds the key of a token. */
+/** Finds the verification key of a token. */
 export interface KeySet extends JWTVerifyGetKey {
-  /** Starts the first load, so that a process has the keys before the first token arrives. */
+  /** Starts the first load in the background, so that the keys are loaded before the first token arrives. */
   prime(): void;
+  /** Milliseconds since the issuer returned the keys of this process; infinite before the first load. */
+  ageMs(): number;
   /**
-   * The keys as this process has them, with their age.
-   * @throws Failure `identity-unavailable` when it has none that may be used
+   * Returns the keys of this process, with their age.
+   * @throws Failure `identity-unavailable` if there are no usable keys
    */
   copy(): Promise<Required<KeyCopy>>;
 }
@@ -25,60 +28,63 @@ export interface KeySet extends JWTVerifyGetKey {
 export interface KeySetOptions {
   readonly load: LoadKeys;
   /**
-   * Other sources of the same keys, in order, for the time in which the issuer is unavailable or takes longer than `fallbackAfterMs`.
-   * Each returns the age of its copy, which counts against `maxAgeMs` and `maxStaleMs`; none by default.
+   * Other sources of the same keys, tried in order if the issuer is unavailable or takes longer than `fallbackAfterMs`. Each returns the
+   * age of its copy, which counts against `maxAgeMs` and `maxStaleMs`. None by default.
    */
   readonly fallbacks?: readonly LoadKeys[];
-  /** Milliseconds that the issuer has before the fallbacks are asked; a second by default. */
+  /** Milliseconds to wait for the issuer before the fallbacks are tried; 1,000 by default. */
   readonly fallbackAfterMs?: number;
-  /** Called with keys that the issuer itself has returned. */
+  /** Called with the keys after each successful load from the issuer itself. */
   readonly onLoad?: (keys: KeyCopy) => void;
   /**
-   * Milliseconds that keys are used without asking their issuer again. The default is 570,000: with the 30 s that a verified token is
-   * remembered, a withdrawn key is accepted for ten minutes at most while its issuer answers.
+   * Maximum age of keys in milliseconds before they are loaded again; 570,000 by default. Together with the 30 s that verified tokens are
+   * cached, a withdrawn key is accepted for at most ten minutes while the issuer is available.
    */
   readonly maxAgeMs?: number;
-  /** Milliseconds after `maxAgeMs` in which keys are used while their issuer is unavailable; an hour by default. */
+  /** Milliseconds after `maxAgeMs` in which stale keys are used while the issuer is unavailable; one hour by default. */
   readonly maxStaleMs?: number;
-  /** Milliseconds that a request waits for a load at most; 3 s by default. */
+  /** Maximum time in milliseconds that a request waits for a load; 3,000 by default. */
   readonly waitMs?: number;
-  /** Milliseconds after a load that failed in which requests use old keys without waiting for another; 30 s by default. */
+  /** Milliseconds after a failed load in which requests use stale keys without waiting for another load; 30,000 by default. */
   readonly graceMs?: number;
   /**
-   * Milliseconds that a key counts as unknown after a load that did not have it, and after which unknown keys may cause one more load;
-   * 30 s by default. Two such loads in a row are possible, so that a new key is found at once.
+   * Milliseconds that a key is remembered as unknown after a load without it; 30,000 by default. Within this time unknown keys cause at
+   * most two loads, so that a new key is found immediately.
    */
   readonly cooldownMs?: number;
-  /** Milliseconds after a load that failed before the next one; a second by default. */
+  /** Minimum time in milliseconds between a failed load and the next one; 1,000 by default. */
   readonly retryMs?: number;
-  /** Called with the error of a load that failed. */
+  /** Called with the error of each failed load. */
   readonly onFailure?: (error: unknown) => void;
-  /** A clock in milliseconds that only goes forward; `performance.now` by default. */
+  /** Monotonic clock in milliseconds; `performance.now` by default. */
   readonly now?: () => number;
 }
 
 interface Loaded {
   readonly keys: JSONWebKeySet['keys'];
   readonly find: JWTVerifyGetKey;
-  /** When the issuer had these keys: a key withdrawn after that may be among them. */
+  /** When the issuer returned these keys. They may include keys withdrawn since then. */
   readonly at: number;
 }
 
-/** Loads that unknown keys may cause one after another; each comes back after `cooldownMs`. */
+/** Maximum number of loads caused by unknown keys within `cooldownMs`. */
 const maxUnknownLoads = 2;
-/** Unknown keys that are remembered; the oldest goes first. */
+/** Maximum number of remembered unknown keys; the oldest is evicted first. */
 const maxUnknown = 1000;
 
-/** Share of `maxAgeMs` after which keys are loaded in the background, so that no request waits while the issuer answers. */
+/** Fraction of `maxAgeMs` after which keys are reloaded in the background, so that no request waits while the issuer is available. */
 const backgroundShare = 0.8;
 
 /**
- * The keys of an issuer. They are loaded at first use, in the background before they are too old, and when a token names a key that is
- * not among them, by one load at a time. Keys older than `maxAgeMs` are used only after a load was tried and waited for. While the
- * issuer is unavailable they are used for `maxStaleMs` more, and then no longer: else an attacker with a withdrawn key could
- * prolong its use by keeping the issuer unavailable. The same holds for copies of the fallbacks, whose age travels with them. A key is
- * unknown only if a load did not have it: while no load may start for it, whether its token is valid cannot be known.
- * @returns finds the key of a token, @throws Failure `identity-unavailable` when it cannot be known
+ * Creates a key set that caches the keys of an issuer. Keys are loaded at first use, in the background before they expire, and when a
+ * token names an unknown key. Only one load runs at a time.
+ *
+ * Keys older than `maxAgeMs` are used only if a load has failed or timed out, and for at most `maxStaleMs` more. Without this limit, an
+ * attacker with a withdrawn key could keep it valid by keeping the issuer unavailable. Copies from fallbacks have the same limits,
+ * because they carry their age.
+ *
+ * A key is rejected as unknown only after a load without it. If no load may start, the token can be neither accepted nor rejected.
+ * @returns a function that finds the key of a token and throws Failure `identity-unavailable` if it cannot decide
  */
 export function createKeySet({
   load,
@@ -96,12 +102,12 @@ export function createKeySet({
 }: KeySetOptions): KeySet {
   let loaded: Loaded | undefined;
   let failedAt = Number.NEGATIVE_INFINITY;
-  /** When a request last stopped waiting for a load that took too long. */
+  /** When a request last stopped waiting for a slow load. */
   let slowAt = Number.NEGATIVE_INFINITY;
   let loading: Promise<void> | undefined;
-  /** When a load did not have a key, by the key's name. */
+  /** Time of the last load without a key, by algorithm and key id. */
   const unknown = new Map<string, number>();
-  /** When unknown keys caused loads, the oldest first. */
+  /** Times of the loads caused by unknown keys, oldest first. */
   let unknownLoads: readonly number[] = [];
 
   async function loadFromIssuer(): Promise<KeyCopy> {
@@ -114,8 +120,8 @@ export function createKeySet({
     const issuer = loadFromIssuer();
     if (fallbacks.length === 0) return issuer;
     try {
-      return await within(issuer, fallbackAfterMs, () => {
-        throw new Error(`the keys did not arrive within ${fallbackAfterMs} ms`);
+      return await withTimeout(issuer, fallbackAfterMs, () => {
+        throw new Error(`the issuer did not return its keys within ${fallbackAfterMs} ms`);
       });
     } catch (error) {
       onFailure?.(error);
@@ -134,19 +140,19 @@ export function createKeySet({
     try {
       const { keys, ageMs = 0 } = await loadFromAny();
       const at = startedAt - ageMs;
-      if (ageMs > maxAgeMs + maxStaleMs) throw new Error('the copy of the keys is too old to be used');
+      if (ageMs > maxAgeMs + maxStaleMs) throw new Error('the copy of the keys is too old');
       if (loaded === undefined || at >= loaded.at) loaded = { keys, find: createLocalJWKSet({ keys }), at };
-      // A copy shows that the issuer is unavailable: as after a failure, requests use it without waiting for another.
+      // A copy means that the issuer is unavailable: as after a failure, requests do not wait for another load.
       failedAt = ageMs > 0 ? now() : Number.NEGATIVE_INFINITY;
       slowAt = Number.NEGATIVE_INFINITY;
     } catch (error) {
-      // At a start of the whole system the issuer may not listen yet: that must not keep the first request from asking it.
+      // When the whole system starts, the issuer may not listen yet. The first request must be able to try again.
       if (!atStart) failedAt = now();
       onFailure?.(error);
     }
   }
 
-  /** The load in flight, or a new one; undefined soon after a load that failed: a recovering issuer gets no burst. */
+  /** Returns the load in flight or starts one; undefined within `retryMs` of a failed load, to spare a recovering issuer. */
   function startLoad(atStart = false): Promise<void> | undefined {
     if (loading === undefined && now() - failedAt < retryMs) return undefined;
     loading ??= reload(now(), atStart).finally(() => {
@@ -158,31 +164,40 @@ export function createKeySet({
   async function waitForLoad(): Promise<void> {
     const started = startLoad();
     if (started === undefined) return;
-    await within(started, waitMs, () => {
-      slowAt = now();
-    });
+    const startedAt = now();
+    await inSpan(
+      'keys',
+      () => ({ name: 'wait for keys' }),
+      async (span) => {
+        await withTimeout(started, waitMs, () => {
+          slowAt = now();
+          span?.fail('timeout');
+        });
+        if (failedAt >= startedAt) span?.fail('load_failed');
+      },
+    );
   }
 
-  /** The keys, unless they are too old to be used whatever the issuer does. */
-  function usable(): Loaded | undefined {
+  /** Returns the keys unless they are past `maxStaleMs`. */
+  function usableKeys(): Loaded | undefined {
     return loaded !== undefined && now() - loaded.at <= maxAgeMs + maxStaleMs ? loaded : undefined;
   }
 
-  async function current(): Promise<Loaded> {
-    const found = usable();
-    const ageMs = found === undefined ? Number.POSITIVE_INFINITY : now() - found.at;
-    const triedLately = now() - Math.max(failedAt, slowAt) < graceMs;
-    if (found === undefined || (ageMs > maxAgeMs && !triedLately)) {
+  async function currentKeys(): Promise<Loaded> {
+    const cached = usableKeys();
+    const ageMs = cached === undefined ? Number.POSITIVE_INFINITY : now() - cached.at;
+    const inGrace = now() - Math.max(failedAt, slowAt) < graceMs;
+    if (cached === undefined || (ageMs > maxAgeMs && !inGrace)) {
       await waitForLoad();
-      // It may have joined the load at the start, after whose failure another one may begin at once.
-      if (usable() === undefined && loading === undefined) await waitForLoad();
+      // If this was the load at startup and it failed, another one may start immediately.
+      if (usableKeys() === undefined && loading === undefined) await waitForLoad();
     } else if (ageMs > maxAgeMs * backgroundShare) void startLoad();
-    const keys = usable();
+    const keys = usableKeys();
     if (keys === undefined) throw unavailable();
     return keys;
   }
 
-  /** Loads keys for one that is not among them. @throws Failure when no load may start or none succeeds */
+  /** Loads the keys again because a key is missing. @throws Failure `identity-unavailable` if no load may start or the load fails */
   async function loadForUnknown(keys: Loaded): Promise<Loaded> {
     if (loading === undefined) {
       const at = now();
@@ -191,12 +206,12 @@ export function createKeySet({
       unknownLoads = [...recent, at];
     }
     await waitForLoad();
-    // It may be a key that is new, which only its issuer can tell.
+    // Without a new copy from the issuer, the key may be a new one.
     if (loaded === undefined || loaded === keys) throw unavailable();
     return loaded;
   }
 
-  function remember(name: string): void {
+  function rememberUnknown(name: string): void {
     unknown.delete(name);
     if (unknown.size >= maxUnknown) unknown.delete(unknown.keys().next().value ?? '');
     unknown.set(name, now());
@@ -204,7 +219,7 @@ export function createKeySet({
 
   const find: JWTVerifyGetKey = async (header, token) => {
     const startedAt = now();
-    const keys = await current();
+    const keys = await currentKeys();
     try {
       return await keys.find(header, token);
     } catch (error) {
@@ -212,12 +227,12 @@ export function createKeySet({
       const name = JSON.stringify([header?.alg, header?.kid]);
       const missedAt = unknown.get(name);
       if (missedAt !== undefined && now() - missedAt < cooldownMs) throw error;
-      const renewed = keys.at >= startedAt ? keys : await loadForUnknown(keys);
+      const reloaded = keys.at >= startedAt ? keys : await loadForUnknown(keys);
       try {
-        return await renewed.find(header, token);
-      } catch (stillUnknown) {
-        if (stillUnknown instanceof errors.JWKSNoMatchingKey) remember(name);
-        throw stillUnknown;
+        return await reloaded.find(header, token);
+      } catch (retryError) {
+        if (retryError instanceof errors.JWKSNoMatchingKey) rememberUnknown(name);
+        throw retryError;
       }
     }
   };
@@ -225,16 +240,15 @@ export function createKeySet({
     prime(): void {
       void startLoad(true);
     },
+    ageMs: () => (loaded === undefined ? Number.POSITIVE_INFINITY : Math.max(0, now() - loaded.at)),
     async copy() {
-      const { keys, at } = await current();
+      const { keys, at } = await currentKeys();
       return { keys, ageMs: Math.max(0, now() - at) };
     },
   });
 }
 
-/** @param ms milliseconds until it can be known; a second by default */
+/** @param ms milliseconds until a retry can succeed; 1,000 by default */
 function unavailable(ms = 1000): Failure {
-  return new Failure('identity-unavailable', {
-    headers: { 'Retry-After': String(Math.max(1, Math.ceil(ms / 1000))) },
-  });
+  return new Failure('identity-unavailable', { retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)) });
 }

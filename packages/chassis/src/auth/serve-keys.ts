@@ -2,8 +2,7 @@ import type { RequestHandler } from 'express';
 import type { KeySet } from './key-set.ts';
 
 /**
- * Serves the keys that a verifier has, with their age (RFC 9111, section 5.1), to verifiers that start while the issuer is
- * unavailable.
+ * Serves the keys of a verifier with their age (RFC 9111, section 5.1). Other verifiers use this copy while the issuer is unavailable.
  */
 export function serveKeys(keySet: Pick<KeySet, 'copy'>): RequestHandler {
   return async (_request, response) => {

@@ -13,55 +13,56 @@ import { invalidToken } from './bearer.ts';
 import type { Caller } from './caller.ts';
 import { isAccessToken, type TokenType } from './token-type.ts';
 
-/** Ways of signing that can be allowed: none with a shared secret, and never `none` (RFC 8725, section 3.1). */
+/** Signature algorithms that can be allowed. Algorithms with a shared secret and `none` are excluded (RFC 8725, section 3.1). */
 export const tokenAlgorithms = ['EdDSA', 'ES256', 'RS256', 'PS256'] as const;
 
 export type TokenAlgorithm = (typeof tokenAlgorithms)[number];
 
-/** Tells who asks. */
+/** Verifies access tokens. */
 export interface TokenVerifier {
   /**
-   * @param token an access token: a signed JWT
-   * @throws Failure `unauthenticated` for a token that is not valid, `identity-unavailable` when that cannot be known
+   * Returns the caller that an access token identifies.
+   * @param token a signed JWT
+   * @throws Failure `unauthenticated` if the token is invalid, `identity-unavailable` if the keys are unavailable
    */
   verify(token: string): Promise<Caller>;
 }
 
 export interface TokenVerifierOptions {
-  /** Finds the key that a token names. */
+  /** Finds the verification key of a token. */
   readonly keys: JWTVerifyGetKey;
-  /** Who must have issued the token: its `iss`. */
+  /** Required issuer (`iss`). */
   readonly issuer: string;
-  /** Whom it must be for: among its `aud`. */
+  /** Required audience (`aud`). */
   readonly audience: string;
-  /** EdDSA by default, as user-service signs. */
+  /** Accepted signature algorithms; EdDSA by default, which user-service uses. */
   readonly algorithms?: readonly TokenAlgorithm[];
-  /** Types of tokens that are accepted; `at+jwt` by default. */
+  /** Accepted token types; `at+jwt` by default. */
   readonly types?: readonly TokenType[];
-  /** Claim with the role or the roles: its name, or a path of names joined by dots; `role` by default. */
+  /** Claim with the role or roles: a name or a dot-separated path; `role` by default. */
   readonly roleClaim?: string;
-  /** Value of that claim, or one of its values, that makes an admin; `admin` by default. */
+  /** Role of admins; `admin` by default. */
   readonly adminRole?: string;
-  /** Claim with the id in user-service, likewise; `user_id` by default. */
+  /** Claim with the id of the user in user-service: a name or a dot-separated path; `user_id` by default. */
   readonly userIdClaim?: string;
-  /** Seconds that the clocks of issuer and verifier may differ by; 5 by default. */
+  /** Allowed clock difference between issuer and verifier in seconds; 5 by default. */
   readonly clockSkewSeconds?: number;
 }
 
-/** Milliseconds that a verified token is not verified again. They add to the age of keys: see `maxAgeMs` of the key set. */
-const keptMs = 30_000;
-/** Tokens that are remembered at most; the oldest goes first. */
-const mostKept = 10_000;
+/** Milliseconds that a verified token is cached. They add to the maximum age of keys: see `maxAgeMs` of the key set. */
+const cacheTtlMs = 30_000;
+/** Maximum number of cached tokens; the oldest is evicted first. */
+const maxCached = 10_000;
 
-interface Kept {
+interface CachedToken {
   readonly caller: Caller;
   /** Milliseconds since the epoch. */
-  readonly until: number;
+  readonly expiresAt: number;
 }
 
 /**
- * Verifies access tokens (RFC 9068, section 4; RFC 8725): signature by an allowed algorithm, type, issuer, audience, `exp`, `nbf` and
- * `sub`. A token that was verified is remembered by its hash for a moment, and never beyond its end.
+ * Creates a verifier of access tokens (RFC 9068, section 4; RFC 8725). It checks the signature, the algorithm, the type, the issuer, the
+ * audience, `exp`, `nbf` and `sub`. Verified tokens are cached by their hash for 30 seconds, but not after they expire.
  */
 export function createTokenVerifier({
   keys,
@@ -74,16 +75,16 @@ export function createTokenVerifier({
   userIdClaim = 'user_id',
   clockSkewSeconds = 5,
 }: TokenVerifierOptions): TokenVerifier {
-  const known = new Map<string, Kept>();
+  const cache = new Map<string, CachedToken>();
 
-  function keep(hash: string, caller: Caller, expiresAt: number): void {
-    const until = Math.min(Date.now() + keptMs, expiresAt);
-    if (known.size >= mostKept) known.delete(known.keys().next().value ?? '');
-    known.set(hash, { caller, until });
+  function store(hash: string, caller: Caller, tokenExpiresAt: number): void {
+    const expiresAt = Math.min(Date.now() + cacheTtlMs, tokenExpiresAt);
+    if (cache.size >= maxCached) cache.delete(cache.keys().next().value ?? '');
+    cache.set(hash, { caller, expiresAt });
   }
 
   function callerOf(claims: JWTPayload): Caller {
-    // Nothing else is checked of it by the library (RFC 7519, section 4.1.2).
+    // The library checks only that the claim is present (RFC 7519, section 4.1.2).
     const sub: unknown = claims.sub;
     if (typeof sub !== 'string' || sub === '') throw invalidToken('The access token has no valid subject.');
     const roles = [claimOf(claims, roleClaim)].flat();
@@ -97,33 +98,35 @@ export function createTokenVerifier({
   return {
     async verify(token) {
       const hash = digest('sha256', token, 'base64');
-      const kept = known.get(hash);
-      if (kept !== undefined) {
-        if (Date.now() < kept.until) return kept.caller;
-        known.delete(hash);
+      const cached = cache.get(hash);
+      if (cached !== undefined) {
+        if (Date.now() < cached.expiresAt) return cached.caller;
+        cache.delete(hash);
       }
       const { payload, protectedHeader } = await verifyWithAny(token, keys, {
-        ...{ issuer, audience, algorithms: [...algorithms] },
+        issuer,
+        audience,
+        algorithms: [...algorithms],
         clockTolerance: clockSkewSeconds,
         requiredClaims: ['exp', 'sub'],
       }).catch((error: unknown) => {
         throw error instanceof Failure ? error : invalidToken(reasonOf(error));
       });
       if (!isAccessToken(protectedHeader.typ, payload, types))
-        throw invalidToken('The token is not of a type that this service accepts as an access token.');
+        throw invalidToken('The token type is not accepted as an access token.');
       const caller = Object.freeze(callerOf(payload));
-      keep(hash, caller, (payload.exp ?? 0) * 1000);
+      store(hash, caller, (payload.exp ?? 0) * 1000);
       return caller;
     },
   };
 }
 
-/** Keys that are tried at most for one token: each costs a verification. */
+/** Maximum number of keys that are tried for one token, since each one costs a verification. */
 const maxKeysTried = 8;
 
 /**
- * Verifies a token by its key. Where several keys fit its header, since it names none or an issuer publishes one twice, each is tried
- * (RFC 7515, appendix D).
+ * Verifies a token. If several keys match its header, because it has no key id or the id is ambiguous, each is tried (RFC 7515,
+ * appendix D).
  */
 async function verifyWithAny(
   token: string,
@@ -140,30 +143,30 @@ async function verifyWithAny(
       if (tried > maxKeysTried) break;
       try {
         return await jwtVerify(token, key, options);
-      } catch (failed) {
-        // Of another key. Anything else is about the token, whose signature is right.
-        if (!(failed instanceof errors.JWSSignatureVerificationFailed)) throw failed;
+      } catch (keyError) {
+        // Any other error means that the signature is valid and the token is not.
+        if (!(keyError instanceof errors.JWSSignatureVerificationFailed)) throw keyError;
       }
     }
     throw new errors.JWSSignatureVerificationFailed();
   }
 }
 
-/** For the caller, who has the token: nothing of it is repeated. */
+/** Returns the problem detail of a verification error, without any part of the token. */
 function reasonOf(error: unknown): string {
   if (error instanceof errors.JWTExpired) return 'The access token has expired.';
   if (error instanceof errors.JWTClaimValidationFailed)
-    return `The access token's ${claimNames.get(error.claim) ?? 'claims'} are not as they must be.`;
-  return 'The access token is not one that this service takes.';
+    return `The access token has an invalid ${claimNames.get(error.claim) ?? 'claim'}.`;
+  return 'The access token is invalid.';
 }
 
 const claimNames = new Map([
   ['iss', 'issuer'],
   ['aud', 'audience'],
-  ['nbf', 'times'],
+  ['nbf', 'start time'],
 ]);
 
-/** The claim of that name; where there is none, what a path of names leads to: issuers nest their roles. */
+/** Returns the claim with this name; otherwise reads the name as a dot-separated path, because some issuers nest roles. */
 function claimOf(claims: JWTPayload, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
   let value: unknown = claims;
@@ -174,7 +177,7 @@ function claimOf(claims: JWTPayload, name: string): unknown {
   return value;
 }
 
-/** Issuers write numbers as text, too. */
+/** Parses a user id. Some issuers write numbers as strings. */
 function userIdOf(value: unknown): number | undefined {
   if (typeof value !== 'number' && typeof value !== 'string') return undefined;
   if (!/^[1-9][0-9]{0,9}$/.test(String(value)) || Number(value) > largestId) return undefined;

@@ -1,22 +1,22 @@
 import type { z } from 'zod';
 import { StartupError } from '../startup-error.ts';
 
-/** A schema whose members are environment variables: each a schema of text, with a description. */
+/** A schema of environment variables. Each member parses a string and has a description. */
 export type Variables = z.ZodObject;
 
-/** One environment variable as the documentation shows it. */
+/** One environment variable in the documentation. */
 export interface VariableDescription {
   readonly name: string;
-  /** What it means, with its unit. */
+  /** Meaning, with the unit. */
   readonly description: string;
-  /** Value that holds when it is not set; undefined when it has none. */
+  /** Default value; undefined if there is none. */
   readonly default: string | undefined;
 }
 
 /**
- * Reads the configuration from environment variables. A variable set to nothing counts as not set, as charts and
- * compose files leave it.
- * @throws StartupError (78) that names every variable that does not fit, one a line
+ * Reads the configuration from environment variables. An empty variable counts as not set, since charts and Compose files produce empty
+ * variables.
+ * @throws StartupError (78) that lists every invalid variable, one per line
  */
 export function loadConfig<Schema extends Variables>(
   schema: Schema,
@@ -31,12 +31,12 @@ export function loadConfig<Schema extends Variables>(
   if (result.success) return Object.freeze(result.data);
   const lines = result.error.issues.map((issue) => `  ${describeIssue(issue, values)}`);
   throw new StartupError(
-    `The configuration is wrong; set these environment variables:\n${lines.join('\n')}`,
+    `Invalid configuration. Correct these environment variables:\n${lines.join('\n')}`,
     78,
   );
 }
 
-/** The variables of a schema in its order: the source of the table in the documentation. */
+/** Returns the variables of a schema in order, for the table in the documentation. */
 export function describeVariables(schema: Variables): VariableDescription[] {
   const defaults = schema.partial().safeParse({});
   const values: Record<string, unknown> = defaults.success ? defaults.data : {};
@@ -47,7 +47,7 @@ export function describeVariables(schema: Variables): VariableDescription[] {
   }));
 }
 
-/** Values are not printed: a variable may hold a password. */
+/** Describes an issue without the value, which may be a password. */
 function describeIssue(issue: z.core.$ZodIssue, values: Readonly<Record<string, unknown>>): string {
   const name = issue.path.map(String).join('.');
   if (name !== '' && values[name] === undefined) return `${name} must be set`;

@@ -1,56 +1,59 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { z } from 'zod';
+import { recordingLogger } from '../../testing/observed.ts';
 import { StartupError } from '../startup-error.ts';
-import { recordingLogger } from '../testing.ts';
 import { loadConfig } from './load-config.ts';
 import { proxyVariables, trustedProxies } from './proxy-variables.ts';
 
-function read(env: Record<string, string>) {
+function load(env: Record<string, string>) {
   const { logger, lines } = recordingLogger();
   const proxies = trustedProxies(loadConfig(z.object(proxyVariables()), env), logger);
   return { proxies, lines };
 }
 
-it('trusts no proxy when neither variable is set', () => {
+it('trusts no proxy if neither variable is set', () => {
   for (const env of [{}, { TRUSTED_PROXIES: '', TRUSTED_PROXY_HOPS: '' }, { TRUSTED_PROXY_HOPS: '0' }])
-    assert.deepEqual(read(env).proxies, { hops: 0, ranges: undefined });
+    assert.deepEqual(load(env).proxies, { hops: 0, ranges: undefined });
 });
 
-it('takes the number of proxies, or their addresses', () => {
-  assert.equal(read({ TRUSTED_PROXY_HOPS: '2' }).proxies.hops, 2);
-  const { proxies } = read({ TRUSTED_PROXIES: '10.244.0.0/16, 2001:db8::1', TRUSTED_PROXY_HOPS: '0' });
+it('accepts the number of proxies or their addresses', () => {
+  assert.equal(load({ TRUSTED_PROXY_HOPS: '2' }).proxies.hops, 2);
+  const { proxies } = load({ TRUSTED_PROXIES: '10.244.0.0/16, 2001:db8::1', TRUSTED_PROXY_HOPS: '0' });
   assert.equal(proxies.hops, 0);
   for (const address of ['10.244.1.1', '2001:db8::1']) assert.equal(proxies.ranges?.contains(address), true);
 });
 
-it('refuses both at once with exit code 78 and what to do', () => {
+it('rejects both variables together with exit code 78 and a hint', () => {
   assert.throws(
-    () => read({ TRUSTED_PROXIES: '10.244.0.0/16', TRUSTED_PROXY_HOPS: '1' }),
+    () => load({ TRUSTED_PROXIES: '10.244.0.0/16', TRUSTED_PROXY_HOPS: '1' }),
     (error) => {
       assert.ok(error instanceof StartupError);
       assert.equal(error.exitCode, 78);
       assert.match(
         error.message,
-        /^TRUSTED_PROXY_HOPS and TRUSTED_PROXIES are both set: set .*remove the other$/,
+        /^TRUSTED_PROXY_HOPS and TRUSTED_PROXIES are both set\. Set .*remove the other variable\.$/,
       );
       return true;
     },
   );
 });
 
-it('refuses what is no number of proxies and no range, naming the variable', () => {
+it('rejects invalid numbers and ranges, and names the variable', () => {
   for (const value of ['-1', '1.5', 'one', '17'])
     assert.throws(
-      () => read({ TRUSTED_PROXY_HOPS: value }),
+      () => load({ TRUSTED_PROXY_HOPS: value }),
       /TRUSTED_PROXY_HOPS must be a whole number from 0 to 16/,
     );
   for (const value of ['ingress', '10.0.0.0/33', '10.0.0.0/8,', '10.0.0.0/8 172.16.0.0/12'])
-    assert.throws(() => read({ TRUSTED_PROXIES: value }), /TRUSTED_PROXIES must be addresses or ranges/);
+    assert.throws(
+      () => load({ TRUSTED_PROXIES: value }),
+      /TRUSTED_PROXIES must be a comma-separated list of addresses or ranges/,
+    );
 });
 
-it('warns at start when a range is wider than the network of a proxy', () => {
-  const { lines } = read({
+it('warns at startup if a range is wider than networks of proxies', () => {
+  const { lines } = load({
     TRUSTED_PROXIES: '10.0.0.0/8,10.244.0.0/16,172.16.0.0/12,::ffff:192.168.0.0/112',
   });
   assert.deepEqual(
@@ -58,7 +61,7 @@ it('warns at start when a range is wider than the network of a proxy', () => {
     [
       {
         level: 'warn',
-        msg: 'TRUSTED_PROXIES is wider than proxy networks are',
+        msg: 'TRUSTED_PROXIES may include clients',
         ranges: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'],
       },
     ],
@@ -71,7 +74,7 @@ it('warns at start when a range is wider than the network of a proxy', () => {
     '192.0.0.0/8',
     '192.168.1.0/16',
   ])
-    assert.equal(read({ TRUSTED_PROXIES: range }).lines.length, 1, range);
+    assert.equal(load({ TRUSTED_PROXIES: range }).lines.length, 1, range);
   for (const range of [
     '::/0',
     '::/1',
@@ -82,10 +85,10 @@ it('warns at start when a range is wider than the network of a proxy', () => {
     '::/80',
     '2000::/3',
   ])
-    assert.equal(read({ TRUSTED_PROXIES: range }).lines.length, 1, range);
+    assert.equal(load({ TRUSTED_PROXIES: range }).lines.length, 1, range);
 });
 
-it('does not warn about networks of clusters, machines and content delivery networks', () => {
+it('does not warn about ranges of clusters, hosts and content delivery networks', () => {
   for (const range of [
     '10.244.0.0/16',
     '10.96.0.0/12',
@@ -95,7 +98,7 @@ it('does not warn about networks of clusters, machines and content delivery netw
     '::1',
     '192.0.2.7',
   ])
-    assert.deepEqual(read({ TRUSTED_PROXIES: range }).lines, [], range);
+    assert.deepEqual(load({ TRUSTED_PROXIES: range }).lines, [], range);
   for (const range of [
     '104.16.0.0/13',
     '2a06:98c0::/29',
@@ -103,5 +106,5 @@ it('does not warn about networks of clusters, machines and content delivery netw
     'fd12:3456:789a::/48',
     '172.16.0.0/13',
   ])
-    assert.deepEqual(read({ TRUSTED_PROXIES: range }).lines, [], range);
+    assert.deepEqual(load({ TRUSTED_PROXIES: range }).lines, [], range);
 });

@@ -6,61 +6,61 @@ import type { Logger } from '../logging/logger.ts';
 import { StartupError } from '../startup-error.ts';
 import { addressRanges, count } from './values.ts';
 
-/** The variables of the proxies in front of a service. */
+/** Returns the variables of the proxies in front of a service. */
 export function proxyVariables() {
   return {
     TRUSTED_PROXY_HOPS: count(0, 16)
       .default(0)
       .describe(
-        'Number of proxies in front of this service, each of which appends an address to `X-Forwarded-For`: the client is the entry that the outermost one added. 0 trusts none. Set it only where clients reach the service through all of them.',
+        'Number of trusted proxies in front of this service. Each one must append an address to `X-Forwarded-For`; the client address is the entry of the outermost one. 0 trusts none. Set it only if all requests pass through all of them.',
       ),
     TRUSTED_PROXIES: addressRanges()
       .optional()
       .describe(
-        'Instead of the number: addresses or ranges (CIDR) of the proxies in front of this service, joined by commas; the client is the last address in `X-Forwarded-For` that is not one of them. Not set, no address is trusted.',
+        'Comma-separated addresses or ranges (CIDR) of trusted proxies, instead of their number. The client address is the last address in `X-Forwarded-For` that is not one of them. If not set, no address is trusted.',
       ),
     LOG_CLIENT_ADDRESS: z
       .enum(['full', 'truncated', 'off'])
       .default('truncated')
       .describe(
-        'How the line of a request in the log names the client address: `full`; `truncated` to its network, the /24 of IPv4 or the /48 of IPv6; or not at all (`off`).',
+        'Client address in the request log: `full`, `truncated` to its network (the /24 of IPv4 or the /48 of IPv6), or `off`.',
       ),
   };
 }
 
-/** The variables of proxies, read. */
+/** Parsed values of `proxyVariables`. */
 export interface ProxyConfig {
   readonly TRUSTED_PROXY_HOPS: number;
   readonly TRUSTED_PROXIES?: TrustedProxies['ranges'];
 }
 
 /**
- * Returns the proxies that the configuration trusts. Logs a warning when a range is so wide that it holds clients too: each client
- * in it could make up its address.
- * @throws StartupError (78) when proxies are set both by number and by address
+ * Returns the trusted proxies. Logs a warning if a range is so wide that it may include clients, because those could then spoof their
+ * address.
+ * @throws StartupError (78) if both the number and the addresses of proxies are set
  */
 export function trustedProxies(config: ProxyConfig, logger: Logger): TrustedProxies {
   const { TRUSTED_PROXY_HOPS: hops, TRUSTED_PROXIES: ranges } = config;
   if (hops > 0 && ranges !== undefined) {
     throw new StartupError(
-      'TRUSTED_PROXY_HOPS and TRUSTED_PROXIES are both set: set the number of proxies in front of the service, or their addresses, and remove the other',
+      'TRUSTED_PROXY_HOPS and TRUSTED_PROXIES are both set. Set the number of proxies or their addresses, and remove the other variable.',
       78,
     );
   }
   const wide = ranges?.ranges.filter(isWide).map(({ address, prefix }) => `${address}/${prefix}`) ?? [];
-  if (wide.length > 0) logger.warn({ ranges: wide }, 'TRUSTED_PROXIES is wider than proxy networks are');
+  if (wide.length > 0) logger.warn({ ranges: wide }, 'TRUSTED_PROXIES may include clients');
   return { hops, ranges };
 }
 
 /**
- * Whether a range is wider than the network of a proxy or of a cluster's pods. Those have a prefix of 12 and more for IPv4, and of
- * 28 and more for IPv6, as do the ranges that content delivery networks publish. Wide are also the private ranges with such a prefix
- * as a whole (RFC 1918); 10.0.0.0/8, 100.64.0.0/10 (RFC 6598) and fc00::/7 (RFC 4193) are wide by their prefix. Loopback never is.
+ * Returns whether a range is wider than networks of proxies or pods. These have a prefix of at least 12 (IPv4) or 28 (IPv6), as have the
+ * ranges that content delivery networks publish. The whole private ranges 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918) also count as
+ * wide. Loopback never does.
  */
 function isWide(range: AddressRange): boolean {
   const { address, prefix, family } = range;
   const { contains } = createAddressRanges([range]);
-  // IPv4 is part of IPv6 (::ffff:0:0/96), so a range of IPv6 that holds one IPv4 address holds all of them.
+  // IPv4 is ::ffff:0:0/96 of IPv6. An IPv6 range of this width that includes one IPv4 address includes all of them.
   if (family === 'ipv6') return prefix < 28 || contains('192.0.2.1');
   if (address.startsWith('127.') && prefix >= 8) return false;
   return (

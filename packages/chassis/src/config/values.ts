@@ -1,39 +1,44 @@
 import { z } from 'zod';
 import { type AddressRange, createAddressRanges, parseAddressRange } from '../http/addresses.ts';
 
-/** A whole number written in an environment variable, within bounds. */
+/** A whole number from `min` to `max`. */
 function integer(min: number, max: number) {
-  const sentence = `must be a whole number from ${min} to ${max}`;
+  const message = `must be a whole number from ${min} to ${max}`;
   return z
     .string()
-    .regex(/^\d{1,10}$/, sentence)
+    .regex(/^\d{1,10}$/, message)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, sentence);
+    .refine((value) => value >= min && value <= max, message);
 }
 
-/** A TCP port; 0 lets the system choose a free one. */
+/** A TCP port; 0 selects a free port. */
 export function port() {
   return integer(0, 65_535);
 }
 
-/** A span of time in whole milliseconds, up to a day. */
+/** A duration in whole milliseconds, up to one day. */
 export function milliseconds(min = 0) {
   return integer(min, 86_400_000);
 }
 
-/** A number of things, `min` or more. */
+/** A count from `min` to `max`. */
 export function count(min = 0, max = 1_000_000) {
   return integer(min, max);
 }
 
-/** A share of a hundred. */
+/** A percentage from 1 to 100. */
 export function percentage() {
   return integer(1, 100);
 }
 
-/** `true` or `false`, and nothing else: a misspelt `True` or `yes` must not silently mean no. */
+/** `true` or `false`. Other spellings such as `True` or `yes` are errors, so that they do not silently mean false. */
 export function flag() {
   return z.enum(['true', 'false'], { error: 'must be true or false' }).transform((value) => value === 'true');
+}
+
+/** A secret of at least 32 characters. */
+export function secret() {
+  return z.string().min(32, 'must have at least 32 characters');
 }
 
 /** Base URL of an HTTP service, without a query or credentials. */
@@ -44,14 +49,16 @@ export function httpUrl() {
   }, 'must have no query, fragment or credentials');
 }
 
-/** Addresses and ranges of addresses (CIDR), joined by commas. */
+/** A comma-separated list of addresses and ranges (CIDR). */
 export function addressRanges() {
   return z.string().transform((text, context) => {
     const ranges: AddressRange[] = [];
     for (const part of text.split(',').map((entry) => entry.trim())) {
       const range = parseAddressRange(part);
       if (range === undefined) {
-        context.addIssue(`must be addresses or ranges such as 10.0.0.0/8, joined by commas; ${part} is none`);
+        context.addIssue(
+          `must be a comma-separated list of addresses or ranges such as 10.0.0.0/8; ${part} is not valid`,
+        );
         return z.NEVER;
       }
       ranges.push(range);

@@ -4,15 +4,15 @@ import type { Logger } from '../logging/logger.ts';
 import type { Database } from './database.ts';
 import { rowsOf } from './rows-of.ts';
 
-/** Rows a statement deletes at most, so that no transaction is long. */
-const batch = 1000;
+/** Maximum number of rows per statement, to keep transactions short. */
+const batchSize = 1000;
 
 /**
- * Deletes the rows of a table that are old, and returns how many there were. Rows that another transaction has locked are left for
- * another round, so the two never wait for each other in a circle.
- * @param signal ends it after the statement in hand; the rest stays for another round
+ * Deletes old rows of a table and returns their number. Skips locked rows, so that it cannot deadlock with other
+ * transactions; the next run deletes them.
+ * @param signal stops after the current statement; the next run deletes the rest
  */
-export async function deleteOld(
+export async function deleteOldRows(
   database: Database,
   {
     table,
@@ -21,51 +21,51 @@ export async function deleteOld(
   }: { readonly table: SQL; readonly isOld: SQL; readonly signal: AbortSignal | undefined },
 ): Promise<number> {
   for (let deleted = 0; ; ) {
-    const rows = await database.read((db) =>
+    const rows = await database.query((db) =>
       rowsOf(
         db,
         sql`delete from ${table} where ctid = any(array(
-          select ctid from ${table} where ${isOld} limit ${batch} for update skip locked)) returning 1`,
+          select ctid from ${table} where ${isOld} limit ${batchSize} for update skip locked)) returning 1`,
       ),
     );
     deleted += rows.length;
-    if (rows.length < batch || signal?.aborted) return deleted;
+    if (rows.length < batchSize || signal?.aborted) return deleted;
   }
 }
 
 export interface CleanerOptions {
-  /** What is cleaned, for the log and the shutdown: `old events`. */
+  /** What is deleted, for the log and the shutdown: `old events`. */
   readonly what: string;
-  /** One round; the signal ends it after the statement in hand. */
+  /** Deletes once; the signal stops it after the current statement. */
   readonly clean: (signal: AbortSignal) => Promise<unknown>;
   readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
   readonly logger: Logger;
-  /** Milliseconds between two rounds; ten minutes by default. */
+  /** Interval in milliseconds; ten minutes by default. */
   readonly everyMs?: number | undefined;
 }
 
-/** Cleans again and again until shutdown. A round that fails is logged; the next one does its work. */
+/** Runs `clean` periodically until shutdown. Logs a failed run; the next run catches up. */
 export function startCleaner({ what, clean, lifecycle, logger, everyMs = 600_000 }: CleanerOptions): void {
   const stop = new AbortController();
-  let round: Promise<void> | undefined;
+  let currentRun: Promise<void> | undefined;
 
   async function run(): Promise<void> {
     try {
       await clean(stop.signal);
     } catch (error) {
-      logger.warn({ err: error }, `${what} could not be cleaned`);
+      logger.warn({ err: error }, `deleting ${what} failed`);
     }
-    round = undefined;
+    currentRun = undefined;
   }
 
-  // A round that takes longer than the time between two is not joined by another.
+  // Runs never overlap.
   const timer = setInterval(() => {
-    round ??= run();
+    currentRun ??= run();
   }, everyMs);
   timer.unref();
   lifecycle.onShutdown(`cleaner of ${what}`, () => {
     clearInterval(timer);
     stop.abort();
-    return round;
+    return currentRun;
   });
 }

@@ -2,20 +2,19 @@ import { Failure } from '../failure.ts';
 import type { Database } from './database.ts';
 import { driverError } from './database-errors.ts';
 
-/** What the violation of each constraint and unique index is to the caller, by its name. */
+/** Maps the name of each constraint and unique index to the failure that its violation causes. */
 export type ConstraintFailures = Readonly<Record<string, (cause: unknown) => Failure>>;
 
-/** A constraint that only a fault of the service can violate (500, logged with its cause). */
+/** For constraints that only a bug of the service can violate (500, logged with its cause). */
 export const fault = (cause: unknown): Failure => new Failure('internal-error', { cause });
 
-/** A constraint on values of a request, whose contract is narrower (422). */
+/** For constraints on request values that are stricter than the API contract (422). */
 export const invalidValue = (cause: unknown): Failure => new Failure('validation-failed', { cause });
 
-/** The constraints of the tables that every service has. */
+/** Constraints of the tables that every service has. */
 export const commonConstraints: ConstraintFailures = {
-  // A concurrent duplicate: the insert waits for it, and then finds its response.
-  idempotency_keys_pkey: (cause) =>
-    new Failure('idempotency-key-in-use', { headers: { 'Retry-After': '1' }, cause }),
+  // A concurrent duplicate normally waits for the first request and returns its response.
+  idempotency_keys_pkey: (cause) => new Failure('idempotency-key-in-use', { retryAfterSeconds: 1, cause }),
   outbox_pkey: fault,
   dead_letters_pkey: fault,
   dead_letters_event_id_side_key: fault,
@@ -27,7 +26,7 @@ export const commonConstraints: ConstraintFailures = {
 /** SQLSTATE class 23, integrity_constraint_violation. */
 const violation = /^23/;
 
-/** The same database, whose transactions and queries throw a `Failure` for the violation of a constraint that is listed. */
+/** Returns a database that throws the mapped `Failure` if a listed constraint is violated. */
 export function mapConstraints(database: Database, failures: ConstraintFailures): Database {
   const mapped = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error: unknown) => {
@@ -37,7 +36,7 @@ export function mapConstraints(database: Database, failures: ConstraintFailures)
     });
   return {
     ...database,
-    read: (work) => mapped(database.read(work)),
-    write: (work) => mapped(database.write(work)),
+    query: (work) => mapped(database.query(work)),
+    transaction: (work) => mapped(database.transaction(work)),
   };
 }

@@ -23,26 +23,26 @@ import { fileURLToPath } from 'node:url';
 import { StartupError } from '../startup-error.ts';
 import { acquireDataFolder, acquireForRemoval, dataFolderUser } from './data-folder.ts';
 
-const program = fileURLToPath(new URL('testing-data-folder.ts', import.meta.url));
-const linux = { skip: process.platform !== 'linux' && 'start times and states are read from /proc' };
+const program = fileURLToPath(new URL('../../testing/data-folder-process.ts', import.meta.url));
+const linux = { skip: process.platform !== 'linux' && 'requires /proc' };
 
-const posix = { skip: process.platform === 'win32' && 'modes of files say nothing there' };
+const posix = { skip: process.platform === 'win32' && 'file modes have no effect on Windows' };
 
-/** A process of its own that takes folders. */
-interface Taker {
+/** A child process that locks folders. */
+interface LockingProcess {
   readonly pid: number | undefined;
-  /** What it says to the folder. */
-  take(folder: string): Promise<string>;
-  /** Ends it as a crash does: nothing is released. */
+  /** Returns the output for the folder. */
+  lock(folder: string): Promise<string>;
+  /** Kills the process; it releases nothing. */
   kill(): Promise<void>;
-  /** Lets it release what it has and end. */
+  /** Ends the process after it has released its locks. */
   end(): Promise<void>;
 }
 
 const children: ChildProcess[] = [];
 
-/** @param script module that runs first in the process */
-function startTaker(script?: string): Taker {
+/** @param script module that is loaded first */
+function startLockingProcess(script?: string): LockingProcess {
   const child = spawn(
     process.execPath,
     [
@@ -57,7 +57,7 @@ function startTaker(script?: string): Taker {
   const exited = once(child, 'exit');
   return {
     pid: child.pid,
-    async take(folder) {
+    async lock(folder) {
       child.stdin.write(`${folder}\n`);
       const { value, done } = await lines.next();
       return done ? 'ended' : value;
@@ -76,7 +76,7 @@ function startTaker(script?: string): Taker {
 describe('data folder', () => {
   let parent: string;
   let folder: string;
-  /** Id of a process that has ended. */
+  /** Id of an ended process. */
   let ended: number | undefined;
 
   before(async () => {
@@ -93,7 +93,7 @@ describe('data folder', () => {
     for (const child of children) child.kill('SIGKILL');
   });
 
-  /** A folder whose lock was left behind. */
+  /** Creates a folder with a stale lock. */
   async function leaveLock(content: string): Promise<void> {
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, 'lock'), content);
@@ -105,57 +105,57 @@ describe('data folder', () => {
     assert.deepEqual(await readdir(folder), ['engine-version']);
   }
 
-  it('refuses a second process with one line that names folder and process, and frees the folder when the first ends', async () => {
-    const taker = startTaker();
-    assert.equal(await taker.take(folder), 'taken');
-    assert.equal(await dataFolderUser(folder), taker.pid);
+  it('rejects a second process with the folder and process id until the first ends', async () => {
+    const other = startLockingProcess();
+    assert.equal(await other.lock(folder), 'taken');
+    assert.equal(await dataFolderUser(folder), other.pid);
     await assert.rejects(acquireDataFolder(folder), {
       name: 'StartupError',
       exitCode: 1,
-      message: `${folder} is in use by process ${taker.pid}; stop it, or choose another folder with DATA_DIR`,
+      message: `${folder} is in use by process ${other.pid}. Stop it, or set DATA_DIR to another folder`,
     });
-    await taker.end();
+    await other.end();
     assert.equal(await dataFolderUser(folder), undefined);
     await assertFree();
   });
 
-  it('refuses the same process a second time, until it releases', async () => {
+  it('rejects a second lock of the same process until the first is released', async () => {
     const { release } = await acquireDataFolder(folder);
     await assert.rejects(acquireDataFolder(folder), new RegExp(`in use by process ${process.pid}`));
     await release();
     const second = await acquireDataFolder(folder);
     await release();
-    assert.equal(await dataFolderUser(folder), process.pid, 'a release that comes twice frees nobody else');
+    assert.equal(await dataFolderUser(folder), process.pid, 'a second release does not unlock the new lock');
     await second.release();
     await assertFree();
   });
 
-  it('takes over from a process that was killed', async () => {
-    const taker = startTaker();
-    assert.equal(await taker.take(folder), 'taken');
-    await taker.kill();
+  it('takes over the lock of a killed process', async () => {
+    const other = startLockingProcess();
+    assert.equal(await other.lock(folder), 'taken');
+    await other.kill();
     assert.equal(await dataFolderUser(folder), undefined);
     await assertFree();
   });
 
-  it('takes over from a process that had the same id as this one, as in a container that starts again', async () => {
+  it('takes over the lock of a previous process with the same id, as in a restarted container', async () => {
     const startedAt = process.platform === 'linux' ? await startOf(process.pid) : '';
     await leaveLock(`${process.pid} ${startedAt} ${randomUUID()}`);
     assert.equal(await dataFolderUser(folder), undefined);
     await assertFree();
   });
 
-  it('takes over when the id went to another process since', linux, async () => {
-    const taker = startTaker();
-    await taker.take(join(parent, 'another'));
-    await leaveLock(`${taker.pid} 1 ${randomUUID()}`);
+  it('takes over the lock if another process has reused the id', linux, async () => {
+    const other = startLockingProcess();
+    await other.lock(join(parent, 'another'));
+    await leaveLock(`${other.pid} 1 ${randomUUID()}`);
     assert.equal(await dataFolderUser(folder), undefined);
     await assertFree();
-    await taker.kill();
+    await other.kill();
   });
 
-  it('takes over from a process that has ended without its parent having noticed', linux, async () => {
-    // The shell becomes a program that never asks what became of its child.
+  it('takes over the lock of a zombie process', linux, async () => {
+    // The shell is replaced by a program that never reaps its child.
     const shell = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -170,84 +170,89 @@ describe('data folder', () => {
     shell.kill('SIGKILL');
   });
 
-  it('goes by the id alone where no start time was written', async () => {
-    const taker = startTaker();
-    await taker.take(join(parent, 'another'));
-    await leaveLock(`${taker.pid}  ${randomUUID()}`);
-    await assert.rejects(acquireDataFolder(folder), new RegExp(`in use by process ${taker.pid}`));
-    await taker.kill();
+  it('compares only the process id if the lock has no start time', async () => {
+    const other = startLockingProcess();
+    await other.lock(join(parent, 'another'));
+    await leaveLock(`${other.pid}  ${randomUUID()}`);
+    await assert.rejects(acquireDataFolder(folder), new RegExp(`in use by process ${other.pid}`));
+    await other.kill();
     await assertFree();
   });
 
-  it('takes over a lock that says nothing, as the loss of power leaves one', async () => {
+  it('takes over an empty or invalid lock', async () => {
     for (const content of ['', '\0\0\0', '0', '-1']) {
       await leaveLock(content);
       await assertFree();
     }
   });
 
-  it('gives a stale lock to exactly one of many', async () => {
-    const takers = Array.from({ length: 3 }, () => startTaker());
-    for (const taker of takers) await taker.take(join(parent, `own-${taker.pid}`));
+  it('gives a stale lock to exactly one of many processes', async () => {
+    const others = Array.from({ length: 3 }, () => startLockingProcess());
+    for (const other of others) await other.lock(join(parent, `own-${other.pid}`));
     for (let round = 0; round < 40; round += 1) {
       folder = join(parent, `round-${round}`);
       await leaveLock(`${ended} 1 ${randomUUID()}`);
-      const here = Array.from({ length: 3 }, () => acquireDataFolder(folder).then(() => 'taken', String));
-      const answers = await Promise.all([...takers.map((taker) => taker.take(folder)), ...here]);
-      const refused = answers.filter((answer) => answer !== 'taken');
-      assert.equal(refused.length, answers.length - 1, answers.join('\n'));
-      for (const answer of refused) assert.match(answer, /in use by process \d+/);
+      const ownAttempts = Array.from({ length: 3 }, () =>
+        acquireDataFolder(folder).then(() => 'taken', String),
+      );
+      const responses = await Promise.all([...others.map((other) => other.lock(folder)), ...ownAttempts]);
+      const rejected = responses.filter((response) => response !== 'taken');
+      assert.equal(rejected.length, responses.length - 1, responses.join('\n'));
+      for (const response of rejected) assert.match(response, /in use by process \d+/);
     }
-    for (const taker of takers) await taker.kill();
+    for (const other of others) await other.kill();
   });
 
-  it('can be taken after a process was killed in the middle of taking it over', async () => {
+  it('can be locked after a process was killed during a takeover', async () => {
     await leaveLock(`${ended} 1 ${randomUUID()}`);
     const script = `import fs from 'node:fs/promises';
       import { syncBuiltinESMExports } from 'node:module';
       fs.rename = () => process.kill(process.pid, 'SIGKILL');
       syncBuiltinESMExports();`;
-    assert.equal(await startTaker(script).take(folder), 'ended');
-    assert.equal((await readdir(folder)).length, 3, 'lock, the name of its successor, and what both link to');
+    assert.equal(await startLockingProcess(script).lock(folder), 'ended');
+    assert.equal((await readdir(folder)).length, 3, 'lock, takeover lock and lock content');
     const { release } = await acquireDataFolder(folder);
     await assert.rejects(acquireDataFolder(folder), /in use/);
     await release();
     assert.equal(await dataFolderUser(folder), undefined);
   });
 
-  it('refuses a folder of another engine version with exit code 78, and changes nothing', async () => {
+  it('rejects a folder of another engine version with exit code 78 and changes nothing', async () => {
     await mkdir(folder);
     await writeFile(join(folder, 'engine-version'), '17\n');
     await assert.rejects(acquireDataFolder(folder), (error) => {
       assert.ok(error instanceof StartupError);
       assert.equal(error.exitCode, 78);
-      assert.match(error.message, /^.*was written by PostgreSQL 17, this is 18: .*npm run reset$/);
+      assert.match(
+        error.message,
+        /^.*was written by PostgreSQL 17, but this version uses 18\. .*npm run reset$/,
+      );
       return true;
     });
     assert.deepEqual(await readdir(folder), ['engine-version']);
     assert.equal(await readFile(join(folder, 'engine-version'), 'utf8'), '17\n');
   });
 
-  it('says so when the path is a file, or lies below one', async () => {
+  it('throws if the path is a file or below a file', async () => {
     await writeFile(folder, 'precious');
     for (const path of [folder, join(folder, 'below')]) {
       await assert.rejects(acquireDataFolder(path), {
         name: 'StartupError',
-        message: `${path} is not a folder; set DATA_DIR to one`,
+        message: `${path} is not a folder. Set DATA_DIR to a folder`,
       });
     }
     assert.equal(await readFile(folder, 'utf8'), 'precious');
   });
 
-  it('says so when the folder cannot be written', posix, async () => {
+  it('throws if the folder is not writable', posix, async () => {
     await chmod(parent, 0o555);
-    // Root may write everywhere, so it becomes another user for a moment.
+    // Root can write anywhere, so the test switches to another user.
     const isRoot = process.getuid?.() === 0;
     if (isRoot) process.seteuid?.('nobody');
     try {
       await assert.rejects(acquireDataFolder(folder), {
         name: 'StartupError',
-        message: `${folder} cannot be written; give this user the right to, or set DATA_DIR`,
+        message: `${folder} is not writable. Grant this user write access, or set DATA_DIR to another folder`,
       });
     } finally {
       if (isRoot) process.seteuid?.(0);
@@ -256,7 +261,7 @@ describe('data folder', () => {
     assert.deepEqual(await readdir(parent), []);
   });
 
-  describe('and other users', posix, () => {
+  describe('permissions of other users', posix, () => {
     let dataDir: string;
 
     beforeEach(async () => {
@@ -269,7 +274,9 @@ describe('data folder', () => {
       return ((await stat(path)).mode & 0o7777).toString(8);
     }
 
-    /** A folder as earlier versions made them under a usual umask, with a file of the engine; the path of that file. */
+    /**
+     * Creates a folder with the default modes of earlier versions and a database file. Returns the path of that file.
+     */
     async function leaveOpenFolder(): Promise<string> {
       const wal = join(folder, 'files', 'pg_wal', '000000010000000000000001');
       await mkdir(dirname(wal), { recursive: true });
@@ -280,7 +287,10 @@ describe('data folder', () => {
       return wal;
     }
 
-    /** What another user reads of a file; undefined when they may not, or when this user cannot become another one. */
+    /**
+     * Returns the content of a file as read by another user; undefined if access is denied or this process cannot
+     * switch users.
+     */
     function readAsNobody(file: string): Promise<string | undefined> {
       return new Promise((resolve) => {
         execFile('cat', [file], { uid: 65_534, gid: 65_534 }, (error, text) =>
@@ -299,7 +309,7 @@ describe('data folder', () => {
       });
     }
 
-    it('have no access to it, nor to the folder it is in, whatever the umask', async () => {
+    it('are not granted for new folders, regardless of the umask', async () => {
       const umask = process.umask(0);
       try {
         await (await acquireDataFolder(folder)).release();
@@ -309,7 +319,7 @@ describe('data folder', () => {
       assert.deepEqual([await modeOf(dataDir), await modeOf(folder)], ['700', '700']);
     });
 
-    it('lose the access that they had to an existing one', async () => {
+    it('are removed from an existing data folder', async () => {
       const wal = await leaveOpenFolder();
       if (process.getuid?.() === 0) assert.equal(await readAsNobody(wal), 'password hashes');
       await (await acquireDataFolder(folder)).release();
@@ -318,7 +328,7 @@ describe('data folder', () => {
       assert.equal(await readFile(wal, 'utf8'), 'password hashes');
     });
 
-    it('lose none to a folder that has other things in it', async () => {
+    it('are kept for a parent folder with other files', async () => {
       const wal = await leaveOpenFolder();
       await writeFile(join(dataDir, 'thesis.txt'), 'public');
       await chmod(join(dataDir, 'thesis.txt'), 0o644);
@@ -327,14 +337,14 @@ describe('data folder', () => {
       assert.equal(await readAsNobody(wal), undefined);
     });
 
-    it('lose none to a folder like /tmp, even when it is empty', async () => {
+    it('are kept for a folder with the sticky bit', async () => {
       await mkdir(dataDir);
       await chmod(dataDir, 0o1777);
       await (await acquireDataFolder(folder)).release();
       assert.deepEqual([await modeOf(dataDir), await modeOf(folder)], ['1777', '700']);
     });
 
-    it('lose none to what a symbolic link in place of the folder above leads to', async () => {
+    it('are kept for the target of a linked parent folder', async () => {
       await mkdir(join(parent, 'disk'));
       await chmod(join(parent, 'disk'), 0o755);
       await symlink('disk', dataDir);
@@ -342,7 +352,7 @@ describe('data folder', () => {
       assert.deepEqual([await modeOf(join(parent, 'disk')), await modeOf(folder)], ['755', '700']);
     });
 
-    it('keep a data folder of a service from being taken that is a link to a folder they have access to', async () => {
+    it('prevent the use of a data folder that links to an accessible folder', async () => {
       const elsewhere = join(parent, 'elsewhere');
       await mkdir(elsewhere);
       await mkdir(dataDir);
@@ -350,7 +360,7 @@ describe('data folder', () => {
       await symlink(elsewhere, folder);
       await assertRefused(
         folder,
-        /user-service leads to .*elsewhere, which is not this user's alone\. Run chmod 700/,
+        /user-service is a symbolic link to .*elsewhere, which other users can access\. Run chmod 700/,
       );
       assert.deepEqual([await modeOf(elsewhere), await readdir(elsewhere)], ['750', []]);
       await chmod(elsewhere, 0o700);
@@ -358,18 +368,18 @@ describe('data folder', () => {
       assert.deepEqual(await readdir(elsewhere), ['engine-version']);
     });
 
-    it('keep a folder from being taken that they can read and that has other things in it', async () => {
+    it('prevent the use of an accessible folder with other files', async () => {
       await mkdir(folder, { recursive: true });
       await writeFile(join(folder, 'thesis.txt'), 'public');
       await chmod(folder, 0o755);
-      await assertRefused(folder, /user-service can be read by other users and has thesis\.txt in it/);
+      await assertRefused(folder, /user-service is accessible to other users and contains thesis\.txt, so/);
       assert.deepEqual([await modeOf(folder), await readdir(folder)], ['755', ['thesis.txt']]);
       await chmod(folder, 0o700);
       await (await acquireDataFolder(folder)).release();
     });
 
-    const root = { skip: process.getuid?.() !== 0 && 'only root can give a folder away' };
-    it('keep a folder from being taken that is theirs', root, async () => {
+    const root = { skip: process.getuid?.() !== 0 && 'requires root' };
+    it('prevent the use of a folder that another user owns', root, async () => {
       await leaveOpenFolder();
       await chown(folder, 65_534, 65_534);
       await assertRefused(
@@ -381,49 +391,49 @@ describe('data folder', () => {
     });
   });
 
-  describe('to be removed', () => {
-    it('goes as a whole, whatever engine wrote it and whatever lock was left', async () => {
+  describe('removal', () => {
+    it('removes the folder regardless of its engine version and stale locks', async () => {
       await leaveLock(`${ended} 1 ${randomUUID()}`);
       await mkdir(join(folder, 'files', 'base'), { recursive: true });
       await writeFile(join(folder, 'engine-version'), '17\n');
       await writeFile(join(folder, `lock.${randomUUID()}`), '');
-      const doomed = await acquireForRemoval(folder);
+      const locked = await acquireForRemoval(folder);
       await assert.rejects(acquireDataFolder(folder), /in use/);
-      await doomed?.remove();
+      await locked?.remove();
       assert.deepEqual(await readdir(parent), []);
     });
 
-    it('is undefined when there is none', async () => {
+    it('returns undefined if the folder does not exist', async () => {
       assert.equal(await acquireForRemoval(folder), undefined);
       assert.equal(await acquireForRemoval(join(parent, 'no', 'such', 'folder')), undefined);
     });
 
-    it('stays when it is let go, and can be used', async () => {
+    it('keeps the folder usable after release', async () => {
       await mkdir(folder);
       await writeFile(join(folder, 'engine-version'), '18\n');
       await (await acquireForRemoval(folder))?.release();
       await assertFree();
     });
 
-    it('is refused while a process has it', async () => {
+    it('is rejected while a process uses the folder', async () => {
       const { release } = await acquireDataFolder(folder);
       await assert.rejects(acquireForRemoval(folder), /in use by process/);
       await release();
     });
 
-    it('is refused when it is no data folder, and nothing in it changes', async () => {
+    it('is rejected for another folder, which is not changed', async () => {
       await mkdir(join(folder, 'files'), { recursive: true });
       await assert.rejects(acquireForRemoval(folder), {
         name: 'StartupError',
-        message: `${folder} is not a data folder of a service: it has no engine-version in it. It is left alone`,
+        message: `${folder} is not a data folder of a service: it does not contain engine-version. Nothing was deleted`,
       });
       await writeFile(join(folder, 'engine-version'), '18\n');
       await writeFile(join(folder, 'thesis.txt'), 'precious');
-      await assert.rejects(acquireForRemoval(folder), /user-service is not .* it has thesis\.txt in it\./);
+      await assert.rejects(acquireForRemoval(folder), /user-service is not .* it contains thesis\.txt\./);
       assert.deepEqual((await readdir(folder)).sort(), ['engine-version', 'files', 'thesis.txt']);
     });
 
-    it('is refused when it is a file or a link', async () => {
+    it('is rejected for a file or link', async () => {
       await mkdir(join(parent, 'target'));
       await symlink(join(parent, 'target'), folder);
       await assert.rejects(acquireForRemoval(folder), /is not a data folder .* it is not a folder\./);
@@ -436,7 +446,7 @@ describe('data folder', () => {
   });
 });
 
-/** When a process started, in ticks since the boot (proc_pid_stat(5)). */
+/** Returns the start time of a process in ticks since boot (proc_pid_stat(5)). */
 async function startOf(pid: number): Promise<string | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8');
   return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];

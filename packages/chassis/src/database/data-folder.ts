@@ -4,50 +4,56 @@ import { dirname, join } from 'node:path';
 import { StartupError } from '../startup-error.ts';
 import { makePrivateFolder, makePrivateUnlessShared } from './private-path.ts';
 
-/** A data folder that this process alone uses. */
+/** A data folder that is locked by this process. */
 export interface DataFolder {
-  /** Where the engine keeps its files. */
-  readonly path: string;
-  /** Lets others have the folder; calls after the first do nothing. */
+  /**
+   * Opens the database files. If there are none, `open` creates them. Incomplete files of a process that died meanwhile are removed first.
+   * @param open receives the path of the files
+   */
+  openFiles<T>(open: (path: string) => Promise<T>): Promise<T>;
+  /** Unlocks the folder. Further calls do nothing. */
   release(): Promise<void>;
 }
 
-/** A data folder that nobody else can take until it is gone, or let go. */
-export interface DoomedFolder {
-  /** Removes the folder and all that is in it. */
+/** A data folder that is locked until it is removed or released. */
+export interface RemovableFolder {
+  /** Removes the folder and its content. */
   remove(): Promise<void>;
-  /** Leaves the folder as it is. */
+  /** Unlocks the folder without removing it. */
   release(): Promise<void>;
 }
 
-/** Major version of PostgreSQL that PGlite is; a folder written by another one cannot be read. */
+/** Major version of PostgreSQL in PGlite, which cannot read files of other versions. */
 const engineVersion = '18';
 
 const lockName = 'lock';
 const versionName = 'engine-version';
 const filesName = 'files';
-/** The lock, and the names beside it that are there while it is taken; a process killed just then leaves them. */
+/** Marker file that exists until the first database files are complete. */
+const initializingName = 'initializing';
+/** The lock file and the temporary files of its acquisition, which a killed process can leave. */
 const lockFiles = new RegExp(`^${lockName}(\\.[0-9a-f-]+)*$`);
 
 /**
- * Makes the folder that data folders are in, or takes the rights of other users from one that holds data folders and private files
- * only. One with other things in it stays as it is: each data folder is private by itself.
+ * Creates the parent of the data folders with mode 0700. If it exists and contains only data folders and private files,
+ * removes the access of other users. If it contains anything else, keeps its mode, because each data folder is private.
  */
 export async function makeDataDir(dataDir: string): Promise<void> {
-  await explained(dataDir, () => makePrivateUnlessShared(dataDir, isDataFolder));
+  await withFolderErrors(dataDir, () => makePrivateUnlessShared(dataDir, isDataFolder));
 }
 
 /**
- * Takes a folder for this process: PGlite itself does not notice a second process, whose rows would vanish.
- * The lock of a process that no longer lives is taken over. Processes are told apart by id and start time, which only
- * those of one machine or container see: two containers that share a folder are not kept apart.
- * No other user can access the folder, whatever the umask: the files in it have the modes that PGlite gives them.
- * @throws StartupError when a process has it, another engine wrote it, or it cannot be written or made private; nothing in it is changed
+ * Locks a folder for this process, because PGlite does not detect a second process and would lose its writes.
+ * Takes over the lock of a process that has ended. Processes are identified by id and start time, so the lock does not
+ * work between containers that share a folder.
+ * The folder is accessible to this user only, regardless of the umask; PGlite sets the modes of the files in it.
+ * @throws StartupError if a process uses the folder, another engine version wrote it, or it cannot be written or made
+ * private; the folder is unchanged then
  */
 export async function acquireDataFolder(folder: string): Promise<DataFolder> {
-  return explained(folder, async () => {
+  return withFolderErrors(folder, async () => {
     await makeDataDir(dirname(folder));
-    await makePrivateFolder(folder, async () => strangerAmong(await readdir(folder)));
+    await makePrivateFolder(folder, async () => findUnknownName(await readdir(folder)));
     const release = await lock(folder);
     try {
       await requireVersion(folder);
@@ -55,63 +61,81 @@ export async function acquireDataFolder(folder: string): Promise<DataFolder> {
       await release();
       throw error;
     }
-    return { path: join(folder, filesName), release };
+    return { openFiles: (open) => openFiles(folder, open), release };
   });
 }
 
 /**
- * Takes a folder in order to remove it, whatever engine wrote it; undefined when there is none.
- * @throws StartupError when a process has it, when something is in it that no service wrote, or when it cannot be written;
- * nothing is changed
+ * Locks a folder for removal, regardless of its engine version. Returns undefined if it does not exist.
+ * @throws StartupError if a process uses the folder, it contains unknown files, or it cannot be written; the folder is
+ * unchanged then
  */
-export async function acquireForRemoval(folder: string): Promise<DoomedFolder | undefined> {
-  return explained(folder, async () => {
-    const found = await lstat(folder).catch(ignoreMissing);
-    if (found === undefined) return undefined;
-    if (!found.isDirectory()) throw foreign(folder, 'it is not a folder');
+export async function acquireForRemoval(folder: string): Promise<RemovableFolder | undefined> {
+  return withFolderErrors(folder, async () => {
+    const stats = await lstat(folder).catch(ignoreMissing);
+    if (stats === undefined) return undefined;
+    if (!stats.isDirectory()) throw notADataFolder(folder, 'it is not a folder');
     const names = await readdir(folder);
-    const stranger = strangerAmong(names);
-    if (stranger !== undefined) throw foreign(folder, `it has ${stranger} in it`);
-    // The lock alone is what a process killed at its very start leaves, an empty folder likewise.
+    const unknownName = findUnknownName(names);
+    if (unknownName !== undefined) throw notADataFolder(folder, `it contains ${unknownName}`);
+    // A process that was killed at startup leaves only the lock, or an empty folder.
     if (names.includes(filesName) && !names.includes(versionName))
-      throw foreign(folder, `it has no ${versionName} in it`);
+      throw notADataFolder(folder, `it does not contain ${versionName}`);
     const release = await lock(folder);
-    return { release, remove: () => explained(folder, () => remove(folder, release)) };
+    return { release, remove: () => withFolderErrors(folder, () => remove(folder, release)) };
   });
 }
 
-/** Id of the living process that uses the folder; undefined when none does. */
+/** Returns the id of the running process that uses the folder, or undefined. */
 export async function dataFolderUser(folder: string): Promise<number | undefined> {
-  return explained(folder, async () => {
-    const holder = await read(join(folder, lockName));
-    return holder !== undefined && (await lives(holder)) ? pidOf(holder) : undefined;
+  return withFolderErrors(folder, async () => {
+    const holder = await readIfExists(join(folder, lockName));
+    return holder !== undefined && (await isAlive(holder)) ? pidOf(holder) : undefined;
   });
 }
 
-/** A name in a data folder that no service gives. */
-function strangerAmong(names: readonly string[]): string | undefined {
-  return names.find((name) => ![versionName, filesName].includes(name) && !lockFiles.test(name));
+/** Returns the first name that a data folder does not contain; undefined if there is none. */
+function findUnknownName(names: readonly string[]): string | undefined {
+  return names.find(
+    (name) => ![versionName, filesName, initializingName].includes(name) && !lockFiles.test(name),
+  );
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await lstat(path).catch(ignoreMissing)) !== undefined;
 }
 
 async function isDataFolder(path: string): Promise<boolean> {
-  // A file has no names in it.
+  // Fails for a file.
   const names = await readdir(path).catch((): string[] => []);
-  return names.includes(versionName) && strangerAmong(names) === undefined;
+  return names.includes(versionName) && findUnknownName(names) === undefined;
 }
 
 async function requireVersion(folder: string): Promise<void> {
   const file = join(folder, versionName);
-  // Empty is what the loss of power leaves of a file just written.
-  const written = (await read(file))?.trim() || undefined;
+  // A power loss can leave the file empty.
+  const written = (await readIfExists(file))?.trim() || undefined;
   if (written === engineVersion) return;
   if (written === undefined) return writeFile(file, `${engineVersion}\n`);
   throw new StartupError(
-    `${folder} was written by PostgreSQL ${written}, this is ${engineVersion}: keep using the version that wrote it, or start anew with npm run reset`,
+    `${folder} was written by PostgreSQL ${written}, but this version uses ${engineVersion}. Use the version that wrote it, or delete the data with npm run reset`,
     78,
   );
 }
 
-/** In an order that leaves a data folder wherever it is cut short; the lock goes when nothing is left to protect. */
+async function openFiles<T>(folder: string, open: (path: string) => Promise<T>): Promise<T> {
+  const path = join(folder, filesName);
+  const initializing = join(folder, initializingName);
+  await withFolderErrors(folder, async () => {
+    if (await exists(initializing)) await rm(path, { recursive: true, force: true });
+    else if (!(await exists(path))) await writeFile(initializing, '');
+  });
+  const opened = await open(path);
+  await rm(initializing, { force: true });
+  return opened;
+}
+
+/** Removes files in an order that leaves a valid data folder if interrupted. Removes the lock last. */
 async function remove(folder: string, release: () => Promise<void>): Promise<void> {
   await rm(join(folder, filesName), { recursive: true, force: true });
   for (const name of await readdir(folder)) {
@@ -119,34 +143,34 @@ async function remove(folder: string, release: () => Promise<void>): Promise<voi
   }
   await release();
   await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
-    // Somebody took the folder just now, and has an empty one.
+    // Another process has locked the empty folder meanwhile.
     if (error.code !== 'ENOTEMPTY') throw error;
   });
 }
 
-/** What marks the locks that this process has, or is taking. */
-const ownMarks = new Set<string>();
+/** Ids of the locks that this process holds or acquires. */
+const ownLockIds = new Set<string>();
 
-/** Puts this process's lock into the folder; the function it returns removes it. */
+/** Locks the folder. Returns a function that unlocks it. */
 async function lock(folder: string): Promise<() => Promise<void>> {
-  const mark = randomUUID();
-  const content = `${process.pid} ${(await lookUp(process.pid))?.startedAt ?? ''} ${mark}`;
+  const lockId = randomUUID();
+  const content = `${process.pid} ${(await readProcessStat(process.pid))?.startedAt ?? ''} ${lockId}`;
   const file = join(folder, lockName);
-  const own = `${file}.${mark}`;
-  ownMarks.add(mark);
+  const ownFile = `${file}.${lockId}`;
+  ownLockIds.add(lockId);
   try {
-    await writeFile(own, content);
-    await take(file, own);
+    await writeFile(ownFile, content);
+    await acquireLock(file, ownFile);
   } catch (error) {
-    ownMarks.delete(mark);
+    ownLockIds.delete(lockId);
     throw error;
   } finally {
-    await rm(own, { force: true });
+    await rm(ownFile, { force: true });
   }
 
   async function unlock(): Promise<void> {
-    if ((await read(file)) === content) await rm(file, { force: true });
-    ownMarks.delete(mark);
+    if ((await readIfExists(file)) === content) await rm(file, { force: true });
+    ownLockIds.delete(lockId);
   }
   let released: Promise<void> | undefined;
   return () => {
@@ -156,52 +180,52 @@ async function lock(folder: string): Promise<() => Promise<void>> {
 }
 
 /**
- * Makes `own` appear as `file` in one step (a hard link), so that nobody reads it half written. A stale one is replaced only
- * by who has taken the name made of its content: of many processes that find it one gets that name, and who gets it too
- * late finds another content.
+ * Links `ownFile` as `file` in one step, so that no process reads a partial lock. A process replaces a stale lock only
+ * while it holds a second lock, which is named by the hash of the stale content. If the lock has other content by then,
+ * another process has replaced it, and this one starts again.
  */
-async function take(file: string, own: string): Promise<void> {
+async function acquireLock(file: string, ownFile: string): Promise<void> {
   for (;;) {
     try {
-      return await link(own, file);
+      return await link(ownFile, file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
-    const holder = await read(file);
+    const holder = await readIfExists(file);
     if (holder === undefined) continue;
-    if (await lives(holder)) {
+    if (await isAlive(holder)) {
       throw new StartupError(
-        `${dirname(file)} is in use by process ${pidOf(holder)}; stop it, or choose another folder with DATA_DIR`,
+        `${dirname(file)} is in use by process ${pidOf(holder)}. Stop it, or set DATA_DIR to another folder`,
       );
     }
-    const succession = `${file}.${createHash('sha256').update(holder).digest('hex').slice(0, 16)}`;
-    await take(succession, own);
-    if ((await read(file)) === holder) return rename(succession, file);
-    await rm(succession);
+    const takeoverFile = `${file}.${createHash('sha256').update(holder).digest('hex').slice(0, 16)}`;
+    await acquireLock(takeoverFile, ownFile);
+    if ((await readIfExists(file)) === holder) return rename(takeoverFile, file);
+    await rm(takeoverFile);
   }
 }
 
 /**
- * Whether the process that wrote this lock still lives. Its id alone does not say: a process that was killed leaves the
- * lock, and another one may have its id by now. In a container this one does, for there ids begin anew.
+ * Returns whether the process that wrote this lock is running. The process id is not sufficient: after a crash it can
+ * be reused. In a container it usually is, because process ids start at 1 again.
  */
-async function lives(holder: string): Promise<boolean> {
-  const [, startedAt, mark = ''] = holder.split(' ');
+async function isAlive(holder: string): Promise<boolean> {
+  const [, startedAt, lockId = ''] = holder.split(' ');
   const pid = pidOf(holder);
-  if (pid === process.pid) return ownMarks.has(mark);
+  if (pid === process.pid) return ownLockIds.has(lockId);
   if (!isRunning(pid)) return false;
-  const found = await lookUp(pid);
-  if (found === undefined) return true;
-  return !found.ended && (!startedAt || found.startedAt === startedAt);
+  const stats = await readProcessStat(pid);
+  if (stats === undefined) return true;
+  return !stats.ended && (!startedAt || stats.startedAt === startedAt);
 }
 
 function pidOf(holder: string): number {
   return Number.parseInt(holder, 10);
 }
 
-/** Signal 0 asks without sending; not being allowed to ask means there is somebody. */
+/** Signal 0 only checks whether the process exists; EPERM means that it does. */
 function isRunning(pid: number): boolean {
-  // Zero and negative numbers would ask for a group of processes.
+  // Zero and negative numbers address process groups.
   if (!(pid > 0)) return false;
   try {
     process.kill(pid, 0);
@@ -212,18 +236,20 @@ function isRunning(pid: number): boolean {
 }
 
 /**
- * What Linux tells of a process: its start in ticks since the boot, and whether it has ended and only waits for its parent
- * to notice (proc_pid_stat(5)). Undefined elsewhere, and where other users' processes are hidden.
+ * Returns the start time of a process in ticks since boot, and whether it is a zombie (proc_pid_stat(5)). Returns
+ * undefined on systems other than Linux and if processes of other users are hidden.
  */
-async function lookUp(pid: number): Promise<{ startedAt: string | undefined; ended: boolean } | undefined> {
+async function readProcessStat(
+  pid: number,
+): Promise<{ startedAt: string | undefined; ended: boolean } | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  // The second field is the name in brackets, which can have spaces and brackets in it; the state is the third.
+  // The second field is the name in parentheses, which can contain spaces and parentheses. The third is the state.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return { startedAt: fields[22 - 3], ended: ['Z', 'X'].includes(fields[0] ?? '') };
 }
 
-async function read(file: string): Promise<string | undefined> {
+async function readIfExists(file: string): Promise<string | undefined> {
   return readFile(file, 'utf8').catch(ignoreMissing);
 }
 
@@ -231,30 +257,34 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
 }
 
-function foreign(folder: string, why: string): StartupError {
-  return new StartupError(`${folder} is not a data folder of a service: ${why}. It is left alone`);
+function notADataFolder(folder: string, reason: string): StartupError {
+  return new StartupError(`${folder} is not a data folder of a service: ${reason}. Nothing was deleted`);
 }
 
-async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> {
+async function withFolderErrors<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw explain(error, folder);
+    throw toStartupError(error, folder);
   }
 }
 
-function explain(error: unknown, folder: string): unknown {
+function toStartupError(error: unknown, folder: string): unknown {
   const { code } = error as NodeJS.ErrnoException;
   switch (code) {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new StartupError(`${folder} cannot be written; give this user the right to, or set DATA_DIR`);
+      return new StartupError(
+        `${folder} is not writable. Grant this user write access, or set DATA_DIR to another folder`,
+      );
     case 'ENOTDIR':
     case 'EEXIST':
-      return new StartupError(`${folder} is not a folder; set DATA_DIR to one`);
+      return new StartupError(`${folder} is not a folder. Set DATA_DIR to a folder`);
     case 'ENOSPC':
-      return new StartupError(`${folder} is on a full disk; make room, or set DATA_DIR`);
+      return new StartupError(
+        `${folder} is on a full disk. Free some space, or set DATA_DIR to another folder`,
+      );
     default:
       return error;
   }

@@ -1,28 +1,38 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Failure } from '../failure.ts';
-import { asFailure } from './database-errors.ts';
+import { toFailure } from './database-errors.ts';
 
-/** As drizzle hands on what pg throws. */
-function thrown(code: string): Error {
+/** Creates an error of pg as wrapped by drizzle. */
+function drizzleError(code: string): Error {
   return new Error('Failed query: select 1', { cause: Object.assign(new Error(code), { code }) });
 }
 
-describe('an error of the database', () => {
-  it('is told as a database that is away when nothing can be reached there, or it cannot do its work just now', () => {
+describe('toFailure', () => {
+  it('returns database-unavailable for connection errors and for a server that is starting, shutting down or out of disk space', () => {
     for (const code of [
-      ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN'],
-      ...['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'],
-      ...['08006', '53100', '57P01', '57P03'],
+      'ECONNREFUSED',
+      'ECONNRESET',
+      'ETIMEDOUT',
+      'ENOTFOUND',
+      'EAI_AGAIN',
+      'EHOSTUNREACH',
+      'ENETUNREACH',
+      'EHOSTDOWN',
+      'ENETDOWN',
+      '08006',
+      '53100',
+      '57P01',
+      '57P03',
     ]) {
-      const failure = asFailure(thrown(code));
+      const failure = toFailure(drizzleError(code));
       assert.ok(failure instanceof Failure, code);
-      assert.deepEqual([failure.code, failure.headers['Retry-After']], ['database-unavailable', '1'], code);
+      assert.deepEqual([failure.code, failure.retryAfterSeconds], ['database-unavailable', 1], code);
     }
   });
 
-  it('stays as it is when it is the fault of the query', () => {
+  it('returns errors of the query unchanged', () => {
     for (const code of ['42601', '23505', 'ERR_INVALID_ARG_TYPE'])
-      assert.equal(asFailure(thrown(code)) instanceof Failure, false, code);
+      assert.equal(toFailure(drizzleError(code)) instanceof Failure, false, code);
   });
 });

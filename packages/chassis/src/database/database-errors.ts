@@ -1,6 +1,6 @@
 import { Failure } from '../failure.ts';
 
-/** Codes of Node and SQLSTATEs that say the database, not the query, is the trouble. */
+/** Node error codes and SQLSTATEs which mean that the database is unavailable, not that the query is wrong. */
 const unavailable = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -22,55 +22,57 @@ const unavailable = new Set([
   '25P03', // idle_in_transaction_session_timeout
 ]);
 
-/** What pg throws without a code when a connection breaks or none comes in time. */
+/** Messages of pg errors without a code: a connection broke or was not available in time. */
 const brokenConnection =
   /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout)/;
 
-/** deadlock_detected and serialization_failure: the same transaction can succeed when run again. */
-const repeatable = new Set(['40P01', '40001']);
+/** deadlock_detected and serialization_failure: a retry of the transaction can succeed. */
+const retryable = new Set(['40P01', '40001']);
 
-/** What drivers say of an error, as far as it is looked at here. */
+/** Properties of driver errors. */
 export interface DriverError {
   readonly code?: string;
   readonly constraint?: string;
   readonly message?: string;
-  /** Function of the server that has reported the error. */
+  /** Function in the server that reported the error. */
   readonly routine?: string;
 }
 
-/** What the driver threw: drizzle wraps it with the text of the query. */
+/** Returns the error of the driver. drizzle wraps it in an error with the text of the query. */
 export function driverError(error: unknown): DriverError {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
   return (inner ?? {}) as DriverError;
 }
 
-/** Whether running the transaction again makes sense. */
-export function isRepeatable(error: unknown): boolean {
-  return repeatable.has(driverError(error).code ?? '') || isStalePlan(error);
+/** Returns whether a retry of the transaction can succeed. */
+export function isRetryable(error: unknown): boolean {
+  return retryable.has(driverError(error).code ?? '') || isStalePlan(error);
 }
 
 /**
- * Whether a prepared statement was refused because its result has other types now, after a migration (feature_not_supported,
- * "cached plan must not change result type"). The message may be in any language, the name of the function is not.
+ * Returns whether a prepared statement failed because a migration has changed its result types (feature_not_supported,
+ * "cached plan must not change result type"). The message depends on the server language; the function name does not.
  */
 export function isStalePlan(error: unknown): boolean {
   const { code, routine } = driverError(error);
   return code === '0A000' && routine === 'RevalidateCachedQuery';
 }
 
-/** Whether the error is the violation of that unique constraint or index. */
+/** Returns whether the error is a violation of this unique constraint or index. */
 export function isUniqueViolation(error: unknown, constraint: string): boolean {
   const { code, constraint: violated } = driverError(error);
   return code === '23505' && violated === constraint;
 }
 
-/** Of those codes, the ones that a statement brings about which takes too long: another connection would not help it. */
-const tooSlow = new Set(['57014', '25P03']);
+/** Codes of statements that took too long. Another connection would not help. */
+const timeoutCodes = new Set(['57014', '25P03']);
 
-/** Whether the connection broke or could not be had: what was asked may succeed over another one. */
+/**
+ * Returns whether the connection broke or could not be established. The operation can succeed on another connection.
+ */
 export function isConnectionLost(error: unknown): boolean {
-  return isUnavailable(error) && !tooSlow.has(driverError(error).code ?? '');
+  return isUnavailable(error) && !timeoutCodes.has(driverError(error).code ?? '');
 }
 
 function isUnavailable(error: unknown): boolean {
@@ -78,10 +80,10 @@ function isUnavailable(error: unknown): boolean {
   return unavailable.has(code) || code.startsWith('08') || brokenConnection.test(message);
 }
 
-/** The error as callers may know it: a database that is away becomes a `Failure`, anything else stays as it is. */
-export function asFailure(error: unknown): unknown {
+/** Returns a `Failure` if the database is unavailable; returns any other error unchanged. */
+export function toFailure(error: unknown): unknown {
   if (error instanceof Failure) return error;
   return isUnavailable(error)
-    ? new Failure('database-unavailable', { headers: { 'Retry-After': '1' }, cause: error })
+    ? new Failure('database-unavailable', { retryAfterSeconds: 1, cause: error })
     : error;
 }

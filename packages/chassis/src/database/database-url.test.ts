@@ -12,12 +12,12 @@ function urlOf(environment: Record<string, string>): string | undefined {
 }
 
 describe('databaseUrl', () => {
-  it('is DATABASE_URL, or nothing when no database is named', () => {
+  it('returns DATABASE_URL, or undefined without configuration', () => {
     assert.equal(urlOf({ DATABASE_URL: 'postgres://a/b' }), 'postgres://a/b');
     assert.equal(urlOf({}), undefined);
   });
 
-  it('is made of its parts, whatever characters a password has', () => {
+  it('builds the URL from its parts with any characters in the password', () => {
     const url = urlOf({
       DATABASE_HOST: 'users-db',
       DATABASE_NAME: 'users',
@@ -34,8 +34,8 @@ describe('databaseUrl', () => {
   });
 
   // libpq, section 34.1.1.2 "Connection URIs": brackets around IPv6, and a percent-encoded folder for a Unix socket.
-  it('takes an IPv6 address, the folder of a socket and names as DNS and containers have them', () => {
-    for (const [given, host = given] of [
+  it('accepts an IPv6 address, a socket folder, DNS names and container names', () => {
+    for (const [configuredHost, host = configuredHost] of [
       ['::1'],
       ['[::1]', '::1'],
       ['2001:db8::5'],
@@ -46,13 +46,17 @@ describe('databaseUrl', () => {
       ['user_database-1'],
     ] as const) {
       const client = new pg.Client({
-        connectionString: urlOf({ DATABASE_HOST: given, DATABASE_PORT: '6543', DATABASE_NAME: 'users' }),
+        connectionString: urlOf({
+          DATABASE_HOST: configuredHost,
+          DATABASE_PORT: '6543',
+          DATABASE_NAME: 'users',
+        }),
       });
-      assert.deepEqual([client.host, client.port, client.database], [host, 6543, 'users'], given);
+      assert.deepEqual([client.host, client.port, client.database], [host, 6543, 'users'], configuredHost);
     }
   });
 
-  it('ends in one line with exit code 78 for what is no host, URL or parameter, and repeats no password', () => {
+  it('throws a one-line error with exit code 78 and no password for an invalid host, URL or parameter', () => {
     for (const environment of [
       ...[
         'a b',
@@ -82,10 +86,10 @@ describe('databaseUrl', () => {
       );
   });
 
-  it('is refused when both are set, without a word of what they hold', () => {
+  it('throws without secrets if both variables are set', () => {
     assert.throws(() => urlOf({ DATABASE_URL: 'postgres://u:secret@a/b', DATABASE_HOST: 'c' }), {
       exitCode: 78,
-      message: 'DATABASE_URL and DATABASE_HOST are both set: set one of them',
+      message: 'DATABASE_URL and DATABASE_HOST are both set. Set only one of them',
     });
   });
 });

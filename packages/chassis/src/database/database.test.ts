@@ -1,56 +1,56 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { type SQL, sql } from 'drizzle-orm';
+import { describeOnEachEngine } from '../../testing/database.ts';
 import type { Database } from './database.ts';
 import { driverError } from './database-errors.ts';
 import { rowsOf } from './rows-of.ts';
-import { describeOnEachEngine } from './testing.ts';
 
 const rows = (database: Database, query: SQL) =>
-  database.read((db) => rowsOf<Record<string, unknown>>(db, query));
+  database.query((db) => rowsOf<Record<string, unknown>>(db, query));
 
-describeOnEachEngine('database', {}, (open) => {
+describeOnEachEngine('database', {}, (openDatabase) => {
   async function openNumbers(): Promise<Database> {
-    const database = await open();
-    await database.write((tx) => tx.execute(sql`create table numbers (n int primary key)`));
+    const database = await openDatabase();
+    await database.transaction((tx) => tx.execute(sql`create table numbers (n int primary key)`));
     return database;
   }
 
-  it('keeps what a transaction wrote, and nothing of one that failed', async () => {
+  it('commits a transaction and rolls back a failed one', async () => {
     const database = await openNumbers();
-    await database.write((tx) => tx.execute(sql`insert into numbers values (1)`));
-    const failing = database.write(async (tx) => {
+    await database.transaction((tx) => tx.execute(sql`insert into numbers values (1)`));
+    const failing = database.transaction(async (tx) => {
       await tx.execute(sql`insert into numbers values (2)`);
-      throw new Error('changed my mind');
+      throw new Error('roll back');
     });
-    await assert.rejects(failing, /changed my mind/);
+    await assert.rejects(failing, /roll back/);
     assert.deepEqual(await rows(database, sql`select n from numbers`), [{ n: 1 }]);
   });
 
-  it('never takes a rolled back transaction for a committed one', async () => {
+  it('throws if a transaction catches an error of a statement and continues', async () => {
     const database = await openNumbers();
-    const swallowing = database.write(async (tx) => {
+    const swallowing = database.transaction(async (tx) => {
       await tx.execute(sql`insert into numbers values (1)`);
       await tx.execute(sql`insert into numbers values (1)`).catch(() => undefined);
       return 'stored';
     });
     await assert.rejects(swallowing);
     assert.deepEqual(await rows(database, sql`select n from numbers`), []);
-    await database.write((tx) => tx.execute(sql`insert into numbers values (3)`));
+    await database.transaction((tx) => tx.execute(sql`insert into numbers values (3)`));
   });
 
-  it('throws at once when a transaction uses the database beside its tx', async () => {
+  it('throws if a transaction uses the database instead of its tx', async () => {
     const database = await openNumbers();
     for (const nested of [
-      () => database.read((db) => db.execute(sql`select 1`)),
-      () => database.write((tx) => tx.execute(sql`select 1`)),
+      () => database.query((db) => db.execute(sql`select 1`)),
+      () => database.transaction((tx) => tx.execute(sql`select 1`)),
     ]) {
-      await assert.rejects(database.write(nested), /through its tx/);
+      await assert.rejects(database.transaction(nested), /must use its tx/);
     }
-    await database.write((tx) => tx.execute(sql`insert into numbers values (1)`));
+    await database.transaction((tx) => tx.execute(sql`insert into numbers values (1)`));
   });
 
-  it('reads int8, counts and sums as numbers, and refuses what a number cannot hold', async () => {
+  it('returns int8, counts and sums as numbers and throws for unsafe integers', async () => {
     const database = await openNumbers();
     const [row] = await rows(
       database,
@@ -61,7 +61,7 @@ describeOnEachEngine('database', {}, (open) => {
     await assert.rejects(tooBig, (error) => driverError(error) instanceof RangeError);
   });
 
-  it('reads many queries at once', async () => {
+  it('runs many queries concurrently', async () => {
     const database = await openNumbers();
     const results = await Promise.all(
       Array.from({ length: 50 }, (_, n) => rows(database, sql`select ${n}::int as n`)),

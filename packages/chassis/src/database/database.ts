@@ -1,22 +1,22 @@
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
 
-/** drizzle's query builder, the same for both engines. */
+/** drizzle's query builder for both engines. */
 export type Queries = PgDatabase<PgQueryResultHKT>;
 
 /** A service's database. */
 export interface Database {
   readonly engine: 'postgres' | 'pglite';
-  /** Milliseconds that a statement may take at most, whatever its own limit: after that its connection counts as dead. */
+  /** Milliseconds after which any statement fails because its connection counts as dead. */
   readonly maxStatementMs: number;
   /**
-   * Queries outside of a transaction.
-   * @throws Error at once inside `write`: on PGlite, which has one connection, it would wait for itself for ever
+   * Runs queries outside of a transaction.
+   * @throws Error inside `transaction`: on PGlite, which has one connection, the query would wait forever
    */
-  read<T>(work: (db: Queries) => Promise<T>): Promise<T>;
+  query<T>(work: (db: Queries) => Promise<T>): Promise<T>;
   /**
-   * One transaction, committed when `work` resolves. A deadlock or serialization failure runs `work` again.
-   * @throws Failure `database-unavailable` when nothing is known to be committed, Error when nested
+   * Runs a transaction and commits it when `work` resolves. Retries `work` after a deadlock or serialization failure.
+   * @throws Failure `database-unavailable` if the commit is not confirmed, Error if nested
    */
-  write<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }

@@ -3,26 +3,22 @@ import type { Database, Queries } from './database.ts';
 import { rowsOf } from './rows-of.ts';
 
 /**
- * Runs `work` once in the life of a database, whatever replicas start together: the row that says so is part of its
- * transaction. Returns whether it ran now.
+ * Runs `work` once per database, also if several replicas start together. The row that records it is part of the same
+ * transaction. A migration creates the table `loaded_data`. Returns whether `work` ran.
  */
 export async function loadOnce(
   database: Database,
   name: string,
   work: (tx: Queries) => Promise<void>,
 ): Promise<boolean> {
-  return database.write(async (tx) => {
-    // Of two `create table if not exists` at once one fails; the lock puts them in a row.
-    await tx.execute(sql`select pg_advisory_xact_lock(hashtext('loaded_data'))`);
-    await tx.execute(
-      sql`create table if not exists loaded_data (name text primary key, loaded_at timestamptz not null default now())`,
-    );
+  return database.transaction(async (tx) => {
+    // Waits for a concurrent transaction that inserts the same name.
     const inserted = await rowsOf(
       tx,
       sql`insert into loaded_data (name) values (${name}) on conflict do nothing returning name`,
     );
-    const first = inserted.length === 1;
-    if (first) await work(tx);
-    return first;
+    const isFirst = inserted.length === 1;
+    if (isFirst) await work(tx);
+    return isFirst;
   });
 }

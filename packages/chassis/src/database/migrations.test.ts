@@ -7,27 +7,27 @@ import { join } from 'node:path';
 import { afterEach, before, beforeEach, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { type SQL, sql } from 'drizzle-orm';
+import { describeOnEachEngine, type OpenDatabase, urlOf } from '../../testing/database.ts';
 import type { Database } from './database.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
 import type { PgliteDatabase } from './pglite-database.ts';
 import { rowsOf } from './rows-of.ts';
-import { describeOnEachEngine, type OpenDatabase, urlOf } from './testing.ts';
-import { DatabaseAwayError } from './until-reachable.ts';
+import { DatabaseUnavailableError } from './until-reachable.ts';
 
 const connectTimeoutMs = 5000;
 const tables = 'create table numbers (n int); insert into numbers values (1);';
 const more = 'insert into numbers values (2);';
 
-/** A folder of migrations and a database for each test of a suite. */
-function prepare(open: OpenDatabase) {
+/** Creates a folder of migrations per test and a database per suite. */
+function prepare(openDatabase: OpenDatabase) {
   let database: Database;
   let path: string;
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
   });
   beforeEach(async () => {
-    await database.write(async (tx) => {
+    await database.transaction(async (tx) => {
       await tx.execute(sql`drop schema public cascade`);
       await tx.execute(sql`create schema public`);
     });
@@ -46,9 +46,9 @@ function prepare(open: OpenDatabase) {
       if (database.engine === 'pglite') return migratePglite((database as PgliteDatabase).lite, options);
       return migratePostgres(await urlOf(database), { ...options, connectTimeoutMs });
     },
-    execute: (statement: SQL) => database.write((tx) => tx.execute(statement)),
+    execute: (statement: SQL) => database.transaction((tx) => tx.execute(statement)),
     async numbers(): Promise<unknown[]> {
-      const rows = await database.read((db) =>
+      const rows = await database.query((db) =>
         rowsOf<{ n: number }>(db, sql`select n from numbers order by n`),
       );
       return rows.map(({ n }) => n);
@@ -56,10 +56,10 @@ function prepare(open: OpenDatabase) {
   };
 }
 
-describeOnEachEngine('migrations', {}, (open) => {
-  const { add, remove, migrate, numbers } = prepare(open);
+describeOnEachEngine('migrations', {}, (openDatabase) => {
+  const { add, remove, migrate, numbers } = prepare(openDatabase);
 
-  it('are applied in their order, and once however often a service starts', async () => {
+  it('are applied in order and only once', async () => {
     await add({ '0002_more': more, '0001_tables': tables });
     await migrate();
     await migrate();
@@ -69,7 +69,7 @@ describeOnEachEngine('migrations', {}, (open) => {
     assert.deepEqual(await numbers(), [1, 2, 3]);
   });
 
-  it('that fail are undone as a whole and named, those before stay, and the next start goes on from there', async () => {
+  it('are rolled back and named if they fail; the next start continues there', async () => {
     await add({
       '0001_tables': tables,
       '0002_more': `${more} insert into nowhere values (1);`,
@@ -78,7 +78,7 @@ describeOnEachEngine('migrations', {}, (open) => {
     await assert.rejects(migrate(), {
       name: 'StartupError',
       exitCode: 1,
-      message: 'migration 0002_more failed and was undone: relation "nowhere" does not exist',
+      message: 'migration 0002_more failed and was rolled back: relation "nowhere" does not exist',
     });
     assert.deepEqual(await numbers(), [1]);
     await add({ '0002_more': more });
@@ -86,22 +86,22 @@ describeOnEachEngine('migrations', {}, (open) => {
     assert.deepEqual(await numbers(), [1, 2, 3]);
   });
 
-  it('are named with exit code 78 when they are pending and must not be applied', async () => {
+  it('are named with exit code 78 if they are pending and must not be applied', async () => {
     await add({ '0001_tables': tables, '0002_more': more });
-    const refused = (names: string) => ({
+    const rejected = (names: string) => ({
       name: 'StartupError',
       exitCode: 78,
-      message: `pending migrations: ${names}; apply them first, or set MIGRATE_ON_START=true`,
+      message: `pending migrations: ${names}. Run the migrate command, or set MIGRATE_ON_START=true`,
     });
-    await assert.rejects(migrate(false), refused('0001_tables, 0002_more'));
+    await assert.rejects(migrate(false), rejected('0001_tables, 0002_more'));
     await assert.rejects(numbers(), 'nothing was applied');
     await migrate();
     await migrate(false);
     await add({ '0003_again': more });
-    await assert.rejects(migrate(false), refused('0003_again'));
+    await assert.rejects(migrate(false), rejected('0003_again'));
   });
 
-  it('with a lower number than one that is applied are refused, with the way out', async () => {
+  it('are rejected if a later migration is applied', async () => {
     await add({ '0001_tables': tables, '0003_again': more });
     await migrate();
     await add({ '0002_more': more });
@@ -109,12 +109,12 @@ describeOnEachEngine('migrations', {}, (open) => {
       name: 'StartupError',
       exitCode: 78,
       message:
-        'migration 0002_more is not applied, and 0003_again, which comes after it, is; give the new one the next free number',
+        'migration 0002_more is pending, but the later migration 0003_again is applied. Give 0002_more the next free number',
     });
     assert.deepEqual(await numbers(), [1, 2]);
   });
 
-  it('that an older replica does not know of are no error to it', async () => {
+  it('are ignored if they are applied but unknown to an older replica', async () => {
     await add({ '0001_tables': tables, '0002_more': more });
     await migrate();
     await remove('0002_more');
@@ -124,16 +124,16 @@ describeOnEachEngine('migrations', {}, (open) => {
   });
 });
 
-describeOnEachEngine('migrations of replicas', { engines: ['postgres'] }, (open) => {
-  const { add, migrate, execute, numbers } = prepare(open);
+describeOnEachEngine('concurrent migrations', { engines: ['postgres'] }, (openDatabase) => {
+  const { add, migrate, execute, numbers } = prepare(openDatabase);
 
-  it('are applied once by replicas that start together', async () => {
+  it('are applied once if replicas start together', async () => {
     await add({ '0001_tables': `${tables} select pg_sleep(0.2);`, '0002_more': more });
     await Promise.all([migrate(), migrate(), migrate()]);
     assert.deepEqual(await numbers(), [1, 2]);
   });
 
-  it('are applied once by replicas that look for them while another is at a later one', async () => {
+  it('are applied once if replicas start while another applies a later one', async () => {
     const slow = (n: number) => `insert into numbers values (${n}); select pg_sleep(0.05);`;
     await add({ '0001_tables': tables, '0002': slow(2), '0003': slow(3), '0004': slow(4), '0005': slow(5) });
     await Promise.all([migrate(), migrate(), migrate(), migrate()]);
@@ -141,7 +141,7 @@ describeOnEachEngine('migrations of replicas', { engines: ['postgres'] }, (open)
     await migrate();
   });
 
-  it('go on after a database that was migrated while its clock was set back', async () => {
+  it('continue after the clock of the server was set back', async () => {
     await add({ '0001_tables': tables, '0002_more': more });
     await migrate();
     await execute(
@@ -152,14 +152,18 @@ describeOnEachEngine('migrations of replicas', { engines: ['postgres'] }, (open)
     assert.deepEqual(await numbers(), [1, 2, 3]);
   });
 
-  it('are told of in one line when the connection breaks under them', async () => {
+  it('report a broken connection in one line', async () => {
     await add({ '0001_tables': `${tables} select pg_terminate_backend(pg_backend_pid());` });
-    await assert.rejects(migrate(), { name: 'StartupError', exitCode: 1, message: /^.* was undone: .*$/ });
+    await assert.rejects(migrate(), {
+      name: 'StartupError',
+      exitCode: 1,
+      message: /^.* was rolled back: .*$/,
+    });
     await assert.rejects(numbers());
   });
 
-  it('can succeed later when the server goes away before the first of them', async () => {
-    const url = new URL(await urlOf(await open()));
+  it('throw DatabaseUnavailableError if the connection breaks before the first one', async () => {
+    const url = new URL(await urlOf(await openDatabase()));
     const { port, hostname } = url;
     const relay = createServer((client) => {
       const server = connect(Number(port), hostname);
@@ -174,20 +178,20 @@ describeOnEachEngine('migrations of replicas', { engines: ['postgres'] }, (open)
     await once(relay, 'listening');
     url.port = String((relay.address() as AddressInfo).port);
     const folder = new URL('file:///nowhere/');
-    const gone = (error: unknown): boolean => error instanceof DatabaseAwayError;
-    await assert.rejects(migratePostgres(url.href, { folder, apply: true, connectTimeoutMs }), gone);
+    const isUnavailable = (error: unknown): boolean => error instanceof DatabaseUnavailableError;
+    await assert.rejects(migratePostgres(url.href, { folder, apply: true, connectTimeoutMs }), isUnavailable);
     relay.close();
   });
 });
 
-it('migrations say in one line, without the password, that the database cannot be reached', async () => {
+it('migrations: report an unreachable database in one line without the password', async () => {
   const server = createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const folder = new URL('file:///nowhere/');
-  const url = `postgres://somebody:secret@127.0.0.1:${port}/none`;
+  const url = `postgres://user:secret@127.0.0.1:${port}/none`;
 
-  // Somebody accepts and never says a word, as a firewall or another program would.
+  // The server accepts the connection and never responds.
   await assert.rejects(migratePostgres(url, { folder, apply: true, connectTimeoutMs: 200 }), {
     name: 'StartupError',
     exitCode: 1,

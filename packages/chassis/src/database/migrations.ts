@@ -6,40 +6,41 @@ import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { StartupError } from '../startup-error.ts';
 import { isConnectionLost } from './database-errors.ts';
-import { DatabaseAwayError } from './until-reachable.ts';
+import { DatabaseUnavailableError } from './until-reachable.ts';
 
-/** A connection that migrations run on. */
+/** The connection that runs migrations. */
 type Client = pg.ClientBase;
 
 const table = 'schema_migrations';
 
 export interface MigrationOptions {
-  /** Folder of numbered SQL files. */
+  /** Folder with numbered SQL files. */
   readonly folder: URL;
-  /** Applies what is pending; when false, pending migrations are an error. */
+  /** Whether to apply pending migrations; if false, they are an error. */
   readonly apply: boolean;
 }
 
 /**
- * Brings PostgreSQL to the newest migration. Replicas that start together wait for one another: each migration is
+ * Applies all pending migrations to PostgreSQL. Replicas that start together wait for each other, so each migration is
  * applied once.
- * @throws DatabaseAwayError when the database cannot be reached, or the connection to it breaks (all is undone)
- * @throws StartupError when a migration fails (it is undone), or one is pending
+ * @throws DatabaseUnavailableError if the database cannot be reached or the connection breaks; the current migration is
+ * rolled back
+ * @throws StartupError if a migration fails (it is rolled back) or, without `apply`, is pending
  */
 export async function migratePostgres(
   url: string,
   options: MigrationOptions & { readonly connectTimeoutMs: number },
 ): Promise<void> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: options.connectTimeoutMs });
-  // What breaks while nobody waits for an answer shows at the next query.
+  // A broken idle connection is reported by the next query.
   client.on('error', () => undefined);
   try {
     await client.connect();
   } catch (error) {
-    // A server that answers and refuses (no such user, no such database) will do so again.
-    const Away =
-      error instanceof pg.DatabaseError && !isConnectionLost(error) ? StartupError : DatabaseAwayError;
-    throw new Away(
+    // If the server rejects the login (unknown user or database), a retry cannot succeed.
+    const ErrorType =
+      error instanceof pg.DatabaseError && !isConnectionLost(error) ? StartupError : DatabaseUnavailableError;
+    throw new ErrorType(
       `the database cannot be reached: ${(error as Error).message || (error as NodeJS.ErrnoException).code}`,
     );
   }
@@ -50,7 +51,7 @@ export async function migratePostgres(
   }
 }
 
-/** Brings PGlite to the newest migration. */
+/** Applies all pending migrations to PGlite. */
 export async function migratePglite(lite: PGlite, options: MigrationOptions): Promise<void> {
   await migrate(asClient(lite), options);
 }
@@ -60,27 +61,29 @@ async function migrate(client: Client, { folder, apply }: MigrationOptions): Pro
   try {
     while (await applyNext(client, folder));
   } catch (error) {
-    // PGlite, whose one connection lives on, would stay in a transaction that is left open.
-    const lost = await client.query('rollback').then(() => false, isConnectionLost);
+    // The single connection of PGlite would otherwise stay in the transaction.
+    const connectionLost = await client.query('rollback').then(() => false, isConnectionLost);
     if (error instanceof StartupError) throw error;
-    const failed = await readState(client, folder).then(
+    const failedMigration = await readState(client, folder).then(
       ({ pending }) => pending[0],
       () => undefined,
     );
-    const what = failed === undefined ? 'a migration' : `migration ${failed}`;
-    // The runner makes errors of its own of some that the driver has thrown; the connection itself knows better.
-    const Away = lost || isConnectionLost(error) ? DatabaseAwayError : StartupError;
-    throw new Away(`${what} failed and was undone: ${(error as Error).message}`, 1, { cause: error });
+    const subject = failedMigration === undefined ? 'a migration' : `migration ${failedMigration}`;
+    // The runner replaces some driver errors by its own; the result of the rollback is reliable.
+    const ErrorType = connectionLost || isConnectionLost(error) ? DatabaseUnavailableError : StartupError;
+    throw new ErrorType(`${subject} failed and was rolled back: ${(error as Error).message}`, 1, {
+      cause: error,
+    });
   }
 }
 
 /**
- * Applies the first pending migration in a transaction of its own, and returns false when there is none.
+ * Applies the first pending migration in its own transaction. Returns false if there is none.
  *
- * The advisory lock belongs to the transaction, where the runner's own lock belongs to the session: a pooler gives each
- * transaction another session. As the lock ends with the transaction, each migration takes it again and looks again for what
- * is pending: another replica may have applied some of them meanwhile.
- * @throws StartupError when that migration has a lower number than one that is applied: it would run on tables it was not written for
+ * Uses an advisory lock of the transaction instead of the runner's session lock, because a pooler can run each
+ * transaction in another session. The lock ends with the transaction, so each migration acquires it again and reads
+ * again what is pending.
+ * @throws StartupError if a later migration is already applied
  */
 async function applyNext(client: Client, folder: URL): Promise<boolean> {
   await client.query('begin');
@@ -91,14 +94,14 @@ async function applyNext(client: Client, folder: URL): Promise<boolean> {
     await client.query('commit');
     return false;
   }
-  const newest = applied.at(-1);
-  if (newest !== undefined && newest > next) {
+  const latest = applied.at(-1);
+  if (latest !== undefined && latest > next) {
     throw new StartupError(
-      `migration ${next} is not applied, and ${newest}, which comes after it, is; give the new one the next free number`,
+      `migration ${next} is pending, but the later migration ${latest} is applied. Give ${next} the next free number`,
       78,
     );
   }
-  // Commits this transaction: what the runner begins within it is no transaction of its own.
+  // The runner commits this transaction; its own `begin` has no effect inside.
   await runner({
     dbClient: client,
     dir: fileURLToPath(folder),
@@ -106,7 +109,7 @@ async function applyNext(client: Client, folder: URL): Promise<boolean> {
     count: 1,
     migrationsTable: table,
     noLock: true,
-    // The runner orders by the time at which a transaction began, which is not the order in which replicas got the lock.
+    // The runner sorts by transaction start time, which can differ from the order of the lock.
     checkOrder: false,
     log: () => undefined,
   });
@@ -117,12 +120,12 @@ async function requireNothingPending(client: Client, folder: URL): Promise<void>
   const { pending } = await readState(client, folder);
   if (pending.length === 0) return;
   throw new StartupError(
-    `pending migrations: ${pending.join(', ')}; apply them first, or set MIGRATE_ON_START=true`,
+    `pending migrations: ${pending.join(', ')}. Run the migrate command, or set MIGRATE_ON_START=true`,
     78,
   );
 }
 
-/** Names of the migrations that are applied and of those that are pending, in their order. */
+/** Returns the names of applied and pending migrations, sorted. */
 async function readState(
   client: Client,
   folder: URL,
@@ -140,7 +143,10 @@ async function findApplied(client: Client): Promise<string[]> {
   return applied.rows.map(({ name }) => name).sort();
 }
 
-/** As much of pg's client as node-pg-migrate uses, on PGlite: its protocol takes parameters only in single statements. */
+/**
+ * Adapts PGlite to the parts of the pg client that node-pg-migrate uses. PGlite supports parameters only in single
+ * statements.
+ */
 function asClient(lite: PGlite): Client {
   async function query(statement: string | { text: string; values?: unknown[] }, values?: unknown[]) {
     if (typeof statement !== 'string') return withCount(await lite.query(statement.text, statement.values));

@@ -3,17 +3,17 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { it } from 'node:test';
 import { sql } from 'drizzle-orm';
+import { describeOnEachEngine, urlOf } from '../../testing/database.ts';
+import { createGate, isFailure, silentLogger } from '../../testing/observed.ts';
+import { startSilentRelay } from '../../testing/relay.ts';
 import { Deadline } from '../deadline.ts';
 import { runInContext } from '../request-context.ts';
-import { isFailure, silentLogger } from '../testing.ts';
-import { startSilentRelay } from '../testing-relay.ts';
 import type { Database, Queries } from './database.ts';
 import { openPostgres } from './postgres-database.ts';
 import { rowsOf } from './rows-of.ts';
-import { describeOnEachEngine, urlOf } from './testing.ts';
 
 const isUnavailable = (error: unknown): boolean =>
-  isFailure('database-unavailable')(error) && error.headers['Retry-After'] === '1';
+  isFailure('database-unavailable')(error) && error.retryAfterSeconds === 1;
 
 async function backendOf(tx: Queries): Promise<number> {
   const [row] = await rowsOf<{ pid: number }>(tx, sql`select pg_backend_pid() as pid`);
@@ -22,22 +22,24 @@ async function backendOf(tx: Queries): Promise<number> {
 }
 
 async function count(database: Database): Promise<unknown> {
-  const rows = await database.read((db) => rowsOf<{ n: number }>(db, sql`select count(*) as n from numbers`));
+  const rows = await database.query((db) =>
+    rowsOf<{ n: number }>(db, sql`select count(*) as n from numbers`),
+  );
   return rows[0]?.n;
 }
 
-describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) => {
+describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (openDatabase) => {
   async function openNumbers(): Promise<Database> {
-    const database = await open();
-    await database.write((tx) => tx.execute(sql`create table numbers (n int primary key)`));
+    const database = await openDatabase();
+    await database.transaction((tx) => tx.execute(sql`create table numbers (n int primary key)`));
     return database;
   }
 
-  it('survives that the connection of a transaction is cut between two statements, and uses no dead one again', async () => {
+  it('replaces a connection that was terminated within a transaction', async () => {
     const database = await openNumbers();
     const { pool } = database as ReturnType<typeof openPostgres>;
     for (let round = 0; round < 3; round += 1) {
-      const cut = database.write(async (tx) => {
+      const cut = database.transaction(async (tx) => {
         const pid = await backendOf(tx);
         await terminate(pid);
         await tx.execute(sql`insert into numbers values (1)`);
@@ -46,20 +48,20 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     }
     assert.equal(await count(database), 0);
     assert.equal(pool.waiting, 0);
-    await database.write((tx) => tx.execute(sql`insert into numbers values (1)`));
+    await database.transaction((tx) => tx.execute(sql`insert into numbers values (1)`));
   });
 
   async function terminate(pid: number): Promise<void> {
-    const other = await open();
-    await other.read((db) => db.execute(sql`select pg_terminate_backend(${pid}, 5000)`));
+    const other = await openDatabase();
+    await other.query((db) => db.execute(sql`select pg_terminate_backend(${pid}, 5000)`));
   }
 
-  it('gives every connection back, whatever becomes of the transaction', async () => {
+  it('returns all connections to the pool after commits and rollbacks', async () => {
     const database = await openNumbers();
     const { pool } = database as ReturnType<typeof openPostgres>;
     await Promise.allSettled(
       Array.from({ length: 200 }, (_, n) =>
-        database.write(async (tx) => {
+        database.transaction(async (tx) => {
           await tx.execute(sql`insert into numbers values (${n % 50})`);
           if (n % 3 === 0) throw new Error('no');
         }),
@@ -69,9 +71,9 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     assert.equal(await count(database), 50);
   });
 
-  it('runs a transaction again after a deadlock, and the caller sees none', async () => {
+  it('retries a transaction after a deadlock', async () => {
     const database = await openNumbers();
-    await database.write((tx) => tx.execute(sql`insert into numbers values (1), (2)`));
+    await database.transaction((tx) => tx.execute(sql`insert into numbers values (1), (2)`));
     let attempts = 0;
     let arrived = 0;
     const both = new Promise<void>((resolve) => {
@@ -81,7 +83,7 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       })();
     });
     const crossing = (first: number, second: number) =>
-      database.write(async (tx) => {
+      database.transaction(async (tx) => {
         attempts += 1;
         await tx.execute(sql`update numbers set n = n where n = ${first}`);
         arrived += 1;
@@ -92,11 +94,11 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     assert.ok(attempts >= 3, `${attempts} attempts`);
   });
 
-  it('does not run a transaction again for somebody who no longer waits', async () => {
+  it('does not retry a transaction after the request deadline', async () => {
     const database = await openNumbers();
     let attempts = 0;
     const expired = runInContext({ correlationId: 'test', deadline: Deadline.after(0) }, () =>
-      database.write(async (tx) => {
+      database.transaction(async (tx) => {
         attempts += 1;
         await tx.execute(sql`do $$ begin raise exception 'again' using errcode = '40001'; end $$`);
       }),
@@ -105,8 +107,8 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     assert.equal(attempts, 1);
   });
 
-  it('says that the database is away when the connection breaks while the commit is under way', async () => {
-    // A relay in between cuts the connection at the word commit, as a network would.
+  it('throws database-unavailable if the connection breaks during the commit', async () => {
+    // A proxy closes the connection when it sees the commit.
     const relayed = new URL(process.env.TEST_DATABASE_URL ?? '');
     const { port, hostname } = relayed;
     const sockets: Socket[] = [];
@@ -132,19 +134,19 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       logger: silentLogger(),
     });
     await assert.rejects(
-      database.write((tx) => tx.execute(sql`select 1`)),
+      database.transaction((tx) => tx.execute(sql`select 1`)),
       isUnavailable,
     );
-    assert.equal(database.pool.size, 0, 'the broken connection is gone, so the next call gets a new one');
-    await database.read((db) => db.execute(sql`select 1`));
+    assert.equal(database.pool.size, 0, 'removes the broken connection from the pool');
+    await database.query((db) => db.execute(sql`select 1`));
     await database.close();
     for (const socket of sockets) socket.destroy();
     relay.close();
   });
 
-  it('says that the database is away when its disk is full: the same can succeed later', async () => {
-    const database = await open();
-    const full = database.write((tx) =>
+  it('throws database-unavailable if the disk is full', async () => {
+    const database = await openDatabase();
+    const full = database.transaction((tx) =>
       tx.execute(
         sql`do $$ begin raise exception 'No space left on device' using errcode = 'disk_full'; end $$`,
       ),
@@ -152,7 +154,7 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
     await assert.rejects(full, isUnavailable);
   });
 
-  it('does not wait for ever for a server that says nothing more, and then goes on over new connections', async () => {
+  it('times out if the server stops responding, and continues on new connections', async () => {
     const relay = await startSilentRelay(process.env.TEST_DATABASE_URL ?? '');
     const database = openPostgres({
       url: relay.url,
@@ -162,22 +164,22 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       preparedStatements: true,
       logger: silentLogger(),
     });
-    await database.read((db) => db.execute(sql`select 1`));
-    const cutOff = database.write(async (tx) => {
+    await database.query((db) => db.execute(sql`select 1`));
+    const cutOff = database.transaction(async (tx) => {
       await tx.execute(sql`select 1`);
       relay.silence();
       await tx.execute(sql`select 1`);
     });
     await assert.rejects(cutOff, isUnavailable);
-    await database.read((db) => db.execute(sql`select 1`));
-    assert.equal(database.pool.size, 1, 'the silent connection is gone');
+    await database.query((db) => db.execute(sql`select 1`));
+    assert.equal(database.pool.size, 1, 'removes the unresponsive connection from the pool');
     relay.close();
     await database.close();
   });
 
-  it('lets go of what a transaction has locked whose process says nothing more', async () => {
+  it('releases the locks of a transaction whose process is suspended', async () => {
     const database = await openNumbers();
-    await database.write((tx) => tx.execute(sql`insert into numbers values (1)`));
+    await database.transaction((tx) => tx.execute(sql`insert into numbers values (1)`));
     const stopped = openPostgres({
       url: await urlOf(database),
       poolSize: 1,
@@ -186,45 +188,33 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       preparedStatements: true,
       logger: silentLogger(),
     });
-    let goOn = (): void => undefined;
-    const paused = stopped.write(async (tx) => {
+    const updated = createGate();
+    const resumed = createGate();
+    const paused = stopped.transaction(async (tx) => {
       await tx.execute(sql`update numbers set n = 2`);
-      await new Promise<void>((resolve) => {
-        goOn = resolve;
-      });
+      updated.open();
+      await resumed.pass();
     });
-    // Its lock would be waited for until the statement timeout of whoever wants the row.
-    while ((await locks(database)) === 0) await new Promise(setImmediate);
-    await database.write((tx) => tx.execute(sql`update numbers set n = 3`));
-    goOn();
+    // Without the limit the lock would be held until the other statement times out.
+    await updated.pass();
+    await database.transaction((tx) => tx.execute(sql`update numbers set n = 3`));
+    resumed.open();
     await assert.rejects(paused, isUnavailable);
     await stopped.close();
   });
 
-  async function locks(database: Database): Promise<number> {
-    const [row] = await database.read((db) =>
-      rowsOf<{ held: number }>(
-        db,
-        sql`select count(*) as held from pg_locks
-        where relation = 'numbers'::regclass and mode = 'RowExclusiveLock' and granted`,
-      ),
-    );
-    assert.ok(row);
-    return row.held;
-  }
-
-  it('leaves no statement of a transaction running for somebody who no longer waits', async () => {
-    const database = await open();
+  it('cancels statements of a transaction at the request deadline', async () => {
+    const database = await openDatabase();
     const abandoned = runInContext({ correlationId: 'test', deadline: Deadline.after(200) }, () =>
-      database.write(async (tx) => {
+      database.transaction(async (tx) => {
         await tx.execute(sql`select 1`);
         await tx.execute(sql`select pg_sleep(30) /* abandoned */`);
       }),
     );
-    const begunAt = performance.now();
+    const startedAt = performance.now();
     await assert.rejects(abandoned, isUnavailable);
-    assert.ok(performance.now() - begunAt < 5000);
-    const rows = await database.read((db) =>
+    assert.ok(performance.now() - startedAt < 5000);
+    const rows = await database.query((db) =>
       rowsOf<{ running: number }>(
         db,
         sql`select count(*) as running from pg_stat_activity
@@ -232,11 +222,11 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       ),
     );
     assert.equal(rows[0]?.running, 0);
-    // The limit was that of the transaction alone.
-    await database.write((tx) => tx.execute(sql`select pg_sleep(0.3)`));
+    // The limit applied to that transaction only.
+    await database.transaction((tx) => tx.execute(sql`select pg_sleep(0.3)`));
   });
 
-  it('ends a statement that takes too long', async () => {
+  it('cancels a statement at the statement timeout', async () => {
     const database = openPostgres({
       url: process.env.TEST_DATABASE_URL ?? '',
       poolSize: 1,
@@ -246,14 +236,14 @@ describeOnEachEngine('PostgreSQL database', { engines: ['postgres'] }, (open) =>
       logger: silentLogger(),
     });
     await assert.rejects(
-      database.read((db) => db.execute(sql`select pg_sleep(10)`)),
+      database.query((db) => db.execute(sql`select pg_sleep(10)`)),
       isUnavailable,
     );
     await database.close();
   });
 });
 
-it('PostgreSQL database: says that it is away when nobody listens', async () => {
+it('PostgreSQL database: throws database-unavailable if the connection is refused', async () => {
   const closed = createServer().listen(0, '127.0.0.1');
   await once(closed, 'listening');
   const { port } = closed.address() as AddressInfo;
@@ -268,11 +258,11 @@ it('PostgreSQL database: says that it is away when nobody listens', async () => 
     logger: silentLogger(),
   });
   await assert.rejects(
-    database.read((db) => db.execute(sql`select 1`)),
+    database.query((db) => db.execute(sql`select 1`)),
     isUnavailable,
   );
   await assert.rejects(
-    database.write((tx) => tx.execute(sql`select 1`)),
+    database.transaction((tx) => tx.execute(sql`select 1`)),
     isUnavailable,
   );
   await database.close();

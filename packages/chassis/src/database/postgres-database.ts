@@ -1,61 +1,65 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import type { Logger } from '../logging/logger.ts';
+import type { PoolNumbers } from '../metrics/metrics.ts';
 import { currentContext } from '../request-context.ts';
 import type { Database, Queries } from './database.ts';
-import { asFailure, isConnectionLost, isStalePlan } from './database-errors.ts';
+import { isConnectionLost, isStalePlan } from './database-errors.ts';
+import { guardQueries } from './guard-queries.ts';
 import { int8, parseInt8 } from './int8.ts';
-import { createNestingGuard } from './nesting-guard.ts';
-import { forgetStatements, PreparingClient } from './preparing-client.ts';
-import { repeatedly } from './repeat.ts';
+import { invalidateStatements, PreparingClient } from './preparing-client.ts';
+import { retryTransaction } from './retry-transaction.ts';
+import { tracedPostgres } from './traced-statements.ts';
+import { inTransactionSpan } from './transaction-span.ts';
 
 export interface PostgresOptions {
   readonly url: string;
-  /** Connections at most. */
+  /** Maximum number of connections. */
   readonly poolSize: number;
-  /** Milliseconds to wait for a connection. */
+  /** Timeout in milliseconds for a connection from the pool. */
   readonly connectTimeoutMs: number;
-  /** Milliseconds a statement may take. */
+  /** Statement timeout in milliseconds. */
   readonly statementTimeoutMs: number;
-  /** Whether each connection keeps the statements that it has parsed. */
+  /** Whether to use prepared statements. */
   readonly preparedStatements: boolean;
   readonly logger: Logger;
 }
 
 export interface PostgresDatabase extends Database {
-  readonly pool: { size: number; idle: number; waiting: number };
+  readonly pool: PoolNumbers;
 }
 
 pg.types.setTypeParser(int8, parseInt8);
 
-/** PostgreSQL through a pool. Connections are made when first needed, so a database that is away is no error here. */
+/**
+ * Opens PostgreSQL with a connection pool. Connects on first use, so it does not fail if the database is unavailable.
+ */
 export function openPostgres({ logger, ...options }: PostgresOptions): PostgresDatabase {
-  /** Whether a pooler stands before the server; unknown until there was a connection. */
+  /** Whether a pooler is in front of the server; undefined before the first connection. */
   let pooled: boolean | undefined;
   const pool = new pg.Pool({
     connectionString: options.url,
     Client: options.preparedStatements ? PreparingClient : pg.Client,
     max: options.poolSize,
     connectionTimeoutMillis: options.connectTimeoutMs,
-    // The limits of the server are set by `setLimits`. Of a server that is gone without a word nothing comes, not even an end.
-    query_timeout: silenceMs(options.statementTimeoutMs),
+    // Covers a dead server that sends nothing; `setLimits` sets the timeouts of the server.
+    query_timeout: queryTimeoutMs(options.statementTimeoutMs),
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    // The pool waits for it, which its type does not say.
+    // The pool awaits it, although its type does not show that.
     onConnect: (client): Promise<void> =>
-      setLimits(client as pg.PoolClient, options.statementTimeoutMs).then((isOwn) => {
-        pooled = !isOwn;
+      setLimits(client as pg.PoolClient, options.statementTimeoutMs).then((isDirect) => {
+        pooled = !isDirect;
       }),
   });
-  const guard = createNestingGuard();
-  // The error has the whole connection in it, with the key that cancels its queries.
-  pool.on('error', ({ message }) => logger.warn({ reason: message }, 'an idle database connection broke'));
-  // One that is in use tells its user by the next query; without a listener the event would end the process.
+  // Only the message is logged: the error contains the connection with its cancel key.
+  pool.on('error', ({ message }) => logger.warn({ reason: message }, 'idle database connection lost'));
+  // A connection in use reports its error by the next query; an `error` event without a listener would end the process.
   pool.on('connect', (client) => client.on('error', () => undefined));
 
   return {
     engine: 'postgres',
-    maxStatementMs: silenceMs(options.statementTimeoutMs) - responseMs,
+    maxStatementMs: queryTimeoutMs(options.statementTimeoutMs) - reportMs,
     pool: {
       get size() {
         return pool.totalCount;
@@ -66,63 +70,54 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
       get waiting() {
         return pool.waitingCount;
       },
+      max: options.poolSize,
     },
-    async read(work) {
-      guard.outside();
-      try {
+    ...guardQueries({
+      async query(work) {
         if (pooled === undefined) (await pool.connect()).release();
-        const queries = () => work(drizzle(pool) as unknown as Queries);
-        return await (pooled ? transaction(pool, { ...options, pooled }, work) : freshly(queries));
-      } catch (error) {
-        throw asFailure(error);
-      }
-    },
-    async write(work) {
-      guard.outside();
-      try {
-        return await guard.transaction(() =>
-          repeatedly(() =>
-            transaction(pool, { ...options, pooled }, work).catch((error: unknown) => {
-              if (isStalePlan(error)) forgetStatements();
-              throw error;
-            }),
-          ),
-        );
-      } catch (error) {
-        throw asFailure(error);
-      }
-    },
+        const queries = () => work(drizzle(tracedPostgres(pool)) as unknown as Queries);
+        return pooled ? transaction(pool, { ...options, pooled }, work) : retryStalePlan(queries);
+      },
+      transaction(work) {
+        const attempt = () =>
+          transaction(pool, { ...options, pooled }, work).catch((error: unknown) => {
+            if (isStalePlan(error)) invalidateStatements();
+            throw error;
+          });
+        return inTransactionSpan((onRetry) => retryTransaction(attempt, onRetry));
+      },
+    }),
     close: () => pool.end(),
   };
 }
 
-/** Milliseconds for the server to report that a statement has reached its limit. */
-const responseMs = 500;
+/** Margin in milliseconds for the server to report a statement timeout. */
+const reportMs = 500;
 
 /**
- * Milliseconds after which a connection that has not answered counts as dead. The longest statement is the wait for a twin of a request, which
- * may take longer than others.
+ * Returns the milliseconds after which a connection without a response counts as dead. The longest statement waits for
+ * a concurrent duplicate of a request and may take longer than the statement timeout.
  */
-function silenceMs(statementTimeoutMs: number): number {
+function queryTimeoutMs(statementTimeoutMs: number): number {
   return 2 * statementTimeoutMs + 1000;
 }
 
-/** Runs queries once more when a migration has made their prepared statements useless. */
-async function freshly<T>(queries: () => Promise<T>): Promise<T> {
+/** Retries queries once if a migration has invalidated their prepared statements. */
+async function retryStalePlan<T>(queries: () => Promise<T>): Promise<T> {
   try {
     return await queries();
   } catch (error) {
     if (!isStalePlan(error)) throw error;
-    forgetStatements();
+    invalidateStatements();
     return queries();
   }
 }
 
 /**
- * Sets the limits of a new connection by a statement, since poolers refuse them as parameters of the connection. Only where the
- * connection is one of the server's own: behind a pooler they would hold for other clients, and not for this one. A pooler hands
- * out process ids that it makes up, which shows it.
- * @returns whether the connection is one of the server's own
+ * Sets the timeouts of a new connection with a statement, because poolers reject them as connection parameters. Behind
+ * a pooler it sets nothing, because the session is shared with other clients. A pooler is recognized by its process id,
+ * which differs from that of the server.
+ * @returns whether the connection is direct
  */
 async function setLimits(client: pg.PoolClient, statementTimeoutMs: number): Promise<boolean> {
   const { processID } = client as unknown as { processID: number };
@@ -131,17 +126,17 @@ async function setLimits(client: pg.PoolClient, statementTimeoutMs: number): Pro
   return rowCount === 1;
 }
 
-/** The second keeps a process that was stopped amid a transaction from keeping others from what it has locked. */
+/** The second limit releases the locks of a process that is suspended in a transaction. */
 const limitNames = ['statement_timeout', 'idle_in_transaction_session_timeout'] as const;
 
 interface TransactionOptions extends Pick<PostgresOptions, 'statementTimeoutMs'> {
-  /** Whether the limits have to be set for each transaction, since the connection belongs to a pooler. */
+  /** Whether each transaction must set the limits, because the session belongs to a pooler. */
   readonly pooled: boolean | undefined;
 }
 
 /**
- * Begins and commits by hand: drizzle's own transaction does not look at what COMMIT answers, and after an error that
- * `work` kept to itself PostgreSQL answers it with ROLLBACK. A connection whose state is unknown is closed.
+ * Runs a transaction without drizzle, which ignores the result of COMMIT: after an error that `work` caught, PostgreSQL
+ * responds with ROLLBACK. A connection in an unknown state is closed.
  */
 async function transaction<T>(
   pool: pg.Pool,
@@ -152,11 +147,10 @@ async function transaction<T>(
   let settled = false;
   try {
     await client.query(begin(options));
-    const result = await work(drizzle(client) as unknown as Queries);
+    const result = await work(drizzle(tracedPostgres(client)) as unknown as Queries);
     const { command } = await client.query('commit');
     settled = true;
-    if (command !== 'COMMIT')
-      throw new Error('the transaction was rolled back: a statement in it had failed');
+    if (command !== 'COMMIT') throw new Error('the transaction was rolled back because a statement failed');
     return result;
   } catch (error) {
     if (!settled && !isConnectionLost(error)) {
@@ -172,13 +166,13 @@ async function transaction<T>(
 }
 
 /**
- * Nothing in the transaction may outlive the request: PostgreSQL ends a statement that nobody waits for any more. One round trip for
- * all of it.
+ * Returns the statements that start a transaction, as one round trip. Statements must not outlive the request, so the
+ * remaining deadline limits them.
  */
 function begin({ statementTimeoutMs, pooled = true }: TransactionOptions): string {
-  const left = currentContext()?.deadline.remainingMs() ?? statementTimeoutMs;
-  if (!pooled && left >= statementTimeoutMs) return 'begin';
-  // Zero would be no limit.
-  const limits = [Math.max(1, Math.min(left, statementTimeoutMs)), statementTimeoutMs];
+  const timeLeftMs = currentContext()?.deadline.remainingMs() ?? statementTimeoutMs;
+  if (!pooled && timeLeftMs >= statementTimeoutMs) return 'begin';
+  // Zero would disable the limit.
+  const limits = [Math.max(1, Math.min(timeLeftMs, statementTimeoutMs)), statementTimeoutMs];
   return ['begin', ...limitNames.map((name, index) => `set local ${name} = ${limits[index]}`)].join('; ');
 }

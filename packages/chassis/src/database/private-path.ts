@@ -3,20 +3,20 @@ import { type FileHandle, lstat, mkdir, open, readdir, readlink, stat } from 'no
 import { dirname, join } from 'node:path';
 import { StartupError } from '../startup-error.ts';
 
-/** Rights of the group and of all other users. */
+/** Permissions of the group and all other users. */
 const othersMask = 0o077;
 
-/** The bit of folders that many users write to, such as /tmp. */
+/** Mode bit of folders that many users write to, such as /tmp. */
 const stickyBit = 0o1000;
 
-/** On Windows lists decide about access, which a folder inherits from that of its user; modes say nothing there. */
+/** Windows uses access control lists, which a folder inherits; modes have no meaning. */
 const hasModes = process.platform !== 'win32';
 
 /**
- * Makes a folder that this user alone can access (mode 0700), or takes the rights of other users from one that exists. Folders above
- * it get the mode that the umask leaves. A symbolic link is never followed into a change: it must lead to a private folder.
- * @param findForeign returns a name in an existing folder that shows that it is used for something else too
- * @throws StartupError 78 when the folder belongs to another user, or cannot be made private
+ * Creates a folder with mode 0700, or removes the permissions of other users from an existing one. Parent folders get
+ * the default mode of the umask. A symbolic link is not changed: its target must already be private.
+ * @param findForeign returns a name in an existing folder which shows that it is used for something else
+ * @throws StartupError 78 if the folder belongs to another user or cannot be made private
  */
 export async function makePrivateFolder(
   folder: string,
@@ -27,8 +27,8 @@ export async function makePrivateFolder(
 }
 
 /**
- * Takes the rights of other users from a file (mode 0600); one that is missing stays missing.
- * @throws StartupError 78 when the file belongs to another user, or cannot be made private
+ * Removes the permissions of other users from a file (mode 0600). Does nothing if the file is missing.
+ * @throws StartupError 78 if the file belongs to another user or cannot be made private
  */
 export async function makePrivateFile(file: string): Promise<void> {
   await makePrivate(file, 0o600).catch((error: NodeJS.ErrnoException) => {
@@ -37,9 +37,9 @@ export async function makePrivateFile(file: string): Promise<void> {
 }
 
 /**
- * Makes a folder that this user alone can access, or takes the rights of other users from one in which they have nothing to lose:
- * it is this user's, and each thing in it is private or `isOurs`. Any other folder, a symbolic link and a folder with the sticky bit
- * stay as they are.
+ * Creates a folder with mode 0700, or removes the permissions of other users from an existing one if that is safe. It
+ * is safe if this user owns the folder, and each entry is private or `isOurs`. Other folders, symbolic links and folders
+ * with the sticky bit are not changed.
  */
 export async function makePrivateUnlessShared(
   folder: string,
@@ -47,15 +47,16 @@ export async function makePrivateUnlessShared(
 ): Promise<void> {
   await makeFolder(folder);
   if (!hasModes) return;
-  const found = await lstat(folder);
-  if (!found.isDirectory() || !isOwn(found) || isClosed(found) || (found.mode & stickyBit) !== 0) return;
+  const stats = await lstat(folder);
+  if (!stats.isDirectory() || !isOwnedByUser(stats) || isPrivate(stats) || (stats.mode & stickyBit) !== 0)
+    return;
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
-    const inside = await stat(path).catch(() => undefined);
-    if (inside === undefined) continue;
-    if (!isOwn(inside) || (!isClosed(inside) && !(await isOurs(path)))) return;
+    const entry = await stat(path).catch(() => undefined);
+    if (entry === undefined) continue;
+    if (!isOwnedByUser(entry) || (!isPrivate(entry) && !(await isOurs(path)))) return;
   }
-  await withItself(folder, (handle) => handle.chmod(0o700));
+  await withoutFollowing(folder, (handle) => handle.chmod(0o700));
 }
 
 async function makeFolder(folder: string): Promise<void> {
@@ -71,33 +72,41 @@ async function makePrivate(
   findForeign: () => Promise<string | undefined> = async () => undefined,
 ): Promise<void> {
   if (!hasModes) return;
-  const found = await lstat(path);
-  if (found.isSymbolicLink()) {
+  const stats = await lstat(path);
+  if (stats.isSymbolicLink()) {
     const target = await stat(path);
-    if (isOwn(target) && isClosed(target)) return;
-    throw notPrivate(path, `leads to ${await readlink(path)}, which is not this user's alone`, mode);
+    if (isOwnedByUser(target) && isPrivate(target)) return;
+    throw notPrivate(
+      path,
+      `is a symbolic link to ${await readlink(path)}, which other users can access`,
+      mode,
+    );
   }
-  if (!isOwn(found)) {
+  if (!isOwnedByUser(stats)) {
     throw new StartupError(
-      `${path} belongs to another user (uid ${found.uid}). Change its owner, or set DATA_DIR to another folder`,
+      `${path} belongs to another user (uid ${stats.uid}). Change its owner, or set DATA_DIR to another folder`,
       78,
     );
   }
-  if (isClosed(found)) return;
+  if (isPrivate(stats)) return;
   const name = await findForeign();
   if (name !== undefined)
-    throw notPrivate(path, `can be read by other users and has ${name} in it, so it is left as it is`, mode);
-  const changed = await withItself(path, async (handle) => {
+    throw notPrivate(
+      path,
+      `is accessible to other users and contains ${name}, so its mode was not changed`,
+      mode,
+    );
+  const changed = await withoutFollowing(path, async (handle) => {
     await handle.chmod(mode);
     return handle.stat();
   });
   // A file system without modes reports success.
-  if (!isClosed(changed))
-    throw notPrivate(path, 'can be read by other users, and its file system keeps no modes', mode);
+  if (!isPrivate(changed))
+    throw notPrivate(path, 'is accessible to other users, and its file system does not support modes', mode);
 }
 
-/** Works on what is at a path, never on what a symbolic link leads to. */
-async function withItself<T>(path: string, work: (handle: FileHandle) => Promise<T>): Promise<T> {
+/** Opens a path without following a symbolic link. */
+async function withoutFollowing<T>(path: string, work: (handle: FileHandle) => Promise<T>): Promise<T> {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
   const handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
@@ -107,18 +116,18 @@ async function withItself<T>(path: string, work: (handle: FileHandle) => Promise
   }
 }
 
-function isOwn({ uid }: Stats): boolean {
+function isOwnedByUser({ uid }: Stats): boolean {
   return uid === process.geteuid?.();
 }
 
-function isClosed({ mode }: Stats): boolean {
+function isPrivate({ mode }: Stats): boolean {
   return (mode & othersMask) === 0;
 }
 
-/** @param why predicate of the sentence that the path begins */
-function notPrivate(path: string, why: string, mode: number): StartupError {
+/** @param problem predicate of the message, after the path */
+function notPrivate(path: string, problem: string, mode: number): StartupError {
   return new StartupError(
-    `${path} ${why}. Run chmod ${mode.toString(8)} on it, or set DATA_DIR to another folder`,
+    `${path} ${problem}. Run chmod ${mode.toString(8)} on it, or set DATA_DIR to another folder`,
     78,
   );
 }

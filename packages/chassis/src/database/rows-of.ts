@@ -2,8 +2,8 @@ import type { SQL } from 'drizzle-orm';
 import type { Queries } from './database.ts';
 
 /**
- * The rows of SQL that is written out. Both engines answer with an object of `rows`, which the type that covers the two
- * does not say; what is in them is the caller's to know.
+ * Returns the rows of a raw SQL query. Both engines return an object with `rows`, which their common type does not
+ * declare. The caller is responsible for the row type.
  */
 export async function rowsOf<Row>(db: Queries, query: SQL): Promise<Row[]> {
   return ((await db.execute(query)) as unknown as { rows: Row[] }).rows;

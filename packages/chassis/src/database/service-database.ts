@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { auditingAfterCommit } from '../audit/audit-after-commit.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { databaseVariables } from '../config/common-variables.ts';
 import { Failure } from '../failure.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
@@ -13,41 +15,50 @@ import { driverError } from './database-errors.ts';
 import { databaseUrl } from './database-url.ts';
 import { loadOnce } from './load-once.ts';
 import { migratePglite, migratePostgres } from './migrations.ts';
+import { observeDatabase } from './observed-database.ts';
 import { openPglite, type PgliteDatabase } from './pglite-database.ts';
 import { openPostgres } from './postgres-database.ts';
-import { DatabaseAwayError, untilReachable } from './until-reachable.ts';
+import { DatabaseUnavailableError, untilReachable } from './until-reachable.ts';
 
-/** The variables of `databaseVariables`, read. */
+/** The parsed variables of `databaseVariables`. */
 export type DatabaseConfig = z.output<z.ZodObject<ReturnType<typeof databaseVariables>>> & {
   readonly NODE_ENV?: string | undefined;
 };
 
-export interface ServiceDatabaseOptions {
-  /** Name of the service: of its data folder, and of its demo data. */
+/** The schema of a service's database. */
+export interface DatabaseSchema {
+  /** Folder of the migrations. */
+  readonly migrations: URL;
+  /** Failures of constraint violations; those of the common tables by default. */
+  readonly constraints?: ConstraintFailures;
+  /** Writes the demo data. Called once per database if DEMO_DATA is set; none by default. */
+  readonly demoData?: ((tx: Queries) => Promise<void>) | undefined;
+}
+
+export interface ServiceDatabaseOptions extends DatabaseSchema {
+  /** Name of the service; also of its data folder and demo data. */
   readonly service: string;
   readonly config: DatabaseConfig;
-  /** Folder of the service's migrations. */
-  readonly migrations: URL;
-  /** Applies those that are pending; default: what MIGRATE_ON_START says. */
+  /** Whether to apply pending migrations; MIGRATE_ON_START by default. */
   readonly migrate?: boolean;
+  /** Whether an unreachable server is an error if no migrations are to be applied; false by default. */
+  readonly requireReachable?: boolean;
   readonly logger: Logger;
+  /** Gets the lines of `auditAfterCommit`. */
+  readonly audit: AuditLog;
   readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
-  readonly metrics: Pick<Metrics, 'pool'>;
-  /** What the violation of each constraint of the schema is to callers; those of the tables that every service has by default. */
-  readonly constraints?: ConstraintFailures;
-  /** Writes the demo data; called once for each database, when DEMO_DATA asks for it. */
-  readonly demoData: (tx: Queries) => Promise<void>;
+  readonly metrics: Pick<Metrics, 'pool' | 'databaseOperation'>;
 }
 
 /**
- * Opens the database of a service as its configuration says: migrated, with demo data where wanted, closed at shutdown.
- * A server that is away is waited for while there is something to migrate; a service whose migrations are applied elsewhere
- * starts without it. When the database cannot be had, what was opened on the way is closed again.
- * @throws StartupError when it cannot be had
+ * Opens the database of a service: applies migrations, loads demo data if configured, and closes it at shutdown.
+ * If migrations are to be applied, waits until the server is reachable; otherwise the service starts without it. On an
+ * error, closes everything that was opened.
+ * @throws StartupError if the database cannot be opened
  */
 export async function openServiceDatabase(options: ServiceDatabaseOptions): Promise<Database> {
   const { config, logger, service } = options;
-  const closes: (() => Promise<void>)[] = [];
+  const closeCallbacks: (() => Promise<void>)[] = [];
   const lifecycle: ServiceDatabaseOptions['lifecycle'] = {
     onShutdown(name, close) {
       let closed: Promise<void> | undefined;
@@ -55,7 +66,7 @@ export async function openServiceDatabase(options: ServiceDatabaseOptions): Prom
         closed ??= Promise.resolve().then(close);
         return closed;
       };
-      closes.unshift(closeOnce);
+      closeCallbacks.unshift(closeOnce);
       options.lifecycle.onShutdown(name, closeOnce);
     },
   };
@@ -65,32 +76,50 @@ export async function openServiceDatabase(options: ServiceDatabaseOptions): Prom
       url === undefined
         ? await openEmbedded({ ...options, lifecycle })
         : await openServer({ ...options, lifecycle }, url);
-    if (config.DEMO_DATA && (await loadOnce(database, `${service} demo data`, options.demoData))) {
-      logger.info('demo data loaded');
+    if (config.DEMO_DATA && options.demoData !== undefined) {
+      if (await loadOnce(database, `${service} demo data`, options.demoData)) logger.info('demo data loaded');
     }
-    return mapConstraints(database, options.constraints ?? commonConstraints);
+    const mapped = mapConstraints(database, options.constraints ?? commonConstraints);
+    return auditingAfterCommit(observeDatabase(mapped, options.metrics, logger), options.audit);
   } catch (error) {
-    for (const close of closes) await close().catch(() => undefined);
+    for (const close of closeCallbacks) await close().catch(() => undefined);
     if (!(error instanceof Failure)) throw error;
     throw new StartupError(`the database cannot be used: ${driverError(error).message}`, 1, { cause: error });
   }
 }
 
+/**
+ * Opens the database for a command on the data of a service. Neither applies migrations nor loads demo data.
+ * @throws StartupError if migrations are pending or the database cannot be opened
+ */
+export function openCommandDatabase(
+  options: Omit<ServiceDatabaseOptions, 'migrate' | 'requireReachable' | 'demoData'>,
+): Promise<Database> {
+  return openServiceDatabase({ ...options, migrate: false, requireReachable: true, demoData: undefined });
+}
+
 async function openServer(
-  { config, migrate: apply = config.MIGRATE_ON_START, migrations, ...options }: ServiceDatabaseOptions,
+  {
+    config,
+    migrate: applyMigrations = config.MIGRATE_ON_START,
+    requireReachable = false,
+    migrations,
+    ...options
+  }: ServiceDatabaseOptions,
   url: string,
 ): Promise<Database> {
   const { logger, lifecycle, metrics } = options;
   const connectTimeoutMs = config.DATABASE_CONNECT_TIMEOUT_MS;
-  const migrate = () => migratePostgres(url, { folder: migrations, apply, connectTimeoutMs });
-  if (apply) {
+  const migrate = () =>
+    migratePostgres(url, { folder: migrations, apply: applyMigrations, connectTimeoutMs });
+  if (applyMigrations) {
     const stopping = new AbortController();
     lifecycle.onShutdown('waiting for the database', () => stopping.abort());
     await untilReachable(migrate, { logger, signal: stopping.signal });
   } else {
     await migrate().catch((error: unknown) => {
-      if (!(error instanceof DatabaseAwayError)) throw error;
-      logger.warn(`${error.message}; whether migrations are pending is not known`);
+      if (requireReachable || !(error instanceof DatabaseUnavailableError)) throw error;
+      logger.warn(`${error.message}; pending migrations unknown`);
     });
   }
   const database = openPostgres({
@@ -109,37 +138,35 @@ async function openServer(
 async function openEmbedded({
   service,
   config,
-  migrate: apply = config.MIGRATE_ON_START,
+  migrate: applyMigrations = config.MIGRATE_ON_START,
   migrations,
   logger,
   lifecycle,
 }: ServiceDatabaseOptions): Promise<Database> {
   if (config.NODE_ENV === 'production' && !config.ALLOW_EMBEDDED_DATABASE) {
     throw new StartupError(
-      'DATABASE_URL must be set: the embedded database is for demonstration (ALLOW_EMBEDDED_DATABASE=true takes it all the same)',
+      'DATABASE_URL must be set in production. To use the embedded database anyway, set ALLOW_EMBEDDED_DATABASE=true',
       78,
     );
   }
-  const folder = await acquireDataFolder(join(config.DATA_DIR, service));
+  const path = join(config.DATA_DIR, service);
+  const folder = await acquireDataFolder(path);
   lifecycle.onShutdown('data folder', () => folder.release());
-  const database = await openFiles(folder.path);
+  const database = await folder.openFiles(openFolder);
   lifecycle.onShutdown('database', () => database.close());
-  await migratePglite(database.lite, { folder: migrations, apply });
-  logger.warn(
-    { folder: folder.path },
-    'embedded database: for demonstration, a crash of the machine can lose data',
-  );
+  await migratePglite(database.lite, { folder: migrations, apply: applyMigrations });
+  logger.warn({ folder: path }, 'embedded database in use, not crash-safe');
   return database;
 }
 
-/** @throws StartupError, for what PGlite throws has often neither a name nor a message */
-async function openFiles(path: string): Promise<PgliteDatabase> {
+/** @throws StartupError, because errors of PGlite often have neither a name nor a message */
+async function openFolder(path: string): Promise<PgliteDatabase> {
   try {
     return await openPglite(path);
   } catch (cause) {
     const reason = cause instanceof Error ? `: ${cause.message}` : '';
     throw new StartupError(
-      `the embedded database in ${path} cannot be opened${reason}. If its files are damaged, start anew with npm run reset`,
+      `the embedded database in ${path} cannot be opened${reason}. If its files are damaged, delete the data with npm run reset`,
       1,
       { cause },
     );

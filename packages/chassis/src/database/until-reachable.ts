@@ -1,37 +1,38 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { backoffMs } from '../backoff.ts';
 import type { Logger } from '../logging/logger.ts';
 import { StartupError } from '../startup-error.ts';
 
-/** The database was not there, or went away: the same can succeed later. */
-export class DatabaseAwayError extends StartupError {}
+/** The database was unavailable. A retry can succeed. */
+export class DatabaseUnavailableError extends StartupError {}
 
 export interface UntilReachableOptions {
   readonly logger: Pick<Logger, 'warn'>;
-  /** Ends the waiting. */
+  /** Stops the retries. */
   readonly signal: AbortSignal;
-  /** Milliseconds before the second attempt, doubled for each further one; 250 by default. */
+  /** Delay in milliseconds before the second attempt, doubled for each further one; 250 by default. */
   readonly firstWaitMs?: number;
-  /** Milliseconds between two attempts at most; 3000 by default. */
-  readonly longestWaitMs?: number;
+  /** Maximum delay in milliseconds between two attempts; 3000 by default. */
+  readonly maxWaitMs?: number;
 }
 
 /**
- * Repeats `attempt` for as long as the database is away. A process that ends instead is started again by Kubernetes after a
- * pause that grows to five minutes, most of which the database would be back for. The waits are at random between half
- * and all of their length, so that replicas do not come all at once.
- * @throws whatever else `attempt` throws; the last DatabaseAwayError when the signal ends the waiting
+ * Retries `attempt` while the database is unavailable. If the process exited instead, Kubernetes would restart it with
+ * a backoff of up to five minutes, longer than most outages. Jitter of up to half of each delay spreads the attempts of
+ * replicas.
+ * @throws any other error of `attempt`; the last DatabaseUnavailableError if the signal aborts
  */
 export async function untilReachable<T>(
   attempt: () => Promise<T>,
-  { logger, signal, firstWaitMs = 250, longestWaitMs = 3000 }: UntilReachableOptions,
+  { logger, signal, firstWaitMs = 250, maxWaitMs = 3000 }: UntilReachableOptions,
 ): Promise<T> {
-  for (let longest = firstWaitMs; ; longest = Math.min(longest * 2, longestWaitMs)) {
+  for (let failures = 1; ; failures += 1) {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof DatabaseAwayError) || signal.aborted) throw error;
-      const waitMs = Math.round(longest * (0.5 + Math.random() / 2));
-      logger.warn({ wait_ms: waitMs }, `${error.message}; trying again`);
+      if (!(error instanceof DatabaseUnavailableError) || signal.aborted) throw error;
+      const waitMs = backoffMs(failures, { baseMs: firstWaitMs, maxMs: maxWaitMs });
+      logger.warn({ wait_ms: waitMs }, `${error.message}; retrying`);
       await wait(waitMs, undefined, { signal }).catch(() => {
         throw error;
       });

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { isIP } from 'node:net';
 import { it } from 'node:test';
 import fc from 'fast-check';
-import { createAddressRanges, networkOf, parseAddressRange, plainAddress } from './addresses.ts';
+import { createAddressRanges, networkOf, normalizeAddress, parseAddressRange } from './addresses.ts';
 
-it('returns the address itself as network for IPv4, and the /64 for IPv6, however an address is written', () => {
+it('networkOf returns the address for IPv4 and the /64 for IPv6, in every notation', () => {
   for (const [address, network] of [
     ['192.0.2.1', '192.0.2.1'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
@@ -31,8 +31,8 @@ it('returns the address itself as network for IPv4, and the /64 for IPv6, howeve
   }
 });
 
-it('spells an address in one way: without zone, in lower case, and IPv4 as IPv4', () => {
-  for (const [address, plain] of [
+it('normalizeAddress returns lower case without zone, and IPv4-mapped addresses as IPv4', () => {
+  for (const [address, normalized] of [
     ['::ffff:10.0.0.1', '10.0.0.1'],
     ['::FFFF:a00:1', '10.0.0.1'],
     ['2001:DB8::1', '2001:db8::1'],
@@ -41,34 +41,34 @@ it('spells an address in one way: without zone, in lower case, and IPv4 as IPv4'
     ['::fffe:10.0.0.1', '::fffe:10.0.0.1'],
     ['unknown', 'unknown'],
   ] as const) {
-    assert.equal(plainAddress(address), plain, address);
+    assert.equal(normalizeAddress(address), normalized, address);
   }
 });
 
-it('keeps addresses of two /64 networks apart, and addresses of one together', () => {
+it('networkOf returns the same network only for addresses of the same /64', () => {
   const group = fc.integer({ min: 0, max: 0xffff });
   const half = fc.tuple(group, group, group, group);
   const text = (groups: number[]) => groups.map((value) => value.toString(16)).join(':');
   fc.assert(
     fc.property(half, half, half, half, (network, host, otherNetwork, otherHost) => {
       fc.pre(network[0] !== 0 && network[0] !== 0x64 && text(network) !== text(otherNetwork));
-      const of = (left: number[], right: number[]) => networkOf(text([...left, ...right]));
-      assert.equal(of(network, host), of(network, otherHost));
-      assert.notEqual(of(network, host), of(otherNetwork, host));
+      const networkOfGroups = (left: number[], right: number[]) => networkOf(text([...left, ...right]));
+      assert.equal(networkOfGroups(network, host), networkOfGroups(network, otherHost));
+      assert.notEqual(networkOfGroups(network, host), networkOfGroups(otherNetwork, host));
     }),
   );
 });
 
-it('returns a network for every text, and an address for every address', () => {
+it('networkOf and normalizeAddress accept any text', () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.ipV4(), fc.ipV6()), (text) => {
       assert.equal(typeof networkOf(text), 'string');
-      assert.equal(isIP(plainAddress(text)) === 0, isIP(text) === 0);
+      assert.equal(isIP(normalizeAddress(text)) === 0, isIP(text) === 0);
     }),
   );
 });
 
-it('finds an address in a range in each of its spellings', () => {
+it('ranges contain an address in every notation', () => {
   const ranges = createAddressRanges(
     ['10.0.0.0/8', '192.0.2.7', '::ffff:172.16.0.0/108', 'fd00::/8'].map((text) => {
       const range = parseAddressRange(text);
@@ -82,7 +82,7 @@ it('finds an address in a range in each of its spellings', () => {
     assert.equal(ranges.contains(address), false, address);
 });
 
-it('reads no range from text that is none', () => {
+it('parseAddressRange returns undefined for invalid text', () => {
   for (const text of [
     '',
     'proxy',

@@ -1,37 +1,49 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** A range of addresses (CIDR, RFC 4632 and RFC 4291, section 2.3); one address is a range with the longest prefix. */
+/** An address range in CIDR notation (RFC 4632; RFC 4291, section 2.3). A single address is a range with the longest prefix. */
 export interface AddressRange {
-  /** An address of the range. */
+  /** Any address in the range. */
   readonly address: string;
-  /** Number of leading bits that all addresses of the range share. */
+  /** Prefix length in bits. */
   readonly prefix: number;
   readonly family: 'ipv4' | 'ipv6';
 }
 
-/** Several ranges of addresses. */
+/** A set of address ranges. */
 export interface AddressRanges {
   readonly ranges: readonly AddressRange[];
-  /** Whether an address is in one of the ranges. Text that is not an address is in none. */
+  /** Returns whether an address is in one of the ranges; false for text that is not an address. */
   contains(address: string): boolean;
 }
 
-/** Reads an address or a range such as `10.0.0.0/8`; undefined for text that is neither. */
-export function parseAddressRange(text: string): AddressRange | undefined {
-  const [address = '', bits, ...rest] = text.split('/');
-  const longest = isIP(address) === 6 ? 128 : 32;
-  const prefix = bits === undefined ? longest : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
-  if (isIP(address) === 0 || !(prefix <= longest) || rest.length > 0) return undefined;
-  const plain = plainAddress(address);
-  if (isIPv6(plain)) return { address: plain, prefix, family: 'ipv6' };
-  // An IPv4 range written as IPv6 loses the 96 bits that say so.
-  const shorter = longest === 128 ? prefix - 96 : prefix;
-  return shorter < 0
-    ? { address, prefix, family: 'ipv6' }
-    : { address: plain, prefix: shorter, family: 'ipv4' };
+/** Addresses that mean all interfaces, each with the loopback address of its family. */
+export const loopbackOf: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
+
+/** Returns the URL of a server on this machine that listens on `host`; all interfaces are reached by the loopback address. */
+export function localUrl(host: string, port: number): string {
+  const reachable = loopbackOf.get(host) ?? host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }
 
-/** Collects ranges for look-ups. */
+/** Parses an address or a range such as `10.0.0.0/8`; undefined for any other text. */
+export function parseAddressRange(text: string): AddressRange | undefined {
+  const [address = '', bits, ...rest] = text.split('/');
+  const maxPrefix = isIP(address) === 6 ? 128 : 32;
+  const prefix = bits === undefined ? maxPrefix : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
+  if (isIP(address) === 0 || !(prefix <= maxPrefix) || rest.length > 0) return undefined;
+  const normalized = normalizeAddress(address);
+  if (isIPv6(normalized)) return { address: normalized, prefix, family: 'ipv6' };
+  // An IPv4-mapped IPv6 range becomes an IPv4 range without the 96-bit prefix.
+  const ipv4Prefix = maxPrefix === 128 ? prefix - 96 : prefix;
+  return ipv4Prefix < 0
+    ? { address, prefix, family: 'ipv6' }
+    : { address: normalized, prefix: ipv4Prefix, family: 'ipv4' };
+}
+
+/** Creates a set of address ranges for lookups. */
 export function createAddressRanges(ranges: readonly AddressRange[]): AddressRanges {
   const list = new BlockList();
   for (const { address, prefix, family } of ranges) list.addSubnet(address, prefix, family);
@@ -45,45 +57,45 @@ export function createAddressRanges(ranges: readonly AddressRange[]): AddressRan
 }
 
 /**
- * Returns an address without its zone (RFC 4007, section 11), in lower case, and an IPv4-mapped IPv6 address
- * (RFC 4291, section 2.5.5.2) as IPv4: each address has one spelling for its version. Other text is returned as it is.
+ * Returns an address in lower case and without its zone (RFC 4007, section 11). An IPv4-mapped IPv6 address (RFC 4291,
+ * section 2.5.5.2) becomes IPv4. Text that is not an IPv6 address is returned unchanged.
  */
-export function plainAddress(address: string): string {
+export function normalizeAddress(address: string): string {
   if (!isIPv6(address)) return address;
-  const plain = address.replace(/%.*$/, '').toLowerCase();
-  // Mapped addresses begin with zeros: the groups of all others need not be read.
-  return (/^[0:]/.test(plain) && embeddedIPv4(groupsOf(plain), mappedPrefix)) || plain;
+  const normalized = address.replace(/%.*$/, '').toLowerCase();
+  // Mapped addresses begin with zeros. All others need no parsing.
+  return (/^[0:]/.test(normalized) && embeddedIPv4(parseIPv6(normalized), mappedPrefix)) || normalized;
 }
 
 /**
- * Returns the network that counts as one client. This is the address itself for IPv4, and for IPv6 its /64, which is the least
- * that a subscriber is assigned (RFC 6177). An IPv4 address translated to IPv6 (`64:ff9b::/96`, RFC 6052, section 2.1) counts as
- * IPv4: otherwise all IPv4 clients behind a translator would share one /64.
+ * Returns the network that counts as one client: the address itself for IPv4, the /64 for IPv6, the smallest network that a subscriber
+ * is assigned (RFC 6177). An IPv4 address translated to IPv6 (`64:ff9b::/96`, RFC 6052, section 2.1) counts as IPv4. Otherwise all IPv4
+ * clients behind a translator would share one /64.
  */
 export function networkOf(address: string): string {
-  const plain = plainAddress(address);
-  if (!isIPv6(plain)) return plain;
-  const groups = groupsOf(plain);
+  const normalized = normalizeAddress(address);
+  if (!isIPv6(normalized)) return normalized;
+  const groups = parseIPv6(normalized);
   const network = groups.slice(0, 4).map((group) => group.toString(16));
   return embeddedIPv4(groups, translatedPrefix) ?? `${network.join(':')}::/64`;
 }
 
-/** Returns the network of an address that holds many subscribers: the /24 of IPv4, the /48 of IPv6. Other text is returned as it is. */
+/** Returns the anonymized form of an address: its /24 for IPv4, its /48 for IPv6. Other text is returned unchanged. */
 export function truncateAddress(address: string): string {
-  const plain = plainAddress(address);
-  if (isIPv6(plain)) {
-    const network = groupsOf(plain).slice(0, 3);
+  const normalized = normalizeAddress(address);
+  if (isIPv6(normalized)) {
+    const network = parseIPv6(normalized).slice(0, 3);
     return `${network.map((group) => group.toString(16)).join(':')}::/48`;
   }
-  return isIP(plain) === 4 ? `${plain.slice(0, plain.lastIndexOf('.'))}.0/24` : plain;
+  return isIP(normalized) === 4 ? `${normalized.slice(0, normalized.lastIndexOf('.'))}.0/24` : normalized;
 }
 
 /** First six groups of IPv4-mapped addresses. */
 const mappedPrefix = [0, 0, 0, 0, 0, 0xffff];
-/** First six groups of addresses that a translator makes of IPv4. */
+/** First six groups of IPv4 addresses translated to IPv6 (NAT64). */
 const translatedPrefix = [0x64, 0xff9b, 0, 0, 0, 0];
 
-/** The IPv4 address in the last two groups, where the first six are `prefix`. */
+/** Returns the IPv4 address in the last two groups if the first six equal `prefix`. */
 function embeddedIPv4(groups: readonly number[], prefix: readonly number[]): string | undefined {
   if (prefix.some((group, index) => groups[index] !== group)) return undefined;
   return groups
@@ -92,15 +104,15 @@ function embeddedIPv4(groups: readonly number[], prefix: readonly number[]): str
     .join('.');
 }
 
-/** The eight groups of a valid IPv6 address. */
-function groupsOf(address: string): number[] {
+/** Returns the eight groups of a valid IPv6 address. */
+function parseIPv6(address: string): number[] {
   const [head = '', tail = ''] = address.split('::');
-  const [before, after] = [sideOf(head), sideOf(tail)];
+  const [before, after] = [parseGroups(head), parseGroups(tail)];
   return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
 }
 
-/** The groups on one side of `::`; an IPv4 address at the end stands for two. */
-function sideOf(text: string): number[] {
+/** Returns the groups on one side of `::`; an IPv4 address at the end is two groups. */
+function parseGroups(text: string): number[] {
   if (text === '') return [];
   return text.split(':').flatMap((group) => {
     if (!group.includes('.')) return [Number.parseInt(group, 16)];

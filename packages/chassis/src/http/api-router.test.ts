@@ -12,9 +12,9 @@ import { idText } from '@zerda/contracts/protocol/values';
 import express from 'express';
 import request from 'supertest';
 import { z } from 'zod';
+import { recordingLogger, testAudit, testMetrics } from '../../testing/observed.ts';
 import { Failure } from '../failure.ts';
 import { currentContext } from '../request-context.ts';
-import { recordingLogger, testMetrics } from '../testing.ts';
 import { createApiRouter, type Handlers } from './api-router.ts';
 import { notFound, problemHandler } from './problem-response.ts';
 import { createRequestObserver } from './request-observer.ts';
@@ -33,7 +33,7 @@ const operations = {
     params: byId,
     query: z.strictObject({ full: z.enum(['yes', 'no']).optional() }),
     accepts: { preconditions: true },
-    answer: { status: 200, description: 'It.', schema: thing, etag: true },
+    response: { status: 200, description: 'It.', schema: thing, etag: true },
     problems: [],
   }),
   putThing: defineOperation({
@@ -41,12 +41,13 @@ const operations = {
     method: 'put',
     path: '/things/{id}',
     access: 'public',
+    audit: 'order.change-status',
     summary: 'Put a thing',
     tag: 'Things',
     params: byId,
     body: z.strictObject({ size: z.int().min(1), tags: z.array(z.string()).optional() }),
     accepts: { preconditions: true },
-    answer: { status: 200, description: 'It.', schema: thing, etag: true },
+    response: { status: 200, description: 'It.', schema: thing, etag: true },
     problems: [],
   }),
   makeThing: defineOperation({
@@ -54,11 +55,12 @@ const operations = {
     method: 'post',
     path: '/things',
     access: 'public',
+    audit: 'order.create',
     summary: 'Make a thing',
     tag: 'Things',
     body: z.strictObject({ size: z.int().min(1) }),
     accepts: { idempotencyKey: true },
-    answer: { status: 201, description: 'It.', schema: thing, etag: true, location: true },
+    response: { status: 201, description: 'It.', schema: thing, etag: true, location: true },
     problems: [],
   }),
   thingHealth: defineOperation({
@@ -68,7 +70,7 @@ const operations = {
     access: 'public',
     summary: 'Health',
     tag: 'Things',
-    answer: { status: 200, description: 'Fine.', schema: thing },
+    response: { status: 200, description: 'Fine.', schema: thing },
     problems: [],
   }),
 } as const;
@@ -85,7 +87,9 @@ function application(overrides: Partial<Handlers<typeof operations>> = {}) {
   };
   const app = express();
   app.use(createRequestObserver({ logger, metrics: testMetrics(), requestTimeoutMs: 1000 }).middleware);
-  app.use(createApiRouter(operations, handlers, undefined, () => '192.0.2.1'));
+  app.use(
+    createApiRouter(operations, handlers, { clientAddress: () => '192.0.2.1', audit: testAudit(logger) }),
+  );
   app.use(notFound);
   app.use(problemHandler({ logger }));
   return { app, lines };
@@ -102,10 +106,10 @@ async function expectProblem(pending: request.Test, status: number, code: string
   return problem;
 }
 
-describe('api router: reading requests', () => {
+describe('API router: requests', () => {
   const { app } = application();
 
-  it('answers 400 for a path or query that does not fit, naming each member', async () => {
+  it('returns 400 for an invalid path or query, naming each member', async () => {
     await expectProblem(request(app).get('/things/abc'), 400, 'invalid-request');
     await expectProblem(request(app).get('/things/%zz'), 400, 'invalid-request');
     const { errors } = await expectProblem(
@@ -116,23 +120,23 @@ describe('api router: reading requests', () => {
     assert.deepEqual(errors?.map(({ path }) => path).sort(), ['full', 'x']);
   });
 
-  it('answers 422 for a body that does not fit, naming unknown and nested members', async () => {
-    const wrong = { size: 0, tags: ['a', 1], colour: 'red' };
+  it('returns 422 for an invalid body, naming unknown and nested members', async () => {
+    const invalid = { size: 0, tags: ['a', 1], color: 'red' };
     const { errors } = await expectProblem(
-      request(app).put('/things/1').send(wrong),
+      request(app).put('/things/1').send(invalid),
       422,
       'validation-failed',
     );
-    assert.deepEqual(errors?.map(({ path }) => path).sort(), ['colour', 'size', 'tags.1']);
+    assert.deepEqual(errors?.map(({ path }) => path).sort(), ['color', 'size', 'tags.1']);
   });
 
-  it('answers 400 for JSON that does not parse and for no body at all', async () => {
+  it('returns 400 for invalid JSON and for a missing body', async () => {
     const json = request(app).put('/things/1').set('Content-Type', 'application/json');
     await expectProblem(json.send('{"size":'), 400, 'invalid-request');
     await expectProblem(request(app).put('/things/1'), 400, 'invalid-request');
   });
 
-  it('gives a request the same time for its response however long its body takes', async (context) => {
+  it('extends the deadline by the time that the client takes to send the body', async (context) => {
     const remaining: number[] = [];
     const { app: timed } = application({
       makeThing: async () => {
@@ -151,15 +155,15 @@ describe('api router: reading requests', () => {
     outgoing.end('1}');
     const [{ statusCode }] = (await once(outgoing, 'response')) as [IncomingMessage];
     assert.equal(statusCode, 201);
-    assert.ok((remaining[0] ?? 0) > 200, `${remaining[0]} ms are left`);
+    assert.ok((remaining[0] ?? 0) > 200, `${remaining[0]} ms remain`);
   });
 
-  it('answers 422 for JSON that is no object', async () => {
+  it('returns 422 for JSON that is not an object', async () => {
     const json = request(app).put('/things/1').set('Content-Type', 'application/json');
     await expectProblem(json.send('null'), 422, 'validation-failed');
   });
 
-  it('answers 413 above 100 KiB and takes a body just below', async () => {
+  it('returns 413 above 100 KiB and accepts a body of 100 KiB', async () => {
     const sized = (bytes: number) => ({
       size: 1,
       tags: ['x'.repeat(bytes - '{"size":1,"tags":[""]}'.length)],
@@ -168,7 +172,7 @@ describe('api router: reading requests', () => {
     await expectProblem(request(app).put('/things/1').send(sized(102_401)), 413, 'payload-too-large');
   });
 
-  it('reads a body in gzip by both of its names (RFC 9110, section 8.4.1.3)', async () => {
+  it('accepts gzip bodies under both names of the coding (RFC 9110, section 8.4.1.3)', async () => {
     for (const coding of ['gzip', 'x-gzip', 'X-GZIP']) {
       const sent = request(app).put('/things/1').set('content-encoding', coding).type('application/json');
       const { status } = await sent
@@ -178,7 +182,7 @@ describe('api router: reading requests', () => {
     }
   });
 
-  it('answers 415 for another content type, charset or content coding', async () => {
+  it('returns 415 for another content type, charset or content coding', async () => {
     const put = () => request(app).put('/things/1');
     await expectProblem(put().type('text/plain').send('{"size":1}'), 415, 'unsupported-media-type');
     await expectProblem(
@@ -193,8 +197,8 @@ describe('api router: reading requests', () => {
     );
   });
 
-  // RFC 8259, section 8.1: JSON between systems is UTF-8; Python's `utf8` and US-ASCII name the same bytes.
-  it('reads a body of UTF-8 under each of its names', async () => {
+  // RFC 8259, section 8.1: JSON is UTF-8. US-ASCII is a subset, and Python sends `utf8`.
+  it('accepts UTF-8 bodies under each name of the charset', async () => {
     for (const charset of ['utf-8', 'utf8', 'UTF8', '"utf-8"', 'us-ascii', 'US-ASCII'])
       await request(app)
         .put('/things/1')
@@ -210,8 +214,8 @@ describe('api router: reading requests', () => {
       );
   });
 
-  // RFC 3629, section 3 and 10: a decoder must not turn invalid sequences into other characters.
-  it('answers 400 for bytes that are not of the charset, so that they are not stored as U+FFFD', async () => {
+  // RFC 3629, sections 3 and 10: a decoder must not convert invalid sequences to other characters.
+  it('returns 400 for bytes that are invalid in the charset, so that they are not stored as U+FFFD', async () => {
     const body = (bytes: string) =>
       Buffer.concat([Buffer.from('{"size":1,"tags":["'), Buffer.from(bytes, 'hex'), Buffer.from('"]}')]);
     const put = (bytes: string, type = 'application/json') =>
@@ -220,14 +224,14 @@ describe('api router: reading requests', () => {
         .type(type)
         .serialize((raw) => raw)
         .send(body(bytes) as unknown as object);
-    // A lone continuation, a cut sequence, Latin-1, overlong, half of a surrogate pair, above U+10FFFF.
+    // A lone continuation byte, a truncated sequence, Latin-1, overlong, a lone surrogate, above U+10FFFF, invalid bytes.
     for (const bytes of ['80', 'e282', 'e9', 'c0af', 'eda080', 'f4908080', 'ff', 'fe', 'f8888080'])
       await expectProblem(put(bytes), 400, 'invalid-request');
     await expectProblem(put('c3a9', 'application/json; charset=us-ascii'), 400, 'invalid-request');
     for (const bytes of ['c3a9', 'f09fa68a', 'efbfbd', 'f48fbfbf']) await put(bytes).expect(200);
   });
 
-  it('answers 400 for a number that a double cannot hold', async () => {
+  it('returns 400 for a number that a double cannot represent', async () => {
     const put = (size: string) =>
       request(app).put('/things/1').type('application/json').send(`{"size":${size}}`);
     for (const size of ['1.0000000000000000001', '1e400']) {
@@ -237,7 +241,7 @@ describe('api router: reading requests', () => {
     for (const size of ['1.000000000000000000', '10e-1']) await put(size).expect(200);
   });
 
-  it('answers 405 with Allow for a known path, 404 for an unknown one', async () => {
+  it('returns 405 with Allow for a known path and 404 for an unknown one', async () => {
     const { headers } = await request(app).delete('/things/1').expect(405);
     assert.equal(headers.allow, 'GET, HEAD, PUT');
     await expectProblem(request(app).delete('/things/health'), 405, 'method-not-allowed');
@@ -245,13 +249,13 @@ describe('api router: reading requests', () => {
     await expectProblem(request(app).get('/things/1/'), 404, 'not-found');
   });
 
-  it('prefers the literal path to the placeholder', async () => {
+  it('prefers a literal path to a placeholder', async () => {
     await request(app)
       .get('/things/health')
       .expect(200, { status: 'success', data: { id: 1 } });
   });
 
-  it('answers 504 when the caller leaves no time', async () => {
+  it('returns 504 if the caller allows no time', async () => {
     await expectProblem(
       request(app).get('/things/1').set('X-Request-Timeout-Ms', '0'),
       504,
@@ -260,8 +264,8 @@ describe('api router: reading requests', () => {
   });
 });
 
-describe('api router: answering', () => {
-  it('sends status, ETag and Location as the operation has them', async () => {
+describe('API router: responses', () => {
+  it('sends status, ETag and Location of the operation', async () => {
     const { app } = application();
     await request(app)
       .post('/things')
@@ -272,14 +276,14 @@ describe('api router: answering', () => {
       .expect('content-type', 'application/json; charset=utf-8');
   });
 
-  it('answers 304 to a caller who has the version', async () => {
+  it('returns 304 if the caller has the version', async () => {
     const { app } = application();
     await request(app).get('/things/1').set('If-None-Match', '"3"').expect(304).expect('etag', '"3"');
     await request(app).get('/things/1').set('If-None-Match', '"2"').expect(200);
   });
 
   // RFC 9110, section 13.1.1.
-  it('answers 412 with the current version to a read or HEAD with If-Match of another one', async () => {
+  it('returns 412 with the current version for GET and HEAD if If-Match does not match', async () => {
     const { app } = application();
     const { body } = await request(app)
       .get('/things/1')
@@ -293,26 +297,26 @@ describe('api router: answering', () => {
     await request(app).get('/things/1').set({ 'If-Match': '"3"', 'If-None-Match': '"3"' }).expect(304);
   });
 
-  it('answers HEAD with the head of GET', async () => {
+  it('responds to HEAD with the head of GET', async () => {
     const { app } = application();
     const { headers, text } = await request(app).head('/things/1').expect(200);
     assert.equal(headers['content-length'], String('{"status":"success","data":{"id":1}}'.length));
     assert.equal(text, undefined);
   });
 
-  it('ignores the key of an anonymous caller whom it cannot tell apart from others', async () => {
+  it('ignores the idempotency key of an anonymous caller without a client address', async () => {
     let seen: unknown = 'nothing yet';
     const makeThing: Handlers<typeof operations>['makeThing'] = async ({ keyed }) => {
       seen = keyed;
       return { body: { status: 'success', data: { id: 1 } } };
     };
     const app = express();
-    app.use(createApiRouter({ makeThing: operations.makeThing }, { makeThing }));
+    app.use(createApiRouter({ makeThing: operations.makeThing }, { makeThing }, { audit: testAudit() }));
     await request(app).post('/things').set('Idempotency-Key', 'k-1').send({ size: 2 }).expect(201);
     assert.equal(seen, undefined);
   });
 
-  it('hands If-Match and the key of the request to the handler', async () => {
+  it('passes If-Match and the idempotency key to the handler', async () => {
     let seen: unknown;
     const { app } = application({
       putThing: async ({ precondition }) => {
@@ -340,7 +344,7 @@ describe('api router: answering', () => {
     });
   });
 
-  it('refuses a key that is empty, long or not plain', async () => {
+  it('rejects an idempotency key that is too long or not visible ASCII', async () => {
     const { app } = application();
     for (const key of ['a b', 'k'.repeat(256), 'é']) {
       const pending = request(app).post('/things').set('Idempotency-Key', key).send({ size: 1 });
@@ -348,12 +352,10 @@ describe('api router: answering', () => {
     }
   });
 
-  it('maps a failure to its status and headers, telling the kind in a header too', async () => {
+  it('maps a failure to status and headers, including X-Problem', async () => {
     const { app } = application({
       thingHealth: () =>
-        Promise.reject(
-          new Failure('database-unavailable', { detail: 'No.', headers: { 'Retry-After': '1' } }),
-        ),
+        Promise.reject(new Failure('database-unavailable', { detail: 'No.', retryAfterSeconds: 1 })),
     });
     const pending = request(app)
       .get('/things/health')
@@ -364,7 +366,7 @@ describe('api router: answering', () => {
     assert.equal(problem.instance, '/things/health');
   });
 
-  it('tells nothing of a fault but its correlation id, and logs the stack under it', async () => {
+  it('returns only the correlation id of an internal error, and logs its stack', async () => {
     const { app, lines } = application({
       thingHealth: () => Promise.reject(new Error('secret of the database')),
     });

@@ -3,8 +3,8 @@ import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { recordingLogger, silentLogger } from '../../testing/observed.ts';
 import { addressRanges } from '../config/values.ts';
-import { recordingLogger, silentLogger } from '../testing.ts';
 import { createClientLookup, type TrustedProxies } from './client-address.ts';
 
 function requestOf(peer: string | undefined, headers: IncomingMessage['headers']): IncomingMessage {
@@ -23,12 +23,12 @@ function hops(count: number): TrustedProxies {
   return { hops: count };
 }
 
-function at(ranges: string): TrustedProxies {
+function byRanges(ranges: string): TrustedProxies {
   return { hops: 0, ranges: addressRanges().parse(ranges) };
 }
 
-describe('client behind a number of proxies', () => {
-  it('is the entry that the outermost proxy wrote', () => {
+describe('client behind a known number of proxies', () => {
+  it('is the entry of the outermost proxy', () => {
     for (const [count, forwardedFor, client] of [
       [1, '203.0.113.9', '203.0.113.9'],
       [1, '198.51.100.1, 10.1.2.3', '10.1.2.3'],
@@ -50,7 +50,7 @@ describe('client behind a number of proxies', () => {
     }
   });
 
-  it('is the nearest address that a proxy wrote where an entry is not an address', () => {
+  it('is the entry of the next inner proxy if an entry is not an address', () => {
     for (const [forwardedFor, client] of [
       ['198.51.100.1, unknown, 10.0.0.7', '10.0.0.7'],
       ['198.51.100.1, , 10.0.0.7', '10.0.0.7'],
@@ -66,7 +66,7 @@ describe('client behind a number of proxies', () => {
     }
   });
 
-  it('is the other end of the connection when a request has not come through all of them', () => {
+  it('is the remote end of the connection if the request bypassed a proxy', () => {
     for (const [count, forwardedFor] of [
       [1, undefined],
       [1, ''],
@@ -80,18 +80,20 @@ describe('client behind a number of proxies', () => {
     }
   });
 
-  it('is warned about once when a request has not come through all of them', () => {
+  it('logs one warning if requests bypassed a proxy', () => {
     const { logger, lines } = recordingLogger();
-    const find = createClientLookup(hops(2), logger);
+    const findClient = createClientLookup(hops(2), logger);
     for (const forwardedFor of ['203.0.113.9, 10.0.0.7', '203.0.113.9', '203.0.113.8'])
-      find(requestOf('10.0.0.1', { 'x-forwarded-for': forwardedFor }));
+      findClient(requestOf('10.0.0.1', { 'x-forwarded-for': forwardedFor }));
     assert.deepEqual(
       lines.map(({ level, msg, address, entries, hops }) => ({ level, msg, address, entries, hops })),
       [
         {
           level: 'warn',
           msg: 'X-Forwarded-For has fewer entries than TRUSTED_PROXY_HOPS',
-          ...{ address: '10.0.0.1', entries: 1, hops: 2 },
+          address: '10.0.0.1',
+          entries: 1,
+          hops: 2,
         },
       ],
     );
@@ -99,7 +101,7 @@ describe('client behind a number of proxies', () => {
 });
 
 describe('client behind proxies with known addresses', () => {
-  it('is the nearest address that is not a trusted proxy', () => {
+  it('is the last address that is not a trusted proxy', () => {
     for (const [peer, forwardedFor, client] of [
       ['10.0.0.1', undefined, '10.0.0.1'],
       ['10.0.0.1', '', '10.0.0.1'],
@@ -116,21 +118,21 @@ describe('client behind proxies with known addresses', () => {
       ['10.0.0.1', '203.0.113.9, unknown, 10.0.0.7', '10.0.0.7'],
     ] as const) {
       assert.deepEqual(
-        clientOf(at('10.0.0.0/8,fd00::/8'), peer, forwardedFor),
+        clientOf(byRanges('10.0.0.0/8,fd00::/8'), peer, forwardedFor),
         { address: client, proxied: true },
         `${peer} ${forwardedFor}`,
       );
     }
   });
 
-  it('is the other end of the connection when that is not a trusted proxy, and warned about once', () => {
+  it('is the remote end of the connection if that is not a trusted proxy, with one warning', () => {
     const { logger, lines } = recordingLogger();
-    for (const proxies of [at('10.0.0.0/8'), hops(0)]) {
+    for (const proxies of [byRanges('10.0.0.0/8'), hops(0)]) {
       lines.length = 0;
-      const find = createClientLookup(proxies, logger);
+      const findClient = createClientLookup(proxies, logger);
       for (const forwardedFor of [undefined, '203.0.113.9', '10.0.0.1'])
         assert.deepEqual(
-          find(requestOf('192.0.2.1', forwardedFor ? { 'x-forwarded-for': forwardedFor } : {})),
+          findClient(requestOf('192.0.2.1', forwardedFor ? { 'x-forwarded-for': forwardedFor } : {})),
           { address: '192.0.2.1', proxied: false },
         );
       assert.deepEqual(
@@ -141,10 +143,10 @@ describe('client behind proxies with known addresses', () => {
   });
 });
 
-it('the client is that of each request where a connection has requests of several clients', () => {
+it('finds the client of each request on a connection with several clients', () => {
   const long = Array(100).fill('198.51.100.1').join(', ');
-  for (const proxies of [hops(1), at('10.0.0.0/8')]) {
-    const find = createClientLookup(proxies, silentLogger());
+  for (const proxies of [hops(1), byRanges('10.0.0.0/8')]) {
+    const findClient = createClientLookup(proxies, silentLogger());
     const { socket } = requestOf('10.0.0.1', {});
     for (const [forwardedFor, client] of [
       ['203.0.113.1', '203.0.113.1'],
@@ -156,18 +158,18 @@ it('the client is that of each request where a connection has requests of severa
     ] as const) {
       const request = new IncomingMessage(socket);
       if (forwardedFor !== undefined) request.headers['x-forwarded-for'] = forwardedFor;
-      assert.equal(find(request).address, client);
+      assert.equal(findClient(request).address, client);
     }
   }
 });
 
-it('the client has an address when its connection has closed', () => {
-  for (const proxies of [hops(0), hops(1), at('10.0.0.0/8')])
+it('returns the address unknown for a closed connection', () => {
+  for (const proxies of [hops(0), hops(1), byRanges('10.0.0.0/8')])
     assert.equal(clientOf(proxies, undefined).address, 'unknown');
 });
 
-/** Text that a client might write into a header: addresses of all kinds, lists of them, and anything else. */
-const written = fc.oneof(
+/** Header values that a client might send: addresses, lists of addresses and arbitrary text. */
+const headerText = fc.oneof(
   fc.string(),
   fc
     .array(
@@ -180,30 +182,30 @@ const written = fc.oneof(
 );
 const clients = fc.oneof(fc.ipV4(), fc.constantFrom('10.1.2.3', '2001:db8::7', '2001:db8:1:2:3:4:5:6'));
 
-it('no header of a client changes the address that is found, for any number of proxies and any chain', () => {
+it('ignores headers of the client, for any number of proxies', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 5 }),
       clients,
       fc.array(fc.nat({ max: 255 }), { minLength: 5, maxLength: 5 }),
-      fc.option(written, { nil: undefined }),
+      fc.option(headerText, { nil: undefined }),
       fc.dictionary(
         fc.constantFrom('forwarded', 'x-real-ip', 'true-client-ip', 'x-client-ip', 'x-forwarded-host'),
-        written,
+        headerText,
       ),
-      (count, client, last, lie, others) => {
-        // The proxies, the outermost first; each appends the address that it sees, the client's or that of the proxy before it.
+      (count, client, last, spoofed, others) => {
+        // The outermost proxy comes first. Each one appends the address of its peer: the client or the previous proxy.
         const proxies = last.slice(0, count).map((byte) => `10.0.0.${byte}`);
         const seen = [client, ...proxies];
         const peer = seen.at(-1);
-        const appended = [...(lie === undefined ? [] : [lie]), ...seen.slice(0, -1)];
+        const appended = [...(spoofed === undefined ? [] : [spoofed]), ...seen.slice(0, -1)];
         const headers = {
           ...others,
           ...(appended.length > 0 && { 'x-forwarded-for': appended.join(', ') }),
         };
-        // By address, a client in the range of the proxies cannot be told from one: hence the warning about wide ranges.
-        const byAddress = client.startsWith('10.') ? [] : [at('10.0.0.0/8')];
-        for (const trusted of [hops(count), ...byAddress]) {
+        // A client in the trusted ranges cannot be distinguished from a proxy. Therefore wide ranges cause a warning.
+        const rangeProxies = client.startsWith('10.') ? [] : [byRanges('10.0.0.0/8')];
+        for (const trusted of [hops(count), ...rangeProxies]) {
           const { address } = createClientLookup(trusted, silentLogger())(requestOf(peer, headers));
           assert.equal(address, client);
         }
@@ -213,14 +215,14 @@ it('no header of a client changes the address that is found, for any number of p
   );
 });
 
-it('no address beyond the trusted number of entries is ever the client', () => {
+it('uses no entry beyond the trusted number of hops', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 4 }),
-      written,
+      headerText,
       fc.array(fc.ipV4(), { maxLength: 6 }),
-      (count, lie, entries) => {
-        const list = [...(lie === '' ? [] : [lie]), ...entries];
+      (count, spoofed, entries) => {
+        const list = [...(spoofed === '' ? [] : [spoofed]), ...entries];
         const { address } = clientOf(hops(count), '192.0.2.1', list.join(', '));
         if (entries.length >= count) assert.ok(entries.slice(-count).includes(address), address);
       },

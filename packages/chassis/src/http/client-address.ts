@@ -1,34 +1,35 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP, type Socket } from 'node:net';
+import type { LogFields } from '../logging/catalog.ts';
 import type { Logger } from '../logging/logger.ts';
-import { type AddressRanges, plainAddress } from './addresses.ts';
+import { type AddressRanges, normalizeAddress } from './addresses.ts';
 
-/** Which proxies in front of a service it believes; at most one of the two is set. */
+/** The trusted proxies in front of a service. At most one of the two members is set. */
 export interface TrustedProxies {
-  /** Number of proxies in front, each of which appends its client to `X-Forwarded-For`; 0 when they are not counted. */
+  /** Number of proxies that append an address to `X-Forwarded-For`; 0 if proxies are not trusted by number. */
   readonly hops: number;
-  /** Addresses of the proxies, where they are known by address. */
+  /** Addresses of the proxies. */
   readonly ranges?: AddressRanges | undefined;
 }
 
 /** The client of a request. */
 export interface Client {
-  /** Its address; `unknown` when the connection closed before the address was read. */
+  /** Address; `unknown` if the connection closed before the address was read. */
   readonly address: string;
-  /** The request came through the trusted proxies: what they write into every request is true. */
+  /** Whether the request came through the trusted proxies, so that the headers they set can be trusted. */
   readonly proxied: boolean;
 }
 
-/** What is known of a connection. */
+/** Cached state of a connection. */
 interface Connection {
-  /** Its other end; `proxied` says whether that is a trusted proxy by its address. */
+  /** Remote end of the connection; `proxied` is true for the address of a trusted proxy. */
   readonly peer: Client;
-  /** The client of its last request: policies and forwarding ask for the same one, and it seldom changes. */
+  /** Client of the last request. It is looked up several times per request and seldom changes. */
   last: { readonly header: string | undefined; readonly client: Client } | undefined;
 }
 
-/** Characters of `X-Forwarded-For` that are remembered for a connection: enough for a few proxies. */
-const maxRememberedLength = 200;
+/** Maximum length of a cached `X-Forwarded-For` value in characters: enough for a few proxies. */
+const maxCachedLength = 200;
 
 /** Finds the client of a request. */
 export type ClientLookup = (request: IncomingMessage) => Client;
@@ -37,15 +38,15 @@ export type ClientLookup = (request: IncomingMessage) => Client;
 export type ClientAddress = (request: IncomingMessage) => string;
 
 /**
- * Finds the clients of requests by the connection and `X-Forwarded-For`. No other header is read: common proxies pass on
- * `Forwarded` and `X-Real-IP` as the client wrote them. The header is read from its end, where the proxies append, and never
- * beyond what the trusted ones wrote:
- * - By number (`hops`), the client is the entry that the outermost proxy wrote, as with Envoy's `xff_num_trusted_hops` and the
- *   number of Express's `trust proxy`. With fewer entries than hops the request did not come through all proxies, so it is the other
- *   end of the connection, as with Envoy. Where an entry is not an address, the next one that a nearer proxy wrote counts.
- * - By address (`ranges`), the client is the nearest address that is not a trusted proxy's.
- * - Without either, the client is the other end of the connection.
- * @param logger gets one warning about requests that suggest another configuration
+ * Creates a function that finds the client of a request from the connection and `X-Forwarded-For`. It reads no other header, because
+ * common proxies forward `Forwarded` and `X-Real-IP` as the client sent them. It reads the header from the end, where proxies append,
+ * and only the entries of trusted proxies:
+ * - With `hops`, the client is the entry of the outermost proxy, as with Envoy's `xff_num_trusted_hops` and Express's numeric
+ *   `trust proxy`. If there are fewer entries than hops, the request bypassed a proxy, and the client is the remote end of the
+ *   connection, as with Envoy. If that entry is not an address, the entry of the next inner proxy is used.
+ * - With `ranges`, the client is the last address that is not in the ranges.
+ * - Otherwise the client is the remote end of the connection.
+ * @param logger receives one warning if requests indicate a wrong configuration
  */
 export function createClientLookup(proxies: TrustedProxies, logger: Logger): ClientLookup {
   const warnOnce = createWarnOnce(logger);
@@ -54,14 +55,14 @@ export function createClientLookup(proxies: TrustedProxies, logger: Logger): Cli
   function connectionOf(socket: Socket): Connection {
     const known = connections.get(socket);
     if (known !== undefined) return known;
-    const address = plainAddress(socket.remoteAddress ?? 'unknown');
+    const address = normalizeAddress(socket.remoteAddress ?? 'unknown');
     const peer = { address, proxied: proxies.ranges?.contains(address) ?? false };
     const connection: Connection = { peer, last: undefined };
     connections.set(socket, connection);
     return connection;
   }
 
-  function byNumber(peer: Client, header: string | undefined): Client {
+  function clientByHops(peer: Client, header: string | undefined): Client {
     const entries = lastEntries(header, proxies.hops);
     if (entries.length < proxies.hops) {
       const fields = { address: peer.address, entries: entries.length, hops: proxies.hops };
@@ -72,7 +73,7 @@ export function createClientLookup(proxies: TrustedProxies, logger: Logger): Cli
     return { address: outermost ?? peer.address, proxied: true };
   }
 
-  function byAddress(peer: Client, header: string | undefined): Client {
+  function clientByRanges(peer: Client, header: string | undefined): Client {
     if (header === undefined) return peer;
     if (!peer.proxied) {
       warnOnce({ address: peer.address }, 'X-Forwarded-For from an untrusted address ignored');
@@ -87,27 +88,27 @@ export function createClientLookup(proxies: TrustedProxies, logger: Logger): Cli
     return { address, proxied: true };
   }
 
-  const find = proxies.hops > 0 ? byNumber : byAddress;
+  const findClient = proxies.hops > 0 ? clientByHops : clientByRanges;
   return ({ headers, socket }) => {
     const connection = connectionOf(socket);
     const header = headers['x-forwarded-for']?.toString() || undefined;
     const { last } = connection;
     if (last !== undefined && last.header === header) return last.client;
-    const client = find(connection.peer, header);
-    // What a client sends must not stay in memory for as long as its connection is open.
+    const client = findClient(connection.peer, header);
+    // Long headers are not cached, so that clients cannot fill the memory.
     connection.last =
-      header === undefined || header.length <= maxRememberedLength ? { header, client } : undefined;
+      header === undefined || header.length <= maxCachedLength ? { header, client } : undefined;
     return client;
   };
 }
 
-/** Finds the addresses of clients, as `createClientLookup` does. */
+/** Creates a function that returns the client address of a request, as `createClientLookup` finds it. */
 export function createClientAddress(proxies: TrustedProxies, logger: Logger): ClientAddress {
-  const find = createClientLookup(proxies, logger);
-  return (request) => find(request).address;
+  const findClient = createClientLookup(proxies, logger);
+  return (request) => findClient(request).address;
 }
 
-function createWarnOnce(logger: Logger): (fields: object, message: string) => void {
+function createWarnOnce(logger: Logger): (fields: LogFields, message: string) => void {
   let warned = false;
   return (fields, message) => {
     if (warned) return;
@@ -116,7 +117,7 @@ function createWarnOnce(logger: Logger): (fields: object, message: string) => vo
   };
 }
 
-/** The last entries of a list, nearest first, `count` at most. */
+/** Returns up to `count` entries from the end of the header, last one first. */
 function lastEntries(header: string | undefined, count: number): (string | undefined)[] {
   const entries: (string | undefined)[] = [];
   if (header === undefined) return entries;
@@ -128,21 +129,21 @@ function lastEntries(header: string | undefined, count: number): (string | undef
 }
 
 /**
- * The addresses of a list from its end; undefined for an entry that is not an address. Empty entries count: leaving one out that a
- * proxy wrote would move what a client wrote into its place. No more is read than is asked for, as clients may send long lists.
+ * Yields the addresses of the header from the end; undefined for an entry that is not an address. Empty entries count: skipping one of a
+ * proxy would put an entry of the client in its place. The header is parsed lazily, because clients may send long ones.
  */
 function* entriesFromEnd(header: string): Generator<string | undefined, void> {
   let end = header.length;
   while (end >= 0) {
     const comma = end === 0 ? -1 : header.lastIndexOf(',', end - 1);
-    yield addressIn(header.slice(comma + 1, end).trim());
+    yield parseEntry(header.slice(comma + 1, end).trim());
     end = comma;
   }
 }
 
-/** The address in an entry, which some proxies write with a port, and IPv6 in brackets. */
-function addressIn(entry: string): string | undefined {
+/** Parses an entry. Some proxies append a port and write IPv6 in brackets. */
+function parseEntry(entry: string): string | undefined {
   const [, bracketed, dotted] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(entry) ?? [];
   const address = bracketed ?? dotted ?? entry;
-  return isIP(address) === 0 ? undefined : plainAddress(address);
+  return isIP(address) === 0 ? undefined : normalizeAddress(address);
 }

@@ -1,23 +1,19 @@
-import { Failure } from '../failure.ts';
+import { type Precondition, requireMatch } from '../precondition.ts';
 
-/** Whether the preconditions of a request allow it on a version of the resource. */
-export type Precondition = (version: number) => boolean;
-
-/** The headers of a request that name versions. */
+/** Precondition headers of a request. */
 export interface PreconditionHeaders {
   readonly ifMatch?: string | undefined;
   readonly ifNoneMatch?: string | undefined;
 }
 
-/** The strong entity tag of a row's version (RFC 9110, section 8.8.3). */
+/** Returns the strong entity tag of a version (RFC 9110, section 8.8.3). */
 export function entityTag(version: number): string {
   return `"${version}"`;
 }
 
 /**
- * Reads the preconditions of a request. `If-Match` (RFC 9110, section 13.1.1): `*` takes any version, a list takes those it names by
- * strong comparison, so a weak tag names none. `If-None-Match` (section 13.1.2) takes those it does not name by weak comparison, and
- * `*` takes none. Undefined without either.
+ * Parses the preconditions of a request; undefined without either header. `If-Match` (RFC 9110, section 13.1.1) uses strong comparison:
+ * `*` matches any version, a weak tag none. `If-None-Match` (section 13.1.2) uses weak comparison: `*` excludes all versions.
  */
 export function parsePreconditions({ ifMatch, ifNoneMatch }: PreconditionHeaders): Precondition | undefined {
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
@@ -25,17 +21,8 @@ export function parsePreconditions({ ifMatch, ifNoneMatch }: PreconditionHeaders
 }
 
 /**
- * Allows a write only on a version that its caller named; without preconditions it is unconditional.
- * @throws Failure `precondition-failed` with the current version's tag
- */
-export function requireMatch(precondition: Precondition | undefined, version: number): void {
-  if (precondition === undefined || precondition(version)) return;
-  throw new Failure('precondition-failed', { headers: { ETag: entityTag(version) } });
-}
-
-/**
- * Whether a read can do without the representation. `If-Match` comes first (RFC 9110, section 13.2.2).
- * @throws Failure `precondition-failed` when `If-Match` names another version
+ * Returns whether the response to a read can be 304. `If-Match` is evaluated first (RFC 9110, section 13.2.2).
+ * @throws Failure `precondition-failed` if `If-Match` does not match
  */
 export function isCurrent({ ifMatch, ifNoneMatch }: PreconditionHeaders, version: number): boolean {
   requireMatch((current) => isMatch(ifMatch, current), version);
@@ -44,17 +31,17 @@ export function isCurrent({ ifMatch, ifNoneMatch }: PreconditionHeaders, version
 
 function isMatch(header: string | undefined, version: number): boolean {
   if (header === undefined) return true;
-  const tags = listOf(header);
+  const tags = parseTags(header);
   return tags.includes('*') || tags.includes(entityTag(version));
 }
 
 function isNotModified(header: string | undefined, version: number): boolean {
   if (header === undefined) return false;
-  const tags = listOf(header).map((tag) => tag.replace(/^W\//, ''));
+  const tags = parseTags(header).map((tag) => tag.replace(/^W\//, ''));
   return tags.includes('*') || tags.includes(entityTag(version));
 }
 
-/** Our tags are digits in quotes: a comma inside another server's tag can split it, but never into one of ours. */
-function listOf(header: string): string[] {
+/** Splits a list of tags. A foreign tag with a comma is split too, but never into a tag of ours, which is digits in quotes. */
+function parseTags(header: string): string[] {
   return header.split(',').map((tag) => tag.trim());
 }

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { isFailure } from '../testing.ts';
+import { isFailure } from '../../testing/observed.ts';
 import { parseExactJson } from './exact-json.ts';
 
-const isRefused = (text: string) =>
+const assertRejected = (text: string) =>
   assert.throws(() => parseExactJson(text), isFailure('invalid-request'), text.slice(0, 80));
 
 // RFC 8259, section 6: implementations agree on numbers within the range and precision of IEEE 754 binary64.
 describe('parseExactJson', () => {
-  it('refuses a number that would become another one', () => {
+  it('rejects a number that a double cannot represent exactly', () => {
     for (const number of [
       '1.0000000000000000001',
       '12345678901234567890',
@@ -24,12 +24,12 @@ describe('parseExactJson', () => {
       '1e99999999999999999999',
       '123456789012345678e-17',
     ]) {
-      isRefused(number);
-      isRefused(`{"a":["x",{"b":${number}}]}`);
+      assertRejected(number);
+      assertRejected(`{"a":["x",{"b":${number}}]}`);
     }
   });
 
-  it('accepts every spelling of a number that stays the same', () => {
+  it('accepts every notation of a number that a double represents exactly', () => {
     for (const [text, value] of [
       ['1.10', 1.1],
       ['1.00000000000000000000000', 1],
@@ -47,7 +47,7 @@ describe('parseExactJson', () => {
       assert.equal(parseExactJson(text), value, text);
   });
 
-  it('reads whatever JavaScript has written, strings with digits in them included', () => {
+  it('parses all JSON that JavaScript writes, including strings with digits', () => {
     fc.assert(
       fc.property(fc.json(), (text) => {
         assert.deepEqual(parseExactJson(text), JSON.parse(text));
@@ -57,7 +57,7 @@ describe('parseExactJson', () => {
     assert.deepEqual(parseExactJson(JSON.stringify(tricky)), tricky);
   });
 
-  it('takes linear time on hostile text', () => {
+  it('takes linear time for hostile text', () => {
     const startedAt = performance.now();
     for (const text of [
       `"${'\\"'.repeat(50_000)}"`,
@@ -66,10 +66,10 @@ describe('parseExactJson', () => {
       `[${'1,'.repeat(50_000)}1]`,
     ])
       parseExactJson(text);
-    isRefused(`1e${'9'.repeat(100_000)}`);
-    isRefused(`1e-${'9'.repeat(100_000)}`);
-    isRefused('1'.repeat(100_000));
-    isRefused(`0.${'1'.repeat(100_000)}`);
+    assertRejected(`1e${'9'.repeat(100_000)}`);
+    assertRejected(`1e-${'9'.repeat(100_000)}`);
+    assertRejected('1'.repeat(100_000));
+    assertRejected(`0.${'1'.repeat(100_000)}`);
     assert.ok(performance.now() - startedAt < 500);
   });
 });

@@ -1,44 +1,44 @@
 import { Failure } from '../failure.ts';
 
-/** In valid JSON: a string, which is passed over, or a number. */
-const stringOrNumber = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g;
+/** Matches strings and numbers in valid JSON. Strings are matched in order to skip them. */
+const stringOrNumberPattern = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g;
 
-/** Digits that every double keeps (DBL_DIG of C). */
+/** Number of decimal digits that a double always preserves (DBL_DIG in C). */
 const safeDigits = 15;
 
 /**
- * Parses JSON, and accepts a number only when JavaScript writes it back with the same value: it is never silently another one
- * (RFC 8259, section 6, and RFC 7493, section 2.2). Up to 15 digits within the range of a double always are.
- * @throws Failure `invalid-request` for text that is not JSON, and for a number that a double cannot hold
+ * Parses JSON and rejects numbers that a double cannot represent exactly, so that no number changes silently (RFC 8259, section 6;
+ * RFC 7493, section 2.2). Numbers with up to 15 digits in the range of a double are always accepted.
+ * @throws Failure `invalid-request` if the text is not JSON or a number is not exact
  */
 export function parseExactJson(text: string): unknown {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    throw new Failure('invalid-request', { detail: 'The body is not JSON.' });
+    throw new Failure('invalid-request', { detail: 'The body is not valid JSON.' });
   }
-  for (const [token] of text.matchAll(stringOrNumber)) {
+  for (const [token] of text.matchAll(stringOrNumberPattern)) {
     if (token.startsWith('"') || isExact(token)) continue;
     throw new Failure('invalid-request', {
-      detail: 'A number in the body has more digits than a double-precision number holds.',
+      detail: 'A number in the body exceeds the range or precision of a double.',
     });
   }
   return value;
 }
 
 function isExact(token: string): boolean {
-  // Neither can an exponent be out of range.
+  // Fast path: few digits and no exponent.
   if (token.length <= safeDigits && !/e/i.test(token)) return true;
-  const read = Number(token);
-  return Number.isFinite(read) && decimalOf(token) === decimalOf(String(read));
+  const value = Number(token);
+  return Number.isFinite(value) && normalizeDecimal(token) === normalizeDecimal(String(value));
 }
 
-const parts = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i;
+const decimalPattern = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i;
 
-/** The value of a decimal number in one spelling for all that are equal: sign, digits, exponent. */
-function decimalOf(token: string): string {
-  const [, sign, whole = '', fraction = '', exponent = '0'] = parts.exec(token) ?? [];
+/** Returns a decimal number in normal form (sign, digits, exponent), so that equal numbers have equal text. */
+function normalizeDecimal(token: string): string {
+  const [, sign, whole = '', fraction = '', exponent = '0'] = decimalPattern.exec(token) ?? [];
   const digits = `${whole}${fraction}`.replace(/^0+/, '');
   const significant = digits.replace(/0+$/, '');
   if (significant === '') return '0';

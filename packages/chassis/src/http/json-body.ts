@@ -5,20 +5,20 @@ import { currentContext } from '../request-context.ts';
 import { parseExactJson } from './exact-json.ts';
 import { hasBody } from './has-body.ts';
 
-/** Bytes of a body that are read at most, after its content coding is undone. */
+/** Maximum size of a body in bytes, after decompression. */
 const bodyLimit = 100 * 1024;
 
-/** JSON is UTF-8 (RFC 8259, section 8.1), of which US-ASCII is a part; `utf8` is a common misspelling of the name. */
+/** Accepted charsets. JSON is UTF-8 (RFC 8259, section 8.1), which includes US-ASCII; `utf8` is a common misspelling. */
 const charsets = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii']);
 
 const readBytes = express.raw({ limit: bodyLimit, type: 'application/json' });
 
 const requireJson: RequestHandler = (request, _response, next) => {
   if (!hasBody(request))
-    throw new Failure('invalid-request', { detail: 'The request needs a body of JSON.' });
+    throw new Failure('invalid-request', { detail: 'The request must have a JSON body.' });
   if (!request.is('application/json') || !charsets.has(charsetOf(request.get('content-type'))))
     throw new Failure('unsupported-media-type');
-  // RFC 9110, section 8.4.1.3; the parser knows the first name only.
+  // `x-gzip` equals `gzip` (RFC 9110, section 8.4.1.3), but the parser supports only `gzip`.
   if (request.headers['content-encoding']?.toLowerCase() === 'x-gzip')
     request.headers['content-encoding'] = 'gzip';
   next();
@@ -29,30 +29,30 @@ const parseBytes: RequestHandler = (request, _response, next) => {
   next();
 };
 
-/** The time of a request ends no sooner because its client takes a while to send the body. */
-const readWithoutHurry: RequestHandler = (request, response, next) => {
-  const begun = performance.now();
+/** Reads the body and extends the deadline by the time that the client took to send it. */
+const readBytesAndExtendDeadline: RequestHandler = (request, response, next) => {
+  const startedAt = performance.now();
   const deadline = currentContext()?.deadline;
   readBytes(request, response, (error) => {
-    deadline?.extend(performance.now() - begun);
+    deadline?.extend(performance.now() - startedAt);
     next(error);
   });
 };
 
-/** Middleware that makes `request.body` what the JSON of the body says. Bytes that are not of its charset are a 400. */
-export const jsonBody: readonly RequestHandler[] = [requireJson, readWithoutHurry, parseBytes];
+/** Middleware that parses a JSON body into `request.body`. Bytes that are invalid in the charset result in 400. */
+export const jsonBody: readonly RequestHandler[] = [requireJson, readBytesAndExtendDeadline, parseBytes];
 
 function charsetOf(contentType = ''): string {
   return new MIMEType(contentType).params.get('charset')?.toLowerCase() ?? 'utf-8';
 }
 
-/** Bytes that are no UTF-8 would be replaced by U+FFFD otherwise, and stored as that. */
+/** Decodes strictly. By default, invalid bytes would become U+FFFD and be stored as such. */
 function decode(bytes: Uint8Array, charset: string): string {
   if (charset.endsWith('ascii') && bytes.some((byte) => byte > 0x7f))
-    throw new Failure('invalid-request', { detail: 'The body is not US-ASCII, as its media type says.' });
+    throw new Failure('invalid-request', { detail: 'The body is not valid US-ASCII.' });
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new Failure('invalid-request', { detail: 'The body is not UTF-8.' });
+    throw new Failure('invalid-request', { detail: 'The body is not valid UTF-8.' });
   }
 }

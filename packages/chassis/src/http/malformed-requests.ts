@@ -2,21 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { type ProblemCode, problemTypes } from '@zerda/contracts/problems';
-import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import { createAnswerHeaders } from './answer-headers.ts';
+import { type IdentifiedRequest, requestLogFields } from '../request-context.ts';
+import { newTraceparent } from '../tracing/traceparent.ts';
 import { problemMessage } from './problem-response.ts';
+import { createResponseHeaders } from './response-headers.ts';
 
 export interface MalformedRequestsOptions {
   readonly logger: Pick<Logger, 'info'>;
   readonly metrics: Pick<Metrics, 'requestStarted' | 'requestEnded'>;
 }
 
-/** Milliseconds that a client has to read the response while the rest of what it sends is discarded. */
+/** Milliseconds until the connection is destroyed, so that the client can read the response. Further input is discarded. */
 const lingerMs = 1000;
 
-/** What errors of Node's parser mean; any other one is a malformed request. */
+/** Problem types by error code of the parser of Node.js. All other errors are `invalid-request`. */
 const problems: ReadonlyMap<string, ProblemCode> = new Map([
   ['HPE_HEADER_OVERFLOW', 'too-many-headers'],
   ['HPE_CHUNK_EXTENSIONS_OVERFLOW', 'payload-too-large'],
@@ -24,18 +25,18 @@ const problems: ReadonlyMap<string, ProblemCode> = new Map([
 ]);
 
 /**
- * Answers requests that Node cannot parse with problem details, counts them under the route `malformed` and logs them. Without this, Node
- * answers with a bare status line and no application learns of the request.
+ * Responds to requests that Node.js cannot parse with problem details, and counts and logs them under the route `malformed`. By default
+ * Node.js sends a bare status line, and the application does not see the request.
  */
-export function answerMalformedRequests(server: Server, { logger, metrics }: MalformedRequestsOptions): void {
-  const answered = new WeakSet<Socket>();
-  const security = createAnswerHeaders();
+export function rejectMalformedRequests(server: Server, { logger, metrics }: MalformedRequestsOptions): void {
+  const responded = new WeakSet<Socket>();
+  const securityHeaders = createResponseHeaders();
 
   server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
     const socket = stream as Socket;
-    // The rest of what the client sends cannot be parsed either.
-    if (answered.has(socket)) return;
-    answered.add(socket);
+    // Further input on this connection cannot be parsed either.
+    if (responded.has(socket)) return;
+    responded.add(socket);
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
       return;
@@ -47,34 +48,29 @@ export function answerMalformedRequests(server: Server, { logger, metrics }: Mal
     }
     const code = problems.get(error.code ?? '') ?? 'invalid-request';
     const { status } = problemTypes[code];
-    const correlationId = randomUUID();
-    // A request whose head was read is in the log and the metrics already, and a connection without a byte is none.
+    const context = { correlationId: randomUUID(), traceparent: newTraceparent() };
+    // A request whose head was parsed is already logged and counted. A connection without any byte is not a request.
     if (pending === undefined && socket.bytesRead > 0) {
       metrics.requestStarted();
       metrics.requestEnded({ method: '', route: 'malformed', status }, 0);
       const reason = error.code ?? 'unknown';
-      logger.info({ correlation_id: correlationId, route: 'malformed', status, reason }, 'request');
+      logger.info({ ...requestLogFields(context), route: 'malformed', status, reason }, 'request');
     }
     const timer = setTimeout(() => socket.destroy(), lingerMs);
     socket.once('close', () => clearTimeout(timer));
-    socket.end(responseText(code, correlationId, security.list(undefined)), 'latin1');
+    socket.end(responseText(code, context, securityHeaders.list(context)), 'latin1');
   });
 }
 
-/** The response that Node would write next on a connection. */
+/** Returns the response that Node.js would send next on a connection. */
 function pendingResponse(socket: Socket): { readonly headersSent: boolean } | undefined {
   return (socket as { _httpMessage?: { readonly headersSent: boolean } | null })._httpMessage ?? undefined;
 }
 
-function responseText(code: ProblemCode, correlationId: string, headers: readonly string[]): string {
+function responseText(code: ProblemCode, context: IdentifiedRequest, headers: readonly string[]): string {
   const { status } = problemTypes[code];
-  const problem = problemMessage({ code }, correlationId);
-  const pairs = [
-    ...headers,
-    ...[headerNames.correlationId, correlationId],
-    ...problem.headers,
-    ...['Connection', 'close', 'Date', new Date().toUTCString()],
-  ];
+  const problem = problemMessage({ code }, context);
+  const pairs = [...headers, ...problem.headers, 'Connection', 'close', 'Date', new Date().toUTCString()];
   const lines = pairs.flatMap((text, index) => (index % 2 === 0 ? [`${text}: ${pairs[index + 1]}\r\n`] : []));
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${problem.body}`;
 }

@@ -1,31 +1,35 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { Failure } from '../failure.ts';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
+import type { Logger } from '../logging/logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { preferredFormat } from '../metrics/metrics-format.ts';
+import { sendError } from './problem-response.ts';
 
 export interface ManagementDependencies {
   readonly lifecycle: Lifecycle;
   readonly metrics: Metrics;
-  /** Takes the events of other services at `/events`; without it the path is not there. */
+  readonly logger: Pick<Logger, 'warn' | 'error'>;
+  /** Handler of `/events`, which receives events of other services; if omitted, the path returns 404. */
   readonly events?: RequestListener | undefined;
-  /** Answers calls that other services sign, by path. */
+  /** Handlers of signed calls of other services, by path. */
   readonly calls?: ReadonlyMap<string, RequestListener> | undefined;
 }
 
 /**
- * What the platform asks, on a port of its own: `/livez` (200 while the process answers), `/readyz` (200 when open and
- * not draining, else 503) and `/metrics`. Other services post their events to `/events`, and call what they sign. Plain Node: fixed paths need no framework.
+ * Creates the application of the management port: `/livez` (200 while the process runs), `/readyz` (200 if the service is started and
+ * not draining, else 503), `/metrics`, `/events` and signed calls. It uses plain Node.js, since its paths are fixed.
  */
 export function createManagementApp({
   lifecycle,
   metrics,
+  logger,
   events,
   calls,
 }: ManagementDependencies): RequestListener {
   async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      response.setHeader('Allow', 'GET, HEAD');
-      return send(response, 405, 'only GET is answered here\n');
-    }
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      throw new Failure('method-not-allowed', { allowedMethods: ['GET', 'HEAD'] });
     const path = pathOf(request);
     if (path === '/livez') return send(response, 200, 'alive\n');
     if (path === '/readyz') {
@@ -33,17 +37,17 @@ export function createManagementApp({
       return send(response, 503, lifecycle.draining ? 'draining\n' : 'starting\n');
     }
     if (path === '/metrics') {
-      const { contentType, body } = await metrics.render();
+      const { contentType, body } = await metrics.render(preferredFormat(request.headers.accept));
       return send(response, 200, body, contentType);
     }
-    return send(response, 404, 'known paths: /livez /readyz /metrics\n');
+    throw new Failure('not-found', { detail: 'Available paths: /livez, /readyz, /metrics.' });
   }
 
   return (request, response) => {
     if (events !== undefined && request.url === '/events') return events(request, response);
     const call = calls?.get(pathOf(request));
     if (call !== undefined) return call(request, response);
-    respond(request, response).catch(() => send(response, 500, 'could not be rendered\n'));
+    respond(request, response).catch((error: unknown) => sendError(request, response, error, logger));
   };
 }
 

@@ -4,85 +4,105 @@ import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { Failure } from '../failure.ts';
 import type { Logger } from '../logging/logger.ts';
-import { currentContext, type RequestContext } from '../request-context.ts';
-import { setCutOff } from './request-observer.ts';
+import {
+  currentContext,
+  type IdentifiedRequest,
+  type RequestContext,
+  requestLogFields,
+} from '../request-context.ts';
+import { traceIdOf } from '../tracing/traceparent.ts';
+import { entityTag } from './entity-tag.ts';
+import { setAbortStatus } from './request-observer.ts';
 
-/** Answers every path that no route before it took. */
+/** Returns 404 for every path that no route matches. */
 export const notFound: RequestHandler = () => {
   throw new Failure('not-found');
 };
 
-/** Answers a known path with a method it does not have. */
+/** Returns 405 for unsupported methods of a known path. @param allowed methods that the path supports */
 export function methodNotAllowed(allowed: readonly string[]): RequestHandler {
   return () => {
-    throw new Failure('method-not-allowed', { headers: { Allow: allowed.join(', ') } });
+    throw new Failure('method-not-allowed', { allowedMethods: allowed });
   };
 }
 
-/** The one place where errors become answers. An error that is not a `Failure` is a fault: logged, and told as 500. */
+/** Error handler that logs errors and sends them as problem details. Errors other than `Failure` become a 500. */
 export function problemHandler({ logger }: { logger: Logger }): ErrorRequestHandler {
-  return (error, request, response, _next) => {
-    const failure = asFailure(error);
-    logFailure(logger, failure);
-    sendProblem(request, response, failure);
-  };
+  return (error, request, response, _next) => sendError(request, response, error, logger);
 }
 
-/** Logs what the caller is not told: the stack of a fault, the cause of a failure that has one. */
+/** Logs an error and sends it as problem details, for listeners without Express. Errors other than `Failure` become a 500. */
+export function sendError(
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: unknown,
+  logger: Pick<Logger, 'warn' | 'error'>,
+): void {
+  const failure = toFailure(error);
+  logFailure(logger, failure);
+  sendProblem(request, response, failure);
+}
+
+/** Logs what the caller does not see: the stack of an internal error, the cause of any other failure. */
 export function logFailure(
-  logger: Logger,
+  logger: Pick<Logger, 'warn' | 'error'>,
   failure: Failure,
   context: RequestContext | undefined = currentContext(),
 ): void {
   if (failure.cause === undefined && failure.code !== 'internal-error') return;
-  const line = { err: failure.cause, ...(context && { correlation_id: context.correlationId }) };
+  const line = { err: failure.cause, ...(context && requestLogFields(context)) };
   if (failure.code === 'internal-error') logger.error(line, 'fault');
   else logger.warn({ ...line, problem: failure.code }, 'failed');
 }
 
 /**
- * Answers with RFC 9457 problem details. Once the head of an answer is out nothing true can be said any more: the
- * connection is cut, so that half an answer is never taken for a whole one.
+ * Sends problem details (RFC 9457). If the head of the response is already sent, destroys the connection instead, so that the client
+ * does not mistake a partial response for a complete one.
  */
 export function sendProblem(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
   if (writeProblem(request, response, failure)) response.end();
 }
 
 /**
- * As `sendProblem`, but leaves the answer to be ended; false when the connection was cut instead.
- * @param before headers that come before those of the problem: name, value, name, value; none by default
+ * Writes a problem like `sendProblem`, but does not end the response.
+ * @param leadingHeaders headers before those of the problem (name, value, name, value); none by default
+ * @returns false if the connection was destroyed instead
  */
 export function writeProblem(
   request: IncomingMessage,
   response: ServerResponse,
   failure: Failure,
   context: RequestContext | undefined = currentContext(),
-  before: readonly string[] = [],
+  leadingHeaders: readonly string[] = [],
 ): boolean {
   if (response.headersSent) {
-    setCutOff(response, problemTypes[failure.code].status);
+    setAbortStatus(response, problemTypes[failure.code].status);
     response.destroy();
     return false;
   }
   const { status } = problemTypes[failure.code];
-  const { headers, body } = problemMessage(failure, context?.correlationId ?? '', pathOf(request));
-  // One list: under overload most answers are refusals, which must cost little.
-  response.writeHead(status, [...before, ...Object.entries(failure.headers).flat(), ...headers]);
+  const { headers, body } = problemMessage(failure, context, pathOf(request));
+  // A flat list is cheapest. Under overload, most responses are problems.
+  response.writeHead(status, [...leadingHeaders, ...failureHeaders(failure), ...headers]);
   response.write(body);
   return true;
 }
 
 /** Headers and body of a response with problem details. */
 export interface ProblemMessage {
-  /** Name, value, name, value. */
+  /** Flat list: name, value, name, value. */
   readonly headers: readonly string[];
   readonly body: string;
 }
 
-/** Serializes a failure (RFC 9457). @param instance path of the request; undefined when the request could not be parsed */
+/**
+ * Serializes a failure (RFC 9457).
+ * @param context identifies the request in logs and traces
+ * @param instance path of the request; undefined if the request could not be parsed
+ */
 export function problemMessage(
   { code, detail, errors }: Pick<Failure, 'code'> & Partial<Pick<Failure, 'detail' | 'errors'>>,
-  correlationId: string,
+  context: IdentifiedRequest | undefined,
   instance?: string,
 ): ProblemMessage {
   const { status, title } = problemTypes[code];
@@ -92,22 +112,38 @@ export function problemMessage(
     status,
     ...(detail !== undefined && { detail }),
     ...(instance !== undefined && { instance }),
-    correlation_id: correlationId,
+    correlation_id: context?.correlationId ?? '',
+    ...(context?.traceparent !== undefined && { trace_id: traceIdOf(context.traceparent) }),
     ...(errors !== undefined && { errors: [...errors] }),
   };
   const body = JSON.stringify(details);
   return {
     headers: [
-      ...['Content-Type', 'application/problem+json; charset=utf-8'],
-      ...['Content-Length', String(Buffer.byteLength(body))],
-      ...['Cache-Control', 'no-store', headerNames.problem, code],
+      'Content-Type',
+      'application/problem+json; charset=utf-8',
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+      'Cache-Control',
+      'no-store',
+      headerNames.problem,
+      code,
     ],
     body,
   };
 }
 
-/** What an error is to the caller; the parsers of Express and Node tell by `type` and `status`. */
-function asFailure(error: unknown): Failure {
+/** Returns the headers of a failure as a flat list: name, value, name, value. */
+function failureHeaders({ retryAfterSeconds, challenge, allowedMethods, version }: Failure): string[] {
+  const headers: string[] = [];
+  if (retryAfterSeconds !== undefined) headers.push('Retry-After', String(retryAfterSeconds));
+  if (challenge !== undefined) headers.push('WWW-Authenticate', challenge);
+  if (allowedMethods !== undefined) headers.push('Allow', allowedMethods.join(', '));
+  if (version !== undefined) headers.push('ETag', entityTag(version));
+  return headers;
+}
+
+/** Converts an error to a failure. Errors of the Express parsers have a `type` and a `status`. */
+export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   const { type, status } = (error ?? {}) as { type?: unknown; status?: unknown };
   if (type === 'entity.too.large') return new Failure('payload-too-large');
@@ -116,7 +152,7 @@ function asFailure(error: unknown): Failure {
   return new Failure('internal-error', { cause: error });
 }
 
-/** Without the query, which may hold what the caller would not want in a log. */
+/** Returns the path without the query, which may hold sensitive data. */
 function pathOf(request: IncomingMessage): string {
   const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
   return url.split('?', 1)[0] ?? '';

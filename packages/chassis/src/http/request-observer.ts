@@ -1,28 +1,50 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { traceparent } from '@zerda/contracts/events/envelope';
 import { headerNames } from '@zerda/contracts/protocol/headers';
 import type { RequestHandler } from 'express';
 import { Deadline } from '../deadline.ts';
 import type { Logger } from '../logging/logger.ts';
+import { roundMs } from '../logging/round-ms.ts';
+import { knownMethod, otherMethod } from '../metrics/known-method.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import { type RequestContext, runInContext } from '../request-context.ts';
+import {
+  correlationIdPattern,
+  type RequestContext,
+  requestLogFields,
+  runInContext,
+} from '../request-context.ts';
+import type { Span, Tracer } from '../tracing/span.ts';
+import {
+  boundedBaggage,
+  boundedTracestate,
+  unrecordedTraceparent,
+  validTraceparent,
+} from '../tracing/traceparent.ts';
 import { truncateAddress } from './addresses.ts';
 import type { ClientAddress } from './client-address.ts';
-import { closeWithConnection } from './queued-answers.ts';
+import { closeWithConnection } from './queued-responses.ts';
 
 export interface RequestObserverOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** Milliseconds a request may take; the caller can ask for less. */
+  /** Request timeout in milliseconds; the caller can shorten it. */
   readonly requestTimeoutMs: number;
-  /** Returns how the line of a request names its client; undefined leaves it out, as it does by default. */
+  /** Returns the client address for the request log; undefined omits it. Omitted by default. */
   readonly clientInLog?: ((request: IncomingMessage) => string | undefined) | undefined;
-  /** Whether the line names the subject of the caller; true by default. */
+  /** Whether the request log includes the subject of the caller; true by default. */
   readonly subjectInLog?: boolean | undefined;
+  /** Records a span of each sampled request; undefined records none. */
+  readonly tracer?: Tracer | undefined;
+  /**
+   * Whether requests continue the trace of the caller with its sampling decision; true by default. Otherwise each request starts a trace,
+   * with a link to that of the caller.
+   */
+  readonly trustsTraces?: boolean | undefined;
+  /** Returns whether the client uses HTTPS, for spans; never by default. */
+  readonly isSecure?: ((request: IncomingMessage) => boolean) | undefined;
 }
 
-/** Returns how lines of the log name the clients of requests, as LOG_CLIENT_ADDRESS has it; undefined for not at all. */
+/** Returns the function that formats client addresses for the request log, by LOG_CLIENT_ADDRESS; undefined for `off`. */
 export function createClientInLog(
   form: 'full' | 'truncated' | 'off',
   clientAddress: ClientAddress,
@@ -32,75 +54,84 @@ export function createClientInLog(
   const networks = new Map<string, string>();
   return (request) => {
     const address = clientAddress(request);
-    const known = networks.get(address);
-    if (known !== undefined) return known;
+    const cached = networks.get(address);
+    if (cached !== undefined) return cached;
     const network = truncateAddress(address);
-    if (networks.size >= mostNetworks) networks.clear();
+    if (networks.size >= maxCachedNetworks) networks.clear();
     networks.set(address, network);
     return network;
   };
 }
 
-/** Addresses whose network is remembered: to write the one of an IPv6 address takes 5 microseconds, a tenth of a forwarded request. */
-const mostNetworks = 1000;
+/** Maximum number of cached networks. Formatting an IPv6 network takes 5 µs, a tenth of the cost of a forwarded request. */
+const maxCachedNetworks = 1000;
 
-/** Watches requests from their head to the end of their answer. */
+/** Observes requests from their head to the end of the response. */
 export interface RequestObserver {
   /**
-   * Begins to watch a request. What it returns belongs to the request from here on, and is handed on where that
-   * matters: `runInContext` would make it known everywhere, at a cost that the fastest way through a gateway does without.
+   * Starts to observe a request and returns its context. The caller passes the context on explicitly: the fast path of the gateway avoids
+   * the cost of `runInContext`.
    */
   begin(request: IncomingMessage, response: ServerResponse): RequestContext;
-  /** The first layer of an Express application: the context is in hand in all that follows. */
+  /** Express middleware that must come first: everything after it runs in the context of the request. */
   readonly middleware: RequestHandler;
 }
 
-/** What a request whose caller went away before the answer was out is counted as, after nginx. */
+/** Status in log and metrics if the client disconnected before the response ended, as in nginx. */
 const clientClosedRequest = 499;
 
 const route = Symbol('route');
 const failure = Symbol('failure');
 
-/** An answer that knows its route: itself, since every entry of a `WeakMap` is work for the garbage collector. */
-type Routed = ServerResponse & { [route]?: string; [failure]?: number };
+/** A response with its route and abort status. Symbol members cost the garbage collector less than a `WeakMap`. */
+type ObservedResponse = ServerResponse & { [route]?: string; [failure]?: number };
 
 /**
- * Notes that a response whose head has left is cut off on this side, and the status that the log and the metrics have for it: without
- * this it would count as one that its client did not wait for.
+ * Sets the status that log and metrics record for a response which the server aborts after its head was sent. Otherwise the response
+ * would count as closed by the client (499).
  */
-export function setCutOff(response: Routed, status: number): void {
+export function setAbortStatus(response: ObservedResponse, status: number): void {
   response[failure] = status;
 }
 
-/** Names the pattern of the route that answers, for metrics and the log; paths themselves are without number. */
-export function setRoute(response: Routed, pattern: string): void {
+/** Sets the route pattern of a response for log and metrics. Paths are not used, because their number is unbounded. */
+export function setRoute(response: ObservedResponse, pattern: string): void {
   response[route] = pattern;
 }
 
-/** Gives a request its correlation id and deadline, and at its end counts it and writes its one line of the log. */
+/** Creates an observer that assigns each request a correlation id and a deadline, and logs and counts it when it ends. */
 export function createRequestObserver({
   logger,
   metrics,
   requestTimeoutMs,
   clientInLog,
   subjectInLog = true,
+  tracer,
+  trustsTraces = true,
+  isSecure = () => false,
 }: RequestObserverOptions): RequestObserver {
-  // All there is on these lines is named below: there is nothing in them to be redacted.
-  const lines = logger.child({}, { redact: [] });
-  function begin(request: IncomingMessage, response: Routed): RequestContext {
+  // The fields of these lines are fixed below and need no redaction.
+  const requestLogger = logger.child({}, { redact: [] });
+  function begin(request: IncomingMessage, response: ObservedResponse): RequestContext {
     const startedAt = performance.now();
     const writtenBefore = request.socket.bytesWritten;
-    // Now, since a connection that has ended does not tell its address.
+    // Read now: a closed connection has no address.
     const client = clientInLog?.(request);
     metrics.requestStarted();
-    const trace = traceparentOf(request);
+    const caller = validTraceparent(request.headers.traceparent);
+    const parent = trustsTraces ? caller : undefined;
+    const span = tracer?.start('request', {
+      name: knownMethod(request.method) ?? 'HTTP',
+      parent,
+      ...(caller !== undefined && parent === undefined && { links: [caller] }),
+    });
     const context: RequestContext = {
       correlationId: correlationIdOf(request),
       deadline: Deadline.after(timeoutOf(request, requestTimeoutMs)),
-      traceparent: trace,
-      tracestate: trace === undefined ? undefined : shortHeader(request.headers.tracestate, 2048),
-      // 8192 bytes is what every platform must pass on (W3C Baggage, section 3.3.2).
-      baggage: shortHeader(request.headers.baggage, 8192),
+      traceparent: span?.traceparent ?? unrecordedTraceparent(parent, tracer !== undefined),
+      tracestate: parent && boundedTracestate(request.headers.tracestate),
+      baggage: boundedBaggage(request.headers.baggage),
+      span,
       authorization: request.headers.authorization,
     };
     closeWithConnection(request, response);
@@ -111,19 +142,27 @@ export function createRequestObserver({
         ? response.statusCode
         : (response[failure] ?? clientClosedRequest);
       const ms = performance.now() - startedAt;
-      metrics.requestEnded({ method, route: pattern, status }, ms / 1000);
+      metrics.requestEnded({ method, route: pattern, status }, ms / 1000, span);
+      // Written out: the logger takes four times as long for an object that contains a spread.
+      const { correlation_id, trace_id, span_id } = requestLogFields(context);
       const line = {
-        correlation_id: context.correlationId,
+        correlation_id,
+        trace_id,
+        span_id,
         method,
         route: pattern,
         status,
-        duration_ms: Math.round(ms * 10) / 10,
+        duration_ms: roundMs(ms),
         bytes: request.socket.bytesWritten - writtenBefore,
         client_address: client,
         subject: subjectInLog ? context.subject : undefined,
       };
-      if (status >= 500) lines.warn(line, 'request');
-      else lines.info(line, 'request');
+      if (span !== undefined) {
+        span.set({ 'url.scheme': isSecure(request) ? 'https' : 'http', 'client.address': client });
+        endSpan(span, request, { route: response[route], status, correlationId: context.correlationId });
+      }
+      if (status >= 500) requestLogger.warn(line, 'request');
+      else requestLogger.info(line, 'request');
     });
     return context;
   }
@@ -134,26 +173,43 @@ export function createRequestObserver({
   };
 }
 
-/** Adopted only when short and plain: it goes into logs, headers and answers. */
-const plainId = /^[A-Za-z0-9._-]{1,64}$/;
-
 function correlationIdOf(request: IncomingMessage): string {
-  const given = request.headers[headerNames.correlationId];
-  return typeof given === 'string' && plainId.test(given) ? given : randomUUID();
+  const header = request.headers[headerNames.correlationId];
+  return typeof header === 'string' && correlationIdPattern.test(header) ? header : randomUUID();
 }
 
-function traceparentOf(request: IncomingMessage): string | undefined {
-  const given = request.headers.traceparent;
-  return typeof given === 'string' && traceparent.test(given) ? given : undefined;
+/** Names a span by the route, sets the attributes of the semantic conventions for HTTP and ends the span. */
+function endSpan(
+  span: Span,
+  request: IncomingMessage,
+  {
+    route: pattern,
+    status,
+    correlationId,
+  }: { readonly route: string | undefined; readonly status: number; readonly correlationId: string },
+): void {
+  const method = knownMethod(request.method);
+  if (pattern !== undefined) {
+    span.setName(`${method ?? 'HTTP'} ${pattern}`);
+    span.set({ 'http.route': pattern, 'url.path': pathOf(request) });
+  }
+  span.set({
+    'http.request.method': method ?? otherMethod,
+    'http.response.status_code': status,
+    'network.protocol.version': request.httpVersion,
+    'zerda.correlation_id': correlationId,
+  });
+  if (status >= 500) span.fail(String(status));
+  span.end();
 }
 
-/** A header of one text that is not longer than that. */
-function shortHeader(value: string | string[] | undefined, maxLength: number): string | undefined {
-  return typeof value === 'string' && value !== '' && value.length <= maxLength ? value : undefined;
+function pathOf(request: IncomingMessage): string {
+  const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
+  return url.split('?', 1)[0] ?? '';
 }
 
-/** The caller can shorten the time, never lengthen it; what is not a whole number of milliseconds says nothing. */
-function timeoutOf(request: IncomingMessage, longest: number): number {
-  const given = request.headers[headerNames.requestTimeout];
-  return typeof given === 'string' && /^\d{1,9}$/.test(given) ? Math.min(Number(given), longest) : longest;
+/** Returns the timeout that the caller requests, limited to `maxMs`. Values that are not a whole number are ignored. */
+function timeoutOf(request: IncomingMessage, maxMs: number): number {
+  const header = request.headers[headerNames.requestTimeout];
+  return typeof header === 'string' && /^\d{1,9}$/.test(header) ? Math.min(Number(header), maxMs) : maxMs;
 }

@@ -1,4 +1,4 @@
-/** A path with placeholders as contracts and tables have them, `/things/{id}`, in the form that routers take: `/things/:id`. */
+/** Converts an OpenAPI path template such as `/things/{id}` to the syntax of Express routers: `/things/:id`. */
 export function routerPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ':$1');
 }

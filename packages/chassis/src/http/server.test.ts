@@ -1,15 +1,25 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { silentLogger } from '../../testing/observed.ts';
 import { createLifecycle, type Lifecycle } from '../lifecycle/lifecycle.ts';
 import { StartupError } from '../startup-error.ts';
-import { silentLogger } from '../testing.ts';
 import { listen } from './server.ts';
 
 const logger = silentLogger();
+
+/** Opens connections and counts those that the kernel has accepted. */
+const connectAll = `
+  const { connect } = require('node:net');
+  const { workerData: { port, clients, connected } } = require('node:worker_threads');
+  for (let index = 0; index < clients; index += 1)
+    connect(port, '127.0.0.1', () => Atomics.add(connected, 0, 1)).on('error', () => undefined);
+`;
 
 describe('listen', () => {
   let lifecycle: Lifecycle;
@@ -24,16 +34,26 @@ describe('listen', () => {
     await lifecycle.shutdown();
   });
 
+  /** Listens on a free port of 127.0.0.1 and responds to every request. */
+  const listenOnLoopback = (ofProcess = lifecycle) =>
+    listen((_request, response) => response.end(), {
+      name: 'API',
+      host: '127.0.0.1',
+      port: 0,
+      lifecycle: ofProcess,
+      logger,
+    });
+
   async function fetchFrom(port: number): Promise<IncomingMessage> {
     const [response] = (await once(get({ port, agent, host: '127.0.0.1' }), 'response')) as [IncomingMessage];
     return response;
   }
 
-  it('answers a request in hand, then closes without waiting for idle connections', async () => {
-    let answer: (() => void) | undefined;
+  it('completes requests in flight at shutdown, and does not wait for idle connections', async () => {
+    let finishSlow: (() => void) | undefined;
     const { port } = await listen(
       (request, response) => {
-        if (request.url === '/slow') answer = () => response.end('whole');
+        if (request.url === '/slow') finishSlow = () => response.end('whole');
         else response.end('quick');
       },
       { name: 'API', host: '127.0.0.1', port: 0, lifecycle, logger },
@@ -42,11 +62,11 @@ describe('listen', () => {
     const slow = once(get({ port, host: '127.0.0.1', path: '/slow', agent }), 'response') as Promise<
       [IncomingMessage]
     >;
-    while (answer === undefined) await new Promise(setImmediate);
+    while (finishSlow === undefined) await new Promise(setImmediate);
     lifecycle.markReady();
     const startedAt = performance.now();
     const ended = lifecycle.shutdown();
-    answer();
+    finishSlow();
     const [response] = await slow;
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
@@ -58,16 +78,10 @@ describe('listen', () => {
     });
   });
 
-  it('still serves while it drains, and asks each client to leave', async (context) => {
+  it('serves requests with Connection: close while it drains', async (context) => {
     context.mock.timers.enable({ apis: ['setTimeout'] });
     const draining = createLifecycle({ logger, drainMs: 60_000 });
-    const { port } = await listen((_request, response) => response.end(), {
-      name: 'API',
-      host: '127.0.0.1',
-      port: 0,
-      lifecycle: draining,
-      logger,
-    });
+    const { port } = await listenOnLoopback(draining);
     draining.markReady();
     assert.equal((await fetchFrom(port)).resume().headers.connection, 'keep-alive');
     const ended = draining.shutdown();
@@ -78,9 +92,13 @@ describe('listen', () => {
     await ended;
   });
 
-  it('serves IPv4, and IPv6 where the machine has it, when no address is named', async (context) => {
+  it('listens on IPv4, and on IPv6 if available, without a configured address', async (context) => {
     const { port } = await listen((request, response) => response.end(request.socket.remoteFamily), {
-      ...{ name: 'API', host: undefined, port: 0, lifecycle, logger },
+      name: 'API',
+      host: undefined,
+      port: 0,
+      lifecycle,
+      logger,
     });
     const hosts = ['127.0.0.1'];
     const addresses = Object.values(networkInterfaces()).flat();
@@ -92,11 +110,11 @@ describe('listen', () => {
     }
     await assert.rejects(
       listen(() => undefined, { name: 'API', host: undefined, port, lifecycle, logger }),
-      { name: 'StartupError', message: new RegExp(`^port ${port} \\(API\\) is in use; [^\\n]+$`) },
+      { name: 'StartupError', message: new RegExp(`^port ${port} \\(API\\) is in use\\. [^\\n]+$`) },
     );
   });
 
-  it('says in one line, with exit code 78, that an address is not of this machine', async () => {
+  it('fails with a one-line message and exit code 78 for an address of another machine', async () => {
     for (const host of ['203.0.113.7', '2001:db8::7', '[::1]', 'no.such.host.invalid', 'fe80::1', '1.2.3'])
       await assert.rejects(
         listen(() => undefined, { name: 'API', host, port: 0, lifecycle, logger }),
@@ -105,7 +123,7 @@ describe('listen', () => {
       );
   });
 
-  it('says in one line that the port is in use', async () => {
+  it('fails with a one-line message if the port is in use', async () => {
     const options = { name: 'API', host: '127.0.0.1', lifecycle, logger };
     const { port } = await listen(() => undefined, { ...options, port: 0 });
     await assert.rejects(
@@ -113,20 +131,31 @@ describe('listen', () => {
       (error) => {
         assert.ok(error instanceof StartupError);
         assert.equal(error.exitCode, 1);
-        assert.match(error.message, new RegExp(`^127\\.0\\.0\\.1:${port} \\(API\\) is in use; [^\\n]+$`));
+        assert.match(error.message, new RegExp(`^127\\.0\\.0\\.1:${port} \\(API\\) is in use\\. [^\\n]+$`));
         return true;
       },
     );
   });
 
-  it('refuses bytes that are not HTTP without falling over', async () => {
-    const { port } = await listen((_request, response) => response.end(), {
-      name: 'API',
-      host: '127.0.0.1',
-      port: 0,
-      lifecycle,
-      logger,
-    });
+  it('queues 1,500 connections while the event loop is busy, if the system allows it', async (context) => {
+    const allowed = Number(await readFile('/proc/sys/net/core/somaxconn', 'utf8').catch(() => '0'));
+    const clients = 1500;
+    if (allowed < clients) return context.skip(`net.core.somaxconn is ${allowed}`);
+    const { port } = await listenOnLoopback();
+    const connected = new Int32Array(new SharedArrayBuffer(4));
+    const worker = new Worker(connectAll, { eval: true, workerData: { port, clients, connected } });
+    await once(worker, 'online');
+    // This thread, which would accept them, is blocked until all are connected.
+    const endsAt = performance.now() + 5000;
+    for (let count = 0; count < clients && performance.now() < endsAt; count = Atomics.load(connected, 0))
+      Atomics.wait(connected, 0, count, 50);
+    const waiting = Atomics.load(connected, 0);
+    await worker.terminate();
+    assert.equal(waiting, clients);
+  });
+
+  it('returns 400 for bytes that are not HTTP and keeps serving', async () => {
+    const { port } = await listenOnLoopback();
     const socket = connect(port, '127.0.0.1');
     socket.end('not http\r\n\r\n');
     const [head] = (await once(socket, 'data')) as [Buffer];

@@ -3,50 +3,56 @@ import type { AddressInfo } from 'node:net';
 import type { Lifecycle } from '../lifecycle/lifecycle.ts';
 import type { Logger } from '../logging/logger.ts';
 import { StartupError } from '../startup-error.ts';
-import { answerMalformedRequests, type MalformedRequestsOptions } from './malformed-requests.ts';
+import { type MalformedRequestsOptions, rejectMalformedRequests } from './malformed-requests.ts';
 
 export interface ListenOptions {
-  /** What the port is for, in logs and errors: `API`, `management`. */
+  /** Name of the server in logs and errors: `API`, `management`. */
   readonly name: string;
-  /** Address to listen on; when undefined all of the machine: IPv6 where there is any, which takes IPv4 as well, else IPv4. */
+  /** Address to listen on; undefined for all addresses, IPv6 (which accepts IPv4 too) if available, else IPv4. */
   readonly host: string | undefined;
-  /** TCP port; 0 takes a free one. */
+  /** TCP port; 0 selects a free port. */
   readonly port: number;
   readonly lifecycle: Lifecycle;
   readonly logger: Logger;
-  /** Counts requests that cannot be parsed; without it, Node answers them and nothing is counted or logged. */
+  /** Counts malformed requests; if omitted, Node.js responds to them and they are neither counted nor logged. */
   readonly metrics?: MalformedRequestsOptions['metrics'];
   /**
-   * The application itself responds to heads that Node would respond to: `Expect: 100-continue`, by `response.writeContinue()`, any
-   * other expectation, and a missing `Host`. By default Node continues the first and rejects the others.
+   * Whether the application handles `Expect: 100-continue` (with `response.writeContinue()`), other expectations and a missing `Host`.
+   * False by default: Node.js then continues the first and rejects the others.
    */
-  readonly readsHeads?: boolean;
+  readonly handlesExpectations?: boolean;
 }
 
 /**
- * Above the idle timeout of every common load balancer (AWS 60 s, nginx 60–75 s, Traefik 90 s, and 120 s where somebody made
- * it longer), so that it is never this side that closes a connection on which the next request is already under way. The pools
- * of our own services read it from the answers (`Keep-Alive: timeout=`) and leave two seconds earlier.
+ * Longer than the idle timeout of common load balancers (AWS 60 s, nginx 60–75 s, Traefik 90 s), including those raised to 120 s. So the
+ * server never closes a connection while the next request is in flight. Our own clients read the value from `Keep-Alive: timeout=` and
+ * close connections two seconds earlier.
  */
 const keepAliveMs = 130_000;
 
-/** Time to send the head of a request, then the whole of it: bounds what slow senders can hold. */
+/** Milliseconds to receive the head of a request, and the whole request. They limit slow senders. */
 const headersMs = 10_000;
 const requestMs = 60_000;
-/** How often the two are looked after; Node's own 30 s would be most of the time they allow. */
+/** Milliseconds between checks of these timeouts. The 30 s of Node.js are too coarse for them. */
 const checkMs = 2000;
 
 /**
- * Serves HTTP until shutdown. While the service drains, answers carry `Connection: close`, so that clients leave by
- * themselves; the close then waits for requests in hand and drops idle connections.
- * @throws StartupError when the port is in use, not permitted, or the address is not of this machine
+ * Length of the accept queue; Linux limits it to `net.core.somaxconn`, 4096 by default. A burst of clients fills the 511 of Node.js, and
+ * further clients then wait a second until TCP retransmits the SYN.
+ */
+const backlog = 4096;
+
+/**
+ * Starts an HTTP server that runs until shutdown. While the service drains, responses carry `Connection: close`, so that clients
+ * reconnect elsewhere. Shutdown then waits for requests in flight and closes idle connections.
+ * @throws StartupError if the port is in use or not permitted, or the address does not belong to this machine
  */
 export async function listen(
   application: RequestListener,
-  { name, host, port, lifecycle, logger, metrics, readsHeads = false }: ListenOptions,
+  { name, host, port, lifecycle, logger, metrics, handlesExpectations: readsHeads = false }: ListenOptions,
 ): Promise<{ port: number; server: Server }> {
   const serve: RequestListener = (request, response) => {
-    // Node then writes `Connection: close`.
+    // Node.js then sends `Connection: close`.
     if (lifecycle.draining) response.shouldKeepAlive = false;
     application(request, response);
   };
@@ -61,10 +67,10 @@ export async function listen(
     serve,
   );
   if (readsHeads) server.on('checkContinue', serve).on('checkExpectation', serve);
-  if (metrics !== undefined) answerMalformedRequests(server, { logger, metrics });
+  if (metrics !== undefined) rejectMalformedRequests(server, { logger, metrics });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, name, host, port)));
-    server.listen(port, host, resolve);
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, name, host, port)));
+    server.listen({ port, host, backlog }, resolve);
   });
   const address = server.address() as AddressInfo;
   lifecycle.onShutdown(`${name} server`, () => closeServer(server, lifecycle.requestGraceMs));
@@ -73,35 +79,40 @@ export async function listen(
 }
 
 /**
- * Node drops only connections that are idle when `close` is called: those that turn idle later need asking again, and
- * a client that never ends its request, or never reads its answer, is cut off when the grace has passed.
+ * Closes the server. Node.js closes only connections that are idle when `close` is called, so idle connections are closed repeatedly.
+ * After `graceMs` all connections are destroyed, for clients that never finish their request or never read the response.
  */
 function closeServer(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const sweep = setInterval(() => server.closeIdleConnections(), 20);
-    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    const idleTimer = setInterval(() => server.closeIdleConnections(), 20);
+    const destroyTimer = setTimeout(() => server.closeAllConnections(), graceMs);
     server.close((error) => {
-      clearInterval(sweep);
-      clearTimeout(cut);
+      clearInterval(idleTimer);
+      clearTimeout(destroyTimer);
       if (error === undefined) resolve();
       else reject(error);
     });
   });
 }
 
-function explain(error: NodeJS.ErrnoException, name: string, host: string | undefined, port: number): Error {
+function listenError(
+  error: NodeJS.ErrnoException,
+  name: string,
+  host: string | undefined,
+  port: number,
+): Error {
   const where = `${host === undefined ? 'port ' : `${host}:`}${port} (${name})`;
   switch (error.code) {
     case 'EADDRINUSE':
-      return new StartupError(`${where} is in use; stop what listens there or choose another port`);
+      return new StartupError(`${where} is in use. Stop the other process or choose another port.`);
     case 'EACCES':
-      return new StartupError(`${where} is not permitted to this user; choose a port above 1023`);
+      return new StartupError(`${where} requires privileges. Choose a port above 1023.`);
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT':
     case 'EAI_AGAIN':
     case 'EINVAL':
     case 'ENOTFOUND':
-      return new StartupError(`${where} is not an address of this machine; set HOST`, 78);
+      return new StartupError(`${where} is not an address of this machine. Set HOST to one.`, 78);
     default:
       return error;
   }

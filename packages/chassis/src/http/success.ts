@@ -1,6 +1,6 @@
 import type { Success } from '@zerda/contracts/protocol/envelope';
 
-/** The body of a successful answer: `{"status":"success","data":…}`. */
+/** Returns the body of a successful response: `{"status":"success","data":…}`. */
 export function success<const Data>(data: Data): Success<Data> {
   return { status: 'success', data };
 }

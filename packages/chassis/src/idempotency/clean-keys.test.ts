@@ -2,46 +2,46 @@ import assert from 'node:assert/strict';
 import { before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
+import { describeOnEachEngine } from '../../testing/database.ts';
+import { createKeyTable } from '../../testing/key-table.ts';
+import { recordingLogger, silentLogger } from '../../testing/observed.ts';
 import type { Database } from '../database/database.ts';
 import { rowsOf } from '../database/rows-of.ts';
-import { describeOnEachEngine } from '../database/testing.ts';
 import { createLifecycle } from '../lifecycle/lifecycle.ts';
-import { recordingLogger, silentLogger } from '../testing.ts';
 import { cleanKeys, startKeyCleaner } from './clean-keys.ts';
-import { createKeyTable } from './testing-keys.ts';
 
-describeOnEachEngine('cleanKeys', {}, (open) => {
+describeOnEachEngine('cleanKeys', {}, (openDatabase) => {
   let database: Database;
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
     await createKeyTable(database);
   });
-  beforeEach(() => database.write((tx) => tx.execute(sql`delete from idempotency_keys`)));
+  beforeEach(() => database.transaction((tx) => tx.execute(sql`delete from idempotency_keys`)));
 
   async function addKeys(name: string, count: number, age: string): Promise<void> {
-    await database.write((tx) =>
+    await database.transaction((tx) =>
       tx.execute(sql`insert into idempotency_keys (caller, method, path, key, fingerprint, created_at)
         select 'anyone', 'POST', '/', ${name} || n, '', now() - ${age}::interval from generate_series(1, ${count}::int) n`),
     );
   }
 
   async function countKeys(): Promise<number | undefined> {
-    const rows = await database.read((db) =>
+    const rows = await database.query((db) =>
       rowsOf<{ n: number }>(db, sql`select count(*) as n from idempotency_keys`),
     );
     return rows[0]?.n;
   }
 
-  it('deletes all that are older than a day, in statements of a bounded size, and no other', async () => {
+  it('deletes keys older than a day in batches, and no others', async () => {
     await addKeys('old', 2500, '24 hours 1 minute');
     await addKeys('young', 7, '23 hours 59 minutes');
     let statements = 0;
     const counting: Database = {
       ...database,
-      read: (work) => {
+      query: (work) => {
         statements += 1;
-        return database.read(work);
+        return database.query(work);
       },
     };
     assert.equal(await cleanKeys(counting), 2500);
@@ -50,7 +50,7 @@ describeOnEachEngine('cleanKeys', {}, (open) => {
     assert.equal(await cleanKeys(database), 0);
   });
 
-  it('ends after the statement in hand when it is asked to', async () => {
+  it('stops after the current statement when the signal aborts', async () => {
     await addKeys('old', 2500, '2 days');
     const stop = new AbortController();
     stop.abort();
@@ -58,7 +58,7 @@ describeOnEachEngine('cleanKeys', {}, (open) => {
     assert.equal(await countKeys(), 1500);
   });
 
-  it('cleans by itself every ten minutes', async (context) => {
+  it('runs every ten minutes', async (context) => {
     context.mock.timers.enable({ apis: ['setInterval'] });
     const lifecycle = createLifecycle({ logger: silentLogger() });
     startKeyCleaner({ database, lifecycle, logger: silentLogger() });
@@ -72,11 +72,11 @@ describeOnEachEngine('cleanKeys', {}, (open) => {
 });
 
 describe('startKeyCleaner', () => {
-  it('goes on after a round that failed, never runs two at once, and stops at shutdown after the one in hand', async (context) => {
+  it('continues after a failed run, never overlaps, and finishes the current run at shutdown', async (context) => {
     context.mock.timers.enable({ apis: ['setInterval'] });
     const rounds: Round[] = [];
     const database = {
-      read() {
+      query() {
         const round = createRound();
         rounds.push(round);
         return round.promise;
@@ -88,11 +88,11 @@ describe('startKeyCleaner', () => {
 
     context.mock.timers.tick(3000);
     assert.equal(rounds.length, 1);
-    rounds[0]?.reject(new Error('away'));
+    rounds[0]?.reject(new Error('database unavailable'));
     await new Promise(setImmediate);
     assert.deepEqual(
       lines.map(({ level, msg }) => [level, msg]),
-      [['warn', 'old idempotency keys could not be cleaned']],
+      [['warn', 'deleting old idempotency keys failed']],
     );
 
     context.mock.timers.tick(1000);
@@ -103,7 +103,7 @@ describe('startKeyCleaner', () => {
     });
     await new Promise(setImmediate);
     assert.equal(ended, false);
-    // A full batch says that there is more; it is left for the next start.
+    // A full batch means that more rows exist; they are left for the next start.
     rounds[1]?.resolve({ rows: Array.from({ length: 1000 }) });
     await shutdown;
     context.mock.timers.tick(10_000);
@@ -111,7 +111,7 @@ describe('startKeyCleaner', () => {
   });
 });
 
-/** The answer of the database to one statement, given when the test says so. */
+/** A pending database response that the test resolves. */
 interface Round {
   readonly promise: Promise<unknown>;
   resolve(result: unknown): void;

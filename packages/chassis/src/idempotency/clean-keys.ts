@@ -1,22 +1,22 @@
 import { sql } from 'drizzle-orm';
-import { type CleanerOptions, deleteOld, startCleaner } from '../database/cleaner.ts';
+import { type CleanerOptions, deleteOldRows, startCleaner } from '../database/cleaner.ts';
 import type { Database } from '../database/database.ts';
-import { keptForHours } from './idempotency.ts';
+import { retentionHours } from './key-table.ts';
 
 /**
- * Deletes the keys that are no longer good for anything; returns how many there were.
- * @param signal ends it after the statement in hand; the rest stays for another round
+ * Deletes expired keys and returns their number.
+ * @param signal stops after the current statement; the next run deletes the rest
  */
 export function cleanKeys(database: Database, signal?: AbortSignal): Promise<number> {
-  const isOld = sql`created_at < now() - ${sql.raw(`interval '${keptForHours} hours'`)}`;
-  return deleteOld(database, { table: sql`idempotency_keys`, isOld, signal });
+  const isOld = sql`created_at < now() - ${sql.raw(`interval '${retentionHours} hours'`)}`;
+  return deleteOldRows(database, { table: sql`idempotency_keys`, isOld, signal });
 }
 
 export interface KeyCleanerOptions extends Pick<CleanerOptions, 'lifecycle' | 'logger' | 'everyMs'> {
   readonly database: Database;
 }
 
-/** Cleans again and again until shutdown. */
+/** Deletes expired keys periodically until shutdown. */
 export function startKeyCleaner({ database, ...options }: KeyCleanerOptions): void {
   startCleaner({ ...options, what: 'old idempotency keys', clean: (signal) => cleanKeys(database, signal) });
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { recordingLogger, silentLogger } from '../testing.ts';
+import { recordingLogger, silentLogger } from '../../testing/observed.ts';
 import { createLifecycle } from './lifecycle.ts';
 
 describe('lifecycle', () => {
@@ -13,11 +13,11 @@ describe('lifecycle', () => {
     assert.equal(lifecycle.ready, false);
     assert.equal(lifecycle.draining, true);
     lifecycle.markReady();
-    assert.equal(lifecycle.ready, false, 'a start that ends late does not undo the shutdown');
+    assert.equal(lifecycle.ready, false, 'a late markReady does not cancel the shutdown');
     await ended;
   });
 
-  it('closes resources in the reverse order of their opening, one at a time', async () => {
+  it('closes resources one at a time in reverse order', async () => {
     const lifecycle = createLifecycle({ logger: silentLogger() });
     const events: string[] = [];
     for (const name of ['database', 'server']) {
@@ -31,7 +31,7 @@ describe('lifecycle', () => {
     assert.deepEqual(events, ['server closing', 'server closed', 'database closing', 'database closed']);
   });
 
-  it('closes the rest when one resource cannot be closed, and tells which', async () => {
+  it('closes the other resources if one fails, and logs its name', async () => {
     const { logger, lines } = recordingLogger();
     const lifecycle = createLifecycle({ logger });
     let closed = false;
@@ -41,10 +41,10 @@ describe('lifecycle', () => {
     lifecycle.onShutdown('server', () => Promise.reject(new Error('stuck')));
     await assert.rejects(lifecycle.shutdown(), /1 resources could not be closed/);
     assert.equal(closed, true);
-    assert.ok(lines.some(({ msg, resource }) => msg === 'could not close' && resource === 'server'));
+    assert.ok(lines.some(({ msg, resource }) => msg === 'resource close failed' && resource === 'server'));
   });
 
-  it('closes once however often it is asked', async () => {
+  it('closes each resource once if shutdown is called twice', async () => {
     const lifecycle = createLifecycle({ logger: silentLogger() });
     let times = 0;
     lifecycle.onShutdown('database', () => {
@@ -54,7 +54,7 @@ describe('lifecycle', () => {
     assert.equal(times, 1);
   });
 
-  it('goes on serving for the drain time before anything closes', async (context) => {
+  it('drains before it closes any resource', async (context) => {
     context.mock.timers.enable({ apis: ['setTimeout'] });
     const lifecycle = createLifecycle({ logger: silentLogger(), drainMs: 5000 });
     let closed = false;

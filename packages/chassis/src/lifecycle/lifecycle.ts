@@ -3,33 +3,36 @@ import type { Logger } from '../logging/logger.ts';
 /** Closes one resource. */
 export type Close = () => Promise<void> | void;
 
-/** Where a service is between its start and its end. */
+/** The state of a service process from start to shutdown. */
 export interface Lifecycle {
-  /** Migrated, listening and not draining; never the state of a database or an upstream. */
+  /** True after `markReady` until shutdown starts. Does not depend on databases or upstreams. */
   readonly ready: boolean;
-  /** Milliseconds from the begin of the shutdown until it must have ended, the drain included. */
+  /** Maximum duration of the shutdown in milliseconds, including the drain. */
   readonly shutdownMs: number;
-  /** Milliseconds that requests still in hand after the drain have to end; then their connections are cut. */
+  /** Milliseconds after the drain that requests in flight have to finish. Then their connections are closed. */
   readonly requestGraceMs: number;
-  /** SIGTERM has come: requests are still served, their answers close the connection. */
+  /** True after SIGTERM. The service still accepts requests, and responses close their connection. */
   readonly draining: boolean;
-  /** Says that everything is open. */
+  /** Marks the service as ready. */
   markReady(): void;
-  /** Registers how a resource is closed; call it where the resource is opened. */
+  /** Registers the close function of a resource. Call it where the resource is opened. */
   onShutdown(name: string, close: Close): void;
-  /** Drains, then closes every resource in the reverse order of their registration, one at a time. Once only. */
+  /**
+   * Drains, then closes all resources one at a time, in reverse order of registration. Further calls return the same
+   * promise.
+   */
   shutdown(): Promise<void>;
 }
 
 export interface LifecycleOptions {
   readonly logger: Logger;
-  /** Milliseconds to go on serving after shutdown began, until load balancers have noticed; 0 by default. */
+  /** Milliseconds that the service still serves after shutdown starts, until load balancers remove it; 0 by default. */
   readonly drainMs?: number;
-  /** Milliseconds that closing everything may take after the drain; 10,000 by default. */
+  /** Timeout in milliseconds to close all resources after the drain; 10,000 by default. */
   readonly deadlineMs?: number;
 }
 
-/** Part of the deadline that requests in hand may use; the rest is for databases and pools to close. */
+/** Share of the deadline for requests in flight. The rest is for databases and pools. */
 const requestShare = 0.7;
 
 export function createLifecycle({ logger, drainMs = 0, deadlineMs = 10_000 }: LifecycleOptions): Lifecycle {
@@ -52,7 +55,7 @@ export function createLifecycle({ logger, drainMs = 0, deadlineMs = 10_000 }: Li
         logger.debug({ resource: name, ms: Math.round(performance.now() - startedAt) }, 'closed');
       } catch (error) {
         failed.push(error);
-        logger.error({ resource: name, err: error }, 'could not close');
+        logger.error({ resource: name, err: error }, 'resource close failed');
       }
     }
     if (failed.length > 0) throw new AggregateError(failed, `${failed.length} resources could not be closed`);

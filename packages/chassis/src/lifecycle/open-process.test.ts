@@ -11,18 +11,19 @@ afterEach(() => {
   process.env = { ...environment };
 });
 
-const open = (env: Record<string, string>) => {
+const openTestProcess = (env: Record<string, string>) => {
   process.env = { ...environment, LOG_LEVEL: 'silent', ...env };
   return openProcess({
-    ...{ service: 'test-service', version: '0.0.0' },
+    service: 'test-service',
+    version: '0.0.0',
     variables: z.object({ ...commonVariables({ port: 0, managementPort: 0 }), ...authVariables() }),
   });
 };
 
-it('refuses AUTH=off in production with exit code 78 and one line, which names what allows it', () => {
+it('throws a one-line error with exit code 78 for AUTH=off in production, which names the override', () => {
   for (const env of [{}, { ALLOW_UNAUTHENTICATED: 'false' }, { ALLOW_UNAUTHENTICATED: '' }])
     assert.throws(
-      () => open({ NODE_ENV: 'production', AUTH: 'off', ...env } as Record<string, string>),
+      () => openTestProcess({ NODE_ENV: 'production', AUTH: 'off', ...env } as Record<string, string>),
       (error) => {
         assert.ok(error instanceof StartupError);
         assert.equal(error.exitCode, 78);
@@ -32,7 +33,7 @@ it('refuses AUTH=off in production with exit code 78 and one line, which names w
     );
 });
 
-it('opens with authentication in production, and without it where that is meant or it is no production', () => {
+it('accepts AUTH=off outside of production or with the override', () => {
   for (const env of [
     { NODE_ENV: 'production', AUTH: 'required' },
     { NODE_ENV: 'production' },
@@ -40,5 +41,5 @@ it('opens with authentication in production, and without it where that is meant 
     { AUTH: 'off' },
     { NODE_ENV: 'development', AUTH: 'off' },
   ] as Record<string, string>[])
-    assert.equal(open(env).config.AUTH, env.AUTH ?? 'required');
+    assert.equal(openTestProcess(env).config.AUTH, env.AUTH ?? 'required');
 });

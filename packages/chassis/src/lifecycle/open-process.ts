@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import { type OpennessConfig, requireMeantOpenness } from '../config/auth-variables.ts';
+import { type AuditLog, createAuditLog } from '../audit/audit-log.ts';
+import { rejectUnauthenticatedProduction, type UnauthenticatedModeConfig } from '../config/auth-variables.ts';
 import type { commonVariables } from '../config/common-variables.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { createLogger, type Logger } from '../logging/logger.ts';
@@ -16,35 +17,40 @@ export interface OpenProcessOptions<Shape extends CommonVariables> {
   readonly version: string;
   /** The service's environment variables. */
   readonly variables: z.ZodObject<Shape>;
-  /** Keeps standard output for what a command says; then only errors are logged, on standard error. */
+  /** Reserves standard output for the output of a command: only errors and audit lines are written, to standard error. */
   readonly quiet?: boolean;
 }
 
-/** What every process of a service has before it opens anything of its own. */
-export interface ProcessBasics<Config> {
+/** The basic components of every service process. */
+export interface ServiceProcess<Config> {
   readonly service: string;
+  readonly version: string;
   readonly config: Config;
   readonly logger: Logger;
+  /** The audit stream. Actions outside of requests are those of the service or, in a command, of an operator. */
+  readonly audit: AuditLog;
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
 }
 
 /**
- * Reads the environment, and from here on ends the process in good order at a signal.
- * @throws StartupError (78) when the environment is not as the variables say, or leaves a process in production open to all
+ * Reads the environment and installs the signal handlers for a graceful shutdown.
+ * @throws StartupError (78) if the environment is invalid, or if production would run without authentication
  */
 export function openProcess<Shape extends CommonVariables>({
   service,
   version,
   variables,
   quiet = false,
-}: OpenProcessOptions<Shape>): ProcessBasics<Readonly<z.output<z.ZodObject<Shape>>>> {
+}: OpenProcessOptions<Shape>): ServiceProcess<Readonly<z.output<z.ZodObject<Shape>>>> {
   const config = loadConfig(variables, process.env);
-  requireMeantOpenness(config as OpennessConfig);
-  // What a generic shape parses to is beyond the compiler.
+  rejectUnauthenticatedProduction(config as UnauthenticatedModeConfig);
+  // TypeScript cannot infer the output of a generic shape.
   const common = config as unknown as z.output<z.ZodObject<CommonVariables>>;
   const logger = createLogger({
-    ...{ service, level: common.LOG_LEVEL, format: common.LOG_FORMAT },
+    service,
+    level: common.LOG_LEVEL,
+    format: common.LOG_FORMAT,
     ...(quiet && { level: 'error', destination: process.stderr }),
   });
   const lifecycle = createLifecycle({
@@ -53,5 +59,7 @@ export function openProcess<Shape extends CommonVariables>({
     deadlineMs: common.SHUTDOWN_DEADLINE_MS,
   });
   endOnSignals({ lifecycle, logger });
-  return { service, config, logger, metrics: createMetrics({ service, version }), lifecycle };
+  const audit = createAuditLog(logger, quiet ? { type: 'operator' } : { type: 'service', id: service });
+  const metrics = createMetrics({ service, version });
+  return { service, version, config, logger, audit, metrics, lifecycle };
 }

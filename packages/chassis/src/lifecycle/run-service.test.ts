@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Agent, get, type IncomingMessage } from 'node:http';
+import { Agent } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { type HttpResponse, sendRequest } from '../../testing/http.ts';
 
-const program = fileURLToPath(new URL('testing-service.ts', import.meta.url));
+const program = fileURLToPath(new URL('../../testing/service-process.ts', import.meta.url));
 
-describe('a service process', () => {
+describe('service process', () => {
   let child: ChildProcess;
   let agent: Agent;
   let output = '';
 
-  function start(behaviour: string, deadlineMs = 1000): void {
+  function start(behavior: string, deadlineMs = 1000): void {
     output = '';
     agent = new Agent({ keepAlive: true });
-    child = spawn(process.execPath, ['--import', 'tsx', program, behaviour, String(deadlineMs)], {
+    child = spawn(process.execPath, ['--import', 'tsx', program, behavior, String(deadlineMs)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr]) {
@@ -41,13 +42,9 @@ describe('a service process', () => {
     return { code, ms: performance.now() - startedAt };
   }
 
-  async function respond(port: number, path: string): Promise<{ status: number | undefined; text: string }> {
-    const [response] = (await once(get({ port, path, host: '127.0.0.1', agent }), 'response')) as [
-      IncomingMessage,
-    ];
-    let text = '';
-    for await (const chunk of response) text += chunk;
-    return { status: response.statusCode, text };
+  async function respond(port: number, path: string): Promise<Pick<HttpResponse, 'status' | 'text'>> {
+    const { status, text } = await sendRequest(`http://127.0.0.1:${port}${path}`, { agent });
+    return { status, text };
   }
 
   afterEach(() => {
@@ -55,7 +52,7 @@ describe('a service process', () => {
     if (child.exitCode === null) child.kill('SIGKILL');
   });
 
-  it('ends with 0 on SIGTERM: answers what is in hand, waits for no idle or hanging client, closes its resources', async () => {
+  it('exits with 0 on SIGTERM after requests in flight, without waiting for idle or stalled clients', async () => {
     start('plain', 2000);
     const { api } = await ports();
     await respond(api, '/');
@@ -63,18 +60,18 @@ describe('a service process', () => {
     hanging.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf');
     await once(hanging, 'connect');
     const slow = respond(api, '/slow');
-    // The idle connection is taken by /slow: this one stays idle.
+    // /slow uses the idle connection, so this one stays idle.
     await respond(api, '/');
     child.kill('SIGTERM');
-    const [answer, { code, ms }] = await Promise.all([slow, ended()]);
-    assert.deepEqual(answer, { status: 200, text: 'whole' });
+    const [slowResponse, { code, ms }] = await Promise.all([slow, ended()]);
+    assert.deepEqual(slowResponse, { status: 200, text: 'whole' });
     assert.equal(code, 0);
     assert.ok(ms < 3000, `${ms} ms`);
     assert.match(output, /^database closed$/m);
     hanging.destroy();
   });
 
-  it('is not ready at once, but alive and serving, while it drains', async () => {
+  it('is unready but alive and serving while it drains', async () => {
     start('draining');
     const { api, management } = await ports();
     assert.equal((await respond(management, '/readyz')).status, 200);
@@ -85,7 +82,7 @@ describe('a service process', () => {
     assert.equal((await ended()).code, 0);
   });
 
-  it('ends at once on the second SIGTERM', async () => {
+  it('exits at once on a second SIGTERM', async () => {
     start('stuck', 10_000);
     await ports();
     child.kill('SIGTERM');
@@ -96,32 +93,32 @@ describe('a service process', () => {
     assert.ok(ms < 2000, `${ms} ms`);
   });
 
-  it('ends with 1 when closing outlasts the deadline', async () => {
+  it('exits with 1 if the shutdown times out', async () => {
     start('stuck', 200);
     await ports();
     child.kill('SIGTERM');
     assert.equal((await ended()).code, 1);
   });
 
-  it('closes its resources and ends with 1 after an error nobody caught', async () => {
+  it('closes its resources and exits with 1 after an uncaught exception', async () => {
     start('plain');
     const { api } = await ports();
     const pending = assert.rejects(respond(api, '/crash'));
     assert.equal((await ended()).code, 1);
     await pending;
-    assert.match(output, /nobody caught this/);
+    assert.match(output, /uncaught test error/);
     assert.match(output, /^database closed$/m);
   });
 
-  it('tells what must be put right in one line, and ends with its exit code', async () => {
+  it('reports a StartupError in one line and exits with its code', async () => {
     start('misconfigured');
     assert.equal((await ended()).code, 78);
     assert.equal(output, 'testing-service: PORT must be set\n');
   });
 
-  it('tells a fault of the code with its stack, and ends with 1', async () => {
+  it('reports a bug with its stack and exits with 1', async () => {
     start('faulty');
     assert.equal((await ended()).code, 1);
-    assert.match(output, /^testing-service: TypeError: a fault of the code\n\s+at /);
+    assert.match(output, /^testing-service: TypeError: a bug\n\s+at /);
   });
 });

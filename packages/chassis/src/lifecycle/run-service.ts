@@ -5,39 +5,21 @@ import { StartupError } from '../startup-error.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
 /**
- * Ends the process on SIGTERM and SIGINT: resources are closed and it exits with 0. A second signal, or a close that
- * outlasts the deadline, ends it at once with 1; so does an error nobody caught, after closing.
+ * Shuts the process down on SIGTERM and SIGINT: closes all resources and exits with 0. After an uncaught exception it
+ * also closes all resources, but exits with 1. A second signal, or a timeout of the shutdown, exits with 1 at once.
  */
 export function endOnSignals({ lifecycle, logger }: { lifecycle: Lifecycle; logger: Logger }): void {
   closeWithGrace({ delay: lifecycle.shutdownMs, logger: false }, async ({ err, signal }) => {
     if (err === undefined) logger.info({ signal }, 'stopping');
-    else logger.fatal({ err }, 'stopping after an error nobody caught');
+    else logger.fatal({ err }, 'stopping after uncaught exception');
     await lifecycle.shutdown();
     if (err === undefined) logger.info('stopped');
   });
 }
 
 /**
- * What a service is asked to do: `serve` until it is stopped, which is the default, `migrate` its database and end, or work on its
- * `events`, or on what else it has, as the words after that say.
- * @param own commands that only this service has
- * @throws StartupError (78) for anything else
- */
-export function readCommand<Own extends string = never>(
-  words: readonly string[],
-  own: readonly Own[] = [],
-): 'serve' | 'migrate' | 'events' | Own {
-  const [command = 'serve', ...rest] = words;
-  const withWords = (['events', ...own] as const).find((name) => name === command);
-  if (withWords !== undefined) return withWords;
-  if ((command === 'serve' || command === 'migrate') && rest.length === 0) return command;
-  const known = ['serve', 'migrate', 'events', ...own].join(', ');
-  throw new StartupError(`"${words.join(' ')}" is not known: say ${known}, or nothing`, 78);
-}
-
-/**
- * Runs a service's composition root. An error of starting is told in one line on standard error and ends the process:
- * a `StartupError` with its exit code, anything else with its stack and 1.
+ * Runs the composition root of a service. If it fails, writes the error to standard error and exits. A `StartupError`
+ * is one line with its exit code; any other error has its stack and code 1.
  */
 export async function runService(service: string, start: () => Promise<void>): Promise<void> {
   try {
@@ -49,7 +31,7 @@ export async function runService(service: string, start: () => Promise<void>): P
   }
 }
 
-/** Read for faults alone: the source map that a stack is read with takes more memory than a small container may have. */
+/** Called only for bugs: source maps need more memory than a small container may have. */
 function stackOf(error: unknown): string {
   const { message, stack = message } = describeError(error);
   return stack;

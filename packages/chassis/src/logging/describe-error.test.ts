@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { AxiosError, AxiosHeaders } from 'axios';
 import { DrizzleQueryError } from 'drizzle-orm';
-import { recordingLogger } from '../testing.ts';
+import { recordingLogger } from '../../testing/observed.ts';
 import type { DescribedError } from './describe-error.ts';
 
 const secret = 'unmistakable-5512';
 
-describe('an error in the log', () => {
-  it('tells its kind, message, code, place and cause', () => {
+describe('describeError', () => {
+  it('returns type, message, code, stack and cause', () => {
     const { logger, lines } = recordingLogger();
     const inner = Object.assign(new RangeError('too far'), { code: 'E_FAR' });
     logger.error({ err: new AggregateError([inner], 'several', { cause: inner }) }, 'fault');
@@ -21,7 +21,7 @@ describe('an error in the log', () => {
     assert.equal(errors[0]?.message, 'too far');
   });
 
-  it('tells nothing of the request or the values that it was made with', () => {
+  it('omits request headers, request bodies and statement parameters', () => {
     const { logger, lines } = recordingLogger();
     const headers = new AxiosHeaders({ authorization: `Bearer ${secret}` });
     logger.warn(
@@ -31,21 +31,21 @@ describe('an error in the log', () => {
     const query = new DrizzleQueryError(
       'insert into credentials values ($1)',
       [secret],
-      new Error('is away'),
+      new Error('is unavailable'),
     );
     logger.error({ err: new Error('outer', { cause: query }) }, 'failed');
     logger.error({ err: query }, 'failed');
     logger.error({ err: { password: secret } }, 'failed');
     const text = JSON.stringify(lines);
     assert.ok(!text.includes(secret), text);
-    assert.ok(text.includes('insert into credentials values ($1)') && text.includes('is away'));
+    assert.ok(text.includes('insert into credentials values ($1)') && text.includes('is unavailable'));
   });
 
-  it('that goes in a circle is told to some depth', () => {
+  it('limits the depth of circular causes', () => {
     const { logger, lines } = recordingLogger();
-    const error = new Error('round');
+    const error = new Error('circular');
     error.cause = error;
-    logger.error({ err: error });
-    assert.equal(JSON.stringify(lines).match(/"message":"round"/g)?.length, 6);
+    logger.error({ err: error }, 'failed');
+    assert.equal(JSON.stringify(lines).match(/"message":"circular"/g)?.length, 6);
   });
 });

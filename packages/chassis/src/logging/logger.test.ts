@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
+import { recordingLogger } from '../../testing/observed.ts';
 import { Deadline } from '../deadline.ts';
 import { runInContext } from '../request-context.ts';
-import { recordingLogger } from '../testing.ts';
 
 describe('logger', () => {
-  it('writes the correlation id of the request in hand, and none outside of one', () => {
+  it('includes the correlation id of the current request, and none outside of a request', () => {
     const { logger, lines } = recordingLogger();
     runInContext({ correlationId: 'abc', deadline: Deadline.after(1000) }, () => logger.info('inside'));
     logger.info('outside');
@@ -21,7 +21,7 @@ describe('logger', () => {
     );
   });
 
-  it('names service, time and level on every line', () => {
+  it('includes service, time and level in every line', () => {
     const { logger, lines } = recordingLogger();
     logger.warn('careful');
     assert.equal(lines[0]?.service, 'test');
@@ -29,13 +29,15 @@ describe('logger', () => {
     assert.match(String(lines[0]?.time), /^\d{4}-\d\d-\d\dT.*Z$/);
   });
 
-  it('never writes credentials, even when handed some', () => {
+  it('redacts credentials', () => {
     const { logger, lines } = recordingLogger();
-    logger.info({
+    // The type of the logger rejects these fields in literals.
+    const fields: object = {
       authorization: 'Bearer x',
       headers: { cookie: 'x', authorization: 'x' },
       user: { password: 'x' },
-    });
+    };
+    logger.info(fields, 'unusual');
     assert.deepEqual(lines[0]?.authorization, '[Redacted]');
     assert.deepEqual(lines[0]?.headers, { cookie: '[Redacted]', authorization: '[Redacted]' });
     assert.deepEqual(lines[0]?.user, { password: '[Redacted]' });
@@ -43,7 +45,7 @@ describe('logger', () => {
 });
 
 describe('standard output', () => {
-  /** A process that has a `logger` and does what `script` says. */
+  /** Starts a process that has a `logger` and runs `script`. */
   function run(script: string) {
     const module = new URL('logger.ts', import.meta.url).href;
     const source = `const { createLogger } = await import(${JSON.stringify(module)});
@@ -59,7 +61,7 @@ describe('standard output', () => {
       .split('\n')
       .map((line) => JSON.parse(line).msg);
 
-  it('has every line in its order when the process ends in the middle of many', async () => {
+  it('has all lines in order when the process exits while lines are buffered', async () => {
     const child = run(`for (let index = 0; index < 2000; index += 1) logger.info(String(index));
       process.exit(3);`);
     const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
@@ -70,13 +72,13 @@ describe('standard output', () => {
     );
   });
 
-  it('has the lines before an error that nobody catches', async () => {
-    const child = run(`logger.info('before'); setImmediate(() => { throw new Error('caught by nobody'); });`);
+  it('has the lines before an uncaught error', async () => {
+    const child = run(`logger.info('before'); setImmediate(() => { throw new Error('uncaught'); });`);
     const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
     assert.deepEqual(messages(output), ['before']);
   });
 
-  it('has a line soon, while the process goes on', { timeout: 10_000 }, async (context) => {
+  it('has a line after a short time while the process runs', { timeout: 10_000 }, async (context) => {
     const child = run(`logger.info('here'); process.stdin.resume();`);
     context.after(() => child.kill());
     const [output] = await once(child.stdout, 'data');

@@ -1,30 +1,51 @@
 import { createRequire } from 'node:module';
-import { type DestinationStream, type Logger, pino } from 'pino';
-import { currentContext } from '../request-context.ts';
+import {
+  type DestinationStream,
+  type Logger as PinoLogger,
+  type LoggerOptions as PinoOptions,
+  pino,
+} from 'pino';
+import { currentContext, requestLogFields } from '../request-context.ts';
+import type { LogFields } from './catalog.ts';
 import { describeError } from './describe-error.ts';
+import { prettyOptions } from './pretty-options.ts';
 
-export type { Logger } from 'pino';
+/** Writes a line. `message` says what happened in a few words; values are fields. */
+export interface WriteLine {
+  (message: string): void;
+  (fields: LogFields, message: string): void;
+}
+
+type LevelName = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+
+/** The logger of pino, restricted to fields of the catalog. */
+export interface Logger
+  extends Omit<PinoLogger, LevelName | 'child'>,
+    Readonly<Record<LevelName, WriteLine>> {
+  child(fields: LogFields, options?: Pick<PinoOptions, 'redact'>): Logger;
+}
 
 export interface LoggerOptions {
-  /** Name of the service, on every line. */
+  /** Name of the service, in every line. */
   readonly service: string;
-  /** Least severe level that is written; `info` by default. */
+  /** Minimum level of lines; `info` by default. */
   readonly level?: string;
-  /** `json` lines, or `pretty` ones for a terminal; by default what fits standard output. */
+  /** `json` or `pretty`; by default `pretty` if standard output is a terminal, else `json`. */
   readonly format?: 'json' | 'pretty' | undefined;
-  /** Where lines go; standard output by default. */
+  /** Destination of lines; standard output by default. */
   readonly destination?: DestinationStream;
 }
 
 /**
- * One JSON object a line on standard output; a line written while a request is in hand carries its correlation id.
- * Callers log ids and outcomes, never bodies or credentials; redaction is the second fence.
+ * Creates a logger that writes one JSON object per line. Lines written during a request include its correlation id, trace and span. Callers
+ * log ids and outcomes, never bodies or credentials; redaction is a second safeguard.
  */
 export function createLogger(options: LoggerOptions): Logger {
   return pino(
     {
       base: { service: options.service },
       level: options.level ?? 'info',
+      messageKey: 'msg',
       timestamp: isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
@@ -38,7 +59,7 @@ export function createLogger(options: LoggerOptions): Logger {
       ],
       mixin: () => {
         const context = currentContext();
-        return context === undefined ? {} : { correlation_id: context.correlationId };
+        return context === undefined ? {} : requestLogFields(context);
       },
     },
     options.destination ?? standardOutput(options.format ?? (process.stdout.isTTY ? 'pretty' : 'json')),
@@ -48,7 +69,7 @@ export function createLogger(options: LoggerOptions): Logger {
 let stampedMs = 0;
 let stamp = '';
 
-/** The time of a line, as RFC 3339 has it. Lines of the same millisecond share the text: making it is half of a line's cost. */
+/** Returns the time of a line (RFC 3339). Lines of the same millisecond share the text, which is half of the cost of a line. */
 function isoTime(): string {
   const now = Date.now();
   if (now !== stampedMs) {
@@ -62,14 +83,14 @@ function standardOutput(format: 'json' | 'pretty'): DestinationStream {
   return (format === 'pretty' ? prettyOutput() : undefined) ?? jsonOutput();
 }
 
-/** Characters of lines that are written together: under load a line costs no system call of its own. */
+/** Maximum characters of lines in one write. Batches save system calls under load. */
 const batchLength = 15 * 1024;
-/** Milliseconds that a line waits for others at most. */
+/** Maximum time in milliseconds that a line is buffered. */
 const batchMs = 50;
 
 /**
- * Written synchronously, and before the process ends in whatever way it can notice, so that the last lines are there. Lines wait here
- * and not in pino's own buffer, which measures all that it holds anew for each line.
+ * Returns a buffered destination that writes synchronously and flushes when the process exits, so that the last lines are not lost. It
+ * does not use the buffer of pino, which measures its whole content again for each line.
  */
 function jsonOutput(): DestinationStream & { flushSync(): void } {
   const output = pino.destination({ dest: 1, sync: true });
@@ -97,17 +118,11 @@ function jsonOutput(): DestinationStream & { flushSync(): void } {
   };
 }
 
-/** pino-pretty is a development tool that images do not have: its absence means JSON. */
+/** Returns the destination for a terminal; undefined without pino-pretty, a development dependency that images do not include. */
 function prettyOutput(): DestinationStream | undefined {
   try {
     const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
-    return pretty({
-      destination: 1,
-      sync: true,
-      singleLine: true,
-      ignore: 'pid,hostname,service',
-      translateTime: 'HH:MM:ss',
-    });
+    return pretty({ ...prettyOptions, destination: 1, sync: true });
   } catch {
     return undefined;
   }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { recordingLogger } from '../testing.ts';
+import { recordingLogger } from '../../testing/observed.ts';
 import { createRepeatedWarning } from './repeated-warning.ts';
 
-it('a repeated warning logs one line a minute, with the number of warnings since the last one', () => {
+it('logs one line per minute with the number of warnings since the last line', () => {
   const { logger, lines } = recordingLogger();
   let now = 0;
   const warn = createRepeatedWarning(logger, 'invalid call rejected', () => now);

@@ -1,17 +1,18 @@
+import type { LogFields } from './catalog.ts';
 import type { Logger } from './logger.ts';
 
-/** Milliseconds between two lines of one warning. */
+/** Minimum time in milliseconds between two lines of one warning. */
 const intervalMs = 60_000;
 
 /**
- * A warning that a client can cause as often as it likes. The first one is logged at once; after that one line a minute at most, with the
- * number of warnings (`count`) that it stands for.
+ * Returns a function that logs a warning which clients can trigger at any rate. The first warning is logged immediately, then at most one
+ * line per minute with the number of warnings since the previous line (`count`).
  */
 export function createRepeatedWarning(
   logger: Pick<Logger, 'warn'>,
   message: string,
   now: () => number = () => performance.now(),
-): (fields?: Record<string, unknown>) => void {
+): (fields?: LogFields) => void {
   let count = 0;
   let nextAt = Number.NEGATIVE_INFINITY;
   return (fields = {}) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { asyncApiDocument } from './async-api.ts';
-import { allEvents } from './catalogue.ts';
+import { allEvents } from './catalog.ts';
 
 type Reference = { $ref: string };
 
@@ -21,16 +21,25 @@ describe('the AsyncAPI document', () => {
     for (const name of names) assert.notEqual(resolve(name), undefined, name);
   });
 
-  it('has each event sent by one service, and received only where it is sent', () => {
+  it('describes every channel, operation, message and schema', () => {
+    const { channels, operations, components } = document as Record<string, Record<string, object>>;
+    const described = [channels, operations, components?.messages, components?.schemas].flatMap((nodes) =>
+      Object.entries(nodes as Record<string, { description?: string }>),
+    );
+    assert.ok(described.length > allEvents.length);
+    for (const [name, { description }] of described) assert.ok(description, name);
+  });
+
+  it('has exactly one sender for each event, and receivers only of sent events', () => {
     const operations = Object.values(document.operations as object) as {
       action: string;
       messages: Reference[];
     }[];
-    const of = (action: string) =>
+    const typesOf = (action: string) =>
       operations
         .filter((operation) => operation.action === action)
         .flatMap(({ messages }) => messages.map(({ $ref }) => $ref.split('/').at(-1)));
-    assert.deepEqual(of('send').sort(), allEvents.map(({ type }) => type as string).sort());
-    for (const type of of('receive')) assert.ok(of('send').includes(type), type);
+    assert.deepEqual(typesOf('send').sort(), allEvents.map(({ type }) => type as string).sort());
+    for (const type of typesOf('receive')) assert.ok(typesOf('send').includes(type), type);
   });
 });

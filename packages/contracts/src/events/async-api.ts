@@ -1,83 +1,126 @@
-import { allEvents, heardByOrderService } from './catalogue.ts';
+import type { EventFlow } from '../service-contract.ts';
+import { contracts } from '../services.ts';
+import { allEvents } from './catalog.ts';
 import type { EventDefinition } from './definition.ts';
 import { eventEnvelope, eventMediaType } from './envelope.ts';
 import { dataSchema, jsonSchema } from './schema.ts';
 
-/** Version of the events as a whole; each type has its own beside it. */
+/** Version of the whole document; each event type also has its own version. */
 const eventsVersion = '1.0.0';
 
 type Json = { [member: string]: unknown };
 
-/** What a service does with the events of one kind of thing. */
-interface Part {
+/** Events of one channel that a service sends or receives. */
+interface Flow {
   readonly service: string;
   readonly action: 'send' | 'receive';
   readonly events: readonly EventDefinition[];
+  readonly description: string;
 }
 
-const parts: readonly Part[] = [
-  { service: 'user-service', action: 'send', events: sentBy('/user-service') },
-  { service: 'order-service', action: 'send', events: sentBy('/order-service') },
-  { service: 'order-service', action: 'receive', events: heardByOrderService },
-];
+const flows: readonly Flow[] = contracts.flatMap(({ name, sends, receives }) => [
+  ...(sends === undefined ? [] : [createFlow(name, 'send', sends)]),
+  ...(receives === undefined ? [] : [createFlow(name, 'receive', receives)]),
+]);
 
-/** The AsyncAPI 3 document of all events: who sends and who receives which, and what is in them. */
+function createFlow(service: string, action: Flow['action'], { events, description }: EventFlow): Flow {
+  return { service, action, events: Object.values(events), description };
+}
+
+/** Descriptions of the channels by the kind of their subjects. */
+const channelDescriptions: Readonly<Record<string, string>> = Object.fromEntries(
+  contracts.flatMap(({ sends }) =>
+    sends === undefined ? [] : [[Object.values(sends.events)[0]?.subjects ?? '', sends.channel]],
+  ),
+);
+
+/** Returns the AsyncAPI 3 document of all events: senders, receivers and schemas. */
 export function asyncApiDocument(): Json {
   return {
-    asyncapi: '3.0.0',
+    asyncapi: '3.1.0',
     info: {
       title: 'zerda events',
       version: eventsVersion,
       description:
-        'What the services tell one another: CloudEvents 1.0 in JSON, at least once each. A receiver passes over types and members it does not know, and applies an event only when its `sequence` is higher than the last of the same `source` and `subject`.',
-      license: { name: 'MIT' },
+        'Events between the services: CloudEvents 1.0 in JSON with at-least-once delivery. Receivers ignore unknown types and members. They apply an event only if its `sequence` is higher than that of the last event with the same `source` and `subject`.',
+      contact: { name: 'zerda maintainers' },
+      license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
+      tags: channelNames().map((name) => ({ name, description: channelDescriptions[name] })),
     },
     defaultContentType: eventMediaType,
-    channels: Object.fromEntries(
-      [...new Set(allEvents.map(({ subjects }) => subjects))].map((subjects) => [
-        subjects,
-        channel(subjects),
-      ]),
-    ),
-    operations: Object.fromEntries(parts.map((part) => [operationName(part), operation(part)])),
+    servers: {
+      nats: {
+        host: '{host}',
+        protocol: 'nats',
+        description: 'NATS server with JetStream, if NATS_URL is set. The subject is the type of the event.',
+        variables: { host: { default: 'nats:4222', description: 'Host and port of NATS_URL.' } },
+        security: [eventSignature],
+      },
+      http: {
+        host: '{host}',
+        protocol: 'http',
+        description:
+          'HTTP receiver, if NATS_URL is not set. Each event is posted to every URL in EVENT_SINKS.',
+        pathname: '/events',
+        variables: {
+          host: { default: 'order-service:9090', description: 'Host and port of a URL in EVENT_SINKS.' },
+        },
+        security: [eventSignature],
+      },
+    },
+    channels: Object.fromEntries(channelNames().map((name) => [name, channel(name)])),
+    operations: Object.fromEntries(flows.map((flow) => [operationName(flow), operation(flow)])),
     components: {
       messages: Object.fromEntries(allEvents.map((event) => [event.type, message(event)])),
       schemas: {
-        Event: jsonSchema(eventEnvelope),
+        Event: {
+          description: 'Attributes of every event: CloudEvents 1.0.2 and the extensions of the services.',
+          ...jsonSchema(eventEnvelope),
+        },
         ...Object.fromEntries(allEvents.map((event) => [event.type, dataSchema(event)])),
+      },
+      securitySchemes: {
+        eventSignature: {
+          type: 'httpApiKey',
+          name: 'x-event-signature',
+          in: 'header',
+          description:
+            'HMAC of the event under EVENT_SECRET. Receivers reject events without a valid signature.',
+        },
       },
     },
   };
 }
 
-function sentBy(source: string): EventDefinition[] {
-  return allEvents.filter((event) => event.source === source);
+const eventSignature = { $ref: '#/components/securitySchemes/eventSignature' };
+
+function channelNames(): string[] {
+  return [...new Set(allEvents.map(({ subjects }) => subjects))];
 }
 
-function channel(subjects: string): Json {
+function channel(name: string): Json {
   return {
-    description:
-      `Events about ${subjects}, in order for each of them. With NATS the subject is the type of the event; ` +
-      'without it each event is posted to every URL in EVENT_SINKS. Either way the header x-event-signature carries an HMAC under ' +
-      'EVENT_SECRET, and an event without a valid one is rejected.',
+    description: `${channelDescriptions[name]} Events of one subject are delivered in order.`,
     messages: Object.fromEntries(
       allEvents
-        .filter((event) => event.subjects === subjects)
+        .filter((event) => event.subjects === name)
         .map(({ type }) => [type, { $ref: `#/components/messages/${type}` }]),
     ),
   };
 }
 
-function operation({ action, events }: Part): Json {
-  const subjects = events[0]?.subjects;
+function operation({ action, events, description }: Flow): Json {
+  const name = events[0]?.subjects;
   return {
     action,
-    channel: { $ref: `#/channels/${subjects}` },
-    messages: events.map(({ type }) => ({ $ref: `#/channels/${subjects}/messages/${type}` })),
+    description,
+    channel: { $ref: `#/channels/${name}` },
+    security: [eventSignature],
+    messages: events.map(({ type }) => ({ $ref: `#/channels/${name}/messages/${type}` })),
   };
 }
 
-function operationName({ service, action, events }: Part): string {
+function operationName({ service, action, events }: Flow): string {
   return `${service}.${action}.${events[0]?.subjects}`;
 }
 
@@ -85,7 +128,7 @@ function message({ type, summary, description }: EventDefinition): Json {
   return {
     name: type,
     title: summary,
-    ...(description !== undefined && { description }),
+    description,
     contentType: eventMediaType,
     payload: {
       allOf: [

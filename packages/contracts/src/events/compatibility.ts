@@ -1,14 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DataSchema } from './schema.ts';
 
-/** Keywords that say nothing about what fits. */
+/** Keywords that do not affect validation. */
 const annotations = new Set(['title', 'description', 'examples', '$comment']);
 
 /**
- * What makes a schema another one than was published under the same type, one sentence each; none when everybody can go on.
- * Two generations must get along, in both directions: receivers of yesterday read what is sent today, and receivers of
- * today what was sent yesterday and still lies in a stream. So all that may be done is to add optional members; anything
- * else, a wider enum too, is a new version of the type.
+ * Returns the incompatible changes between the published and the current schema of an event type, one sentence each.
+ * Compatibility is required in both directions: old receivers read new events, and new receivers read old events from a stream.
+ * So only optional members can be added. Any other change, including a wider enum, requires a new version of the type.
  */
 export function breakingChanges(published: DataSchema, current: DataSchema): string[] {
   const removed = Object.keys(published.properties).filter(
@@ -17,27 +16,27 @@ export function breakingChanges(published: DataSchema, current: DataSchema): str
   const changed = Object.entries(published.properties).filter(
     ([name, schema]) =>
       Object.hasOwn(current.properties, name) &&
-      !isDeepStrictEqual(bare(schema), bare(current.properties[name])),
+      !isDeepStrictEqual(withoutAnnotations(schema), withoutAnnotations(current.properties[name])),
   );
-  const asked = current.required.filter((name) => !published.required.includes(name));
-  const optional = published.required.filter(
+  const madeRequired = current.required.filter((name) => !published.required.includes(name));
+  const madeOptional = published.required.filter(
     (name) => !current.required.includes(name) && !removed.includes(name),
   );
   return [
     ...removed.map((name) => `${name} was removed`),
-    ...changed.map(([name]) => `${name} means something else`),
-    ...asked.map((name) => `${name} was made required`),
-    ...optional.map((name) => `${name} was made optional`),
+    ...changed.map(([name]) => `${name} was changed`),
+    ...madeRequired.map((name) => `${name} was made required`),
+    ...madeOptional.map((name) => `${name} was made optional`),
   ];
 }
 
-/** The same schema without words for people, at any depth; members of `properties` are names, not keywords. */
-function bare(schema: unknown, named = false): unknown {
-  if (Array.isArray(schema)) return schema.map((part) => bare(part));
+/** Returns the schema without annotations at any depth. The keys of `properties` are member names, not keywords. */
+function withoutAnnotations(schema: unknown, isProperties = false): unknown {
+  if (Array.isArray(schema)) return schema.map((item) => withoutAnnotations(item));
   if (typeof schema !== 'object' || schema === null) return schema;
   return Object.fromEntries(
     Object.entries(schema)
-      .filter(([keyword]) => named || !annotations.has(keyword))
-      .map(([keyword, value]) => [keyword, bare(value, !named && keyword === 'properties')]),
+      .filter(([key]) => isProperties || !annotations.has(key))
+      .map(([key, value]) => [key, withoutAnnotations(value, !isProperties && key === 'properties')]),
   );
 }

@@ -3,22 +3,28 @@ import { type ProblemCode, problemDetails, problemTypes } from '../problems.ts';
 import { headerNames } from '../protocol/headers.ts';
 import type { Access, Operation } from '../protocol/operation.ts';
 
-/** What a document says beside its operations. */
 export interface DocumentOptions {
   readonly title: string;
   readonly description: string;
   readonly version: string;
   readonly operations: readonly Operation[];
-  /** Errors that an operation can meet on its way beside those that it declares. */
+  /** Returns problems of an operation in addition to those that it declares. */
   readonly problemsOf?: (operation: Operation) => readonly ProblemCode[];
 }
 
 type Json = { [member: string]: unknown };
 
-/** Where a document keeps the schemas that have a name. */
 const schemasPath = '#/components/schemas/';
 
-/** Makes the OpenAPI 3.1 document of a service from its operations. */
+const tagDescriptions: Readonly<Record<string, string>> = {
+  Gateway:
+    'Aggregated responses and the health of the system. The gateway implements these operations itself.',
+  Users: 'User accounts. User-service implements these operations.',
+  Identity: 'Login sessions and the public keys of access tokens. User-service implements these operations.',
+  Orders: 'Orders and their status. Order-service implements these operations.',
+};
+
+/** Returns the OpenAPI 3.1 document of a service. */
 export function openApiDocument({
   title,
   description,
@@ -59,8 +65,18 @@ export function openApiDocument({
   }
   return {
     openapi: '3.1.0',
-    info: { title, description, version, license: { name: 'MIT', identifier: 'MIT' } },
-    tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
+    info: {
+      title,
+      description,
+      version,
+      contact: { name: 'zerda maintainers' },
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/', description: 'Origin that serves this document.' }],
+    tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({
+      name,
+      description: tagDescriptions[name],
+    })),
     paths,
     components: {
       schemas: sorted(schemas),
@@ -69,7 +85,7 @@ export function openApiDocument({
           type: 'http',
           scheme: 'bearer',
           bearerFormat: 'JWT',
-          description: 'Access token of `POST /api/auth/login`, or of the issuer that the system is set to.',
+          description: 'Access token from `POST /api/auth/login` or from the configured external issuer.',
         },
       },
     },
@@ -79,7 +95,7 @@ export function openApiDocument({
 const scheme = 'accessToken';
 const required = [{ [scheme]: [] }];
 
-/** What each kind of access asks of a request. */
+/** Security requirements of each kind of access. */
 const security: Readonly<Record<Access, readonly object[]>> = {
   public: [],
   optional: [{}, ...required],
@@ -87,7 +103,7 @@ const security: Readonly<Record<Access, readonly object[]>> = {
   admin: required,
 };
 
-/** Errors that follow from what an operation accepts, so that no operation has to list them. */
+/** Returns the problems that follow from the input and the access of an operation. */
 export function problemsOfEveryRequest({ params, query, body, accepts, access }: Operation): ProblemCode[] {
   const codes: ProblemCode[] = ['internal-error', 'database-unavailable', 'deadline-exceeded'];
   if (access !== 'public') codes.push('unauthenticated', 'forbidden', 'identity-unavailable');
@@ -98,7 +114,7 @@ export function problemsOfEveryRequest({ params, query, body, accepts, access }:
   return codes;
 }
 
-/** A zod schema as JSON Schema, its named parts moved to the document's components. */
+/** Returns a zod schema as JSON Schema, with named schemas moved to `schemas`, the components of the document. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
   const {
     $schema: _dialect,
@@ -107,26 +123,26 @@ function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Jso
   } = z.toJSONSchema(schema, {
     io,
     override: ({ jsonSchema }) => {
-      // What comes as text but means a number is described as the number; the text's pattern means nothing for it.
+      // Integers in paths and queries are parsed from text. The pattern of the text does not apply to the integer.
       if (jsonSchema.type === 'integer') delete jsonSchema.pattern;
     },
   }) as Json & { $defs?: Json };
-  for (const [name, definition] of Object.entries($defs ?? {})) schemas[name] = moved(definition);
-  const { id, ...named } = moved(root) as Json;
+  for (const [name, definition] of Object.entries($defs ?? {})) schemas[name] = withComponentRefs(definition);
+  const { id, ...named } = withComponentRefs(root) as Json;
   if (typeof id !== 'string') return named;
   schemas[id] = named;
   return { $ref: schemasPath + id };
 }
 
-/** The same schema with references into the components, and without the ids that are the components' names. */
-function moved(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(moved);
+/** Returns the schema with references to the components of the document. */
+function withComponentRefs(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withComponentRefs);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) =>
       key === '$ref' && typeof member === 'string'
         ? [key, member.replace('#/$defs/', schemasPath)]
-        : [key, moved(member)],
+        : [key, withComponentRefs(member)],
     ),
   );
 }
@@ -146,7 +162,7 @@ function headerParameters({ accepts, method }: Operation): Json[] {
   if (accepts?.idempotencyKey) {
     add(
       'Idempotency-Key',
-      'Names this request: a repeat with the same key and body gets the first answer for 24 hours.',
+      'Identifies this request. For 24 hours, a repeat with the same key and body gets the stored response.',
       {
         type: 'string',
         pattern: '^[\\x21-\\x7e]{1,255}$',
@@ -157,14 +173,14 @@ function headerParameters({ accepts, method }: Operation): Json[] {
     const tags: Json = { type: 'string' };
     add(
       'If-Match',
-      'Continue only on this version: an ETag of an earlier response, or `*`; otherwise 412.',
+      'ETag of an earlier response, or `*`. If the current version does not match, the response is 412.',
       tags,
     );
     add(
       'If-None-Match',
       method === 'get'
-        ? 'Respond with 304 when this ETag is still the current one.'
-        : 'Continue only on another version than this; `*` names every version, so the response is 412.',
+        ? 'ETag of an earlier response. If it is still current, the response is 304.'
+        : 'ETag of an earlier response, or `*`. If the current version matches, the response is 412.',
       tags,
     );
   }
@@ -172,23 +188,27 @@ function headerParameters({ accepts, method }: Operation): Json[] {
 }
 
 const headers = {
-  correlationId: {
+  ids: {
     'X-Correlation-ID': { description: 'Id of the request in the logs.', schema: { type: 'string' } },
+    [headerNames.traceResponse]: {
+      description: 'Trace and span of the request, in the format of `traceparent` (W3C Trace Context).',
+      schema: { type: 'string' },
+    },
   },
-  etag: { ETag: { description: 'Version of what the answer shows.', schema: { type: 'string' } } },
-  location: { Location: { description: 'Path of what was made.', schema: { type: 'string' } } },
+  etag: { ETag: { description: 'Version of the resource.', schema: { type: 'string' } } },
+  location: { Location: { description: 'Path of the created resource.', schema: { type: 'string' } } },
   replayed: {
     'Idempotency-Replayed': {
-      description: '`true` when this repeats the answer of an earlier request with the same key.',
+      description: '`true` if this is the stored response of an earlier request with the same key.',
       schema: { type: 'string', enum: ['true'] },
     },
   },
   retryAfter: {
-    'Retry-After': { description: 'Seconds to wait before the next try.', schema: { type: 'string' } },
+    'Retry-After': { description: 'Seconds to wait before the next attempt.', schema: { type: 'string' } },
   },
   challenge: {
     'WWW-Authenticate': {
-      description: 'How to say who asks, and what is wrong with the token (RFC 6750, section 3).',
+      description: 'Authentication scheme and the error of the token (RFC 6750, section 3).',
       schema: { type: 'string' },
     },
   },
@@ -197,28 +217,28 @@ const headers = {
   },
 };
 
-function successResponses({ answer, accepts, method }: Operation, schemas: Json): Json {
+function successResponses({ response, accepts, method }: Operation, schemas: Json): Json {
   const success = {
-    description: answer.description,
+    description: response.description,
     headers: {
-      ...headers.correlationId,
-      ...(answer.etag && headers.etag),
-      ...(answer.location && headers.location),
+      ...headers.ids,
+      ...(response.etag && headers.etag),
+      ...(response.location && headers.location),
       ...(accepts?.idempotencyKey && headers.replayed),
     },
-    content: { 'application/json': { schema: schemaOf(answer.schema, 'output', schemas) } },
+    content: { 'application/json': { schema: schemaOf(response.schema, 'output', schemas) } },
   };
   const notModified = {
-    description: 'The caller has the current version.',
-    headers: { ...headers.correlationId, ...headers.etag },
+    description: 'The `ETag` in the request is still current.',
+    headers: { ...headers.ids, ...headers.etag },
   };
   return {
-    [answer.status]: success,
+    [response.status]: success,
     ...(accepts?.preconditions && method === 'get' && { 304: notModified }),
   };
 }
 
-/** One response a status: its description names each kind of problem that has it. */
+/** Returns one response per status; its description lists the problem types with that status. */
 function problemResponses(codes: readonly ProblemCode[], schema: Json): Json {
   const byStatus = new Map<number, ProblemCode[]>();
   for (const code of codes) {
@@ -231,9 +251,9 @@ function problemResponses(codes: readonly ProblemCode[], schema: Json): Json {
       {
         description: kinds.map((code) => `\`${code}\`: ${problemTypes[code].title}.`).join(' '),
         headers: {
-          ...headers.correlationId,
+          ...headers.ids,
           ...headers.problem,
-          ...(waiting.has(status) && headers.retryAfter),
+          ...(retryAfterStatuses.has(status) && headers.retryAfter),
           ...(status === 401 && headers.challenge),
         },
         content: { 'application/problem+json': { schema } },
@@ -242,8 +262,8 @@ function problemResponses(codes: readonly ProblemCode[], schema: Json): Json {
   );
 }
 
-/** Statuses whose problems say when a repeat makes sense. */
-const waiting = new Set([409, 429, 503]);
+/** Statuses whose responses can have a `Retry-After` header. */
+const retryAfterStatuses = new Set([409, 429, 503]);
 
 function sorted(members: Json): Json {
   return Object.fromEntries(Object.entries(members).sort(([a], [b]) => (a < b ? -1 : 1)));

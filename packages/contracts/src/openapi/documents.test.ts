@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { problemCodes, problemTypes } from '../problems.ts';
-import { documents } from './documents.ts';
+import { documents, findDocument } from './documents.ts';
 
-type OperationObject = {
+type Described = { description?: string };
+
+type OperationObject = Described & {
   operationId: string;
   parameters: { name: string; in: string; required: boolean }[];
   responses: Record<string, { description: string; headers?: Record<string, unknown> }>;
@@ -14,7 +16,7 @@ function operationsOf(document: object): OperationObject[] {
   return Object.values(paths).flatMap((path) => Object.values(path));
 }
 
-for (const [service, document] of Object.entries(documents)) {
+for (const [service, document] of documents) {
   describe(`OpenAPI document of ${service}`, () => {
     const text = JSON.stringify(document);
 
@@ -41,7 +43,16 @@ for (const [service, document] of Object.entries(documents)) {
       }
     });
 
-    it('names each operation once', () => {
+    it('describes every operation, tag and schema', () => {
+      const { tags, components } = document as unknown as {
+        tags: Described[];
+        components: { schemas: Record<string, Described> };
+      };
+      const described = [...operationsOf(document), ...tags, ...Object.values(components.schemas)];
+      for (const node of described) assert.ok(node.description, JSON.stringify(node).slice(0, 200));
+    });
+
+    it('has unique operation ids', () => {
       const ids = operationsOf(document).map(({ operationId }) => operationId);
       assert.equal(new Set(ids).size, ids.length);
     });
@@ -49,9 +60,9 @@ for (const [service, document] of Object.entries(documents)) {
 }
 
 describe('problems in the documents', () => {
-  it('are those of the table, each under its status, and none of the table is missing but those without an operation', () => {
+  it('include every problem type under its status, except types that belong to no operation', () => {
     const documented = new Set<string>();
-    for (const { responses } of operationsOf(documents.gateway)) {
+    for (const { responses } of operationsOf(findDocument('gateway'))) {
       for (const [status, { description }] of Object.entries(responses)) {
         for (const [, code] of description.matchAll(/`([a-z-]+)`: /g)) {
           assert.ok(code !== undefined && Object.hasOwn(problemTypes, code), code);
@@ -70,8 +81,8 @@ describe('problems in the documents', () => {
     ]);
   });
 
-  it('come with Retry-After where a repeat makes sense', () => {
-    for (const { responses } of operationsOf(documents['order-service'])) {
+  it('have Retry-After with status 503', () => {
+    for (const { responses } of operationsOf(findDocument('order-service'))) {
       assert.ok(responses['503']?.headers?.['Retry-After']);
     }
   });

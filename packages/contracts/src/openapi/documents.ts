@@ -1,18 +1,17 @@
-import { gatewayOperations } from '../gateway.ts';
-import { identityOperations } from '../identity.ts';
-import { orderOperations } from '../orders.ts';
+import { gatewayContract } from '../gateway/contract.ts';
 import type { ProblemCode } from '../problems.ts';
 import type { Operation } from '../protocol/operation.ts';
-import { userOperations } from '../users.ts';
+import type { ServiceContract } from '../service-contract.ts';
+import { contracts } from '../services.ts';
 import { openApiDocument } from './document.ts';
 
-/** Version of the APIs; the first number changes when a client would have to. */
+/** Version of the APIs; an incompatible change increments the major version. */
 export const apiVersion = '1.0.0';
 
-/** What the gateway's policies answer, whatever would be called. */
+/** Problems of the gateway's policies, which apply to every operation. */
 const policyProblems: readonly ProblemCode[] = ['rate-limited', 'overloaded'];
 
-/** What a call through the gateway can meet beside what the service behind it answers. */
+/** Problems of forwarded operations in addition to those of the service. */
 const forwardingProblems: readonly ProblemCode[] = [
   ...policyProblems,
   'upstream-failed',
@@ -21,34 +20,46 @@ const forwardingProblems: readonly ProblemCode[] = [
   'upstream-timeout',
 ];
 
-const users = Object.values({ ...userOperations, ...identityOperations }) as readonly Operation[];
-const orders = Object.values(orderOperations) as readonly Operation[];
-const own = Object.values(gatewayOperations) as readonly Operation[];
+const gatewayOperations: readonly Operation[] = Object.values(gatewayContract.operations);
 
-/** The OpenAPI document of every service; the gateway's has all that can be called through it. */
-export const documents = {
-  'user-service': openApiDocument({
-    title: 'zerda user-service',
-    description: 'Users of the system, and who they are.',
+type OpenApiDocument = ReturnType<typeof openApiDocument>;
+
+/** OpenAPI document of each service, by its name. That of the gateway contains the operations of all services. */
+export const documents: ReadonlyMap<string, OpenApiDocument> = new Map(
+  contracts.map((contract): [string, OpenApiDocument] => [
+    contract.name,
+    contract.name === gatewayContract.name ? documentOfGateway() : documentOf(contract),
+  ]),
+);
+
+/** Returns the OpenAPI document of a service. @throws TypeError if it has no contract */
+export function findDocument(service: string): OpenApiDocument {
+  const document = documents.get(service);
+  if (document === undefined) throw new TypeError(`${service} has no contract`);
+  return document;
+}
+
+function documentOf({ name, description, operations }: ServiceContract): OpenApiDocument {
+  return openApiDocument({
+    title: `zerda ${name}`,
+    description,
     version: apiVersion,
-    operations: users,
-  }),
-  'order-service': openApiDocument({
-    title: 'zerda order-service',
-    description: 'Orders, their status and their totals.',
-    version: apiVersion,
-    operations: orders,
-  }),
-  gateway: openApiDocument({
+    operations: Object.values(operations),
+  });
+}
+
+function documentOfGateway(): OpenApiDocument {
+  const others = contracts.filter(({ name }) => name !== gatewayContract.name);
+  return openApiDocument({
     title: 'zerda',
-    description: 'Everything that the system offers, through its gateway.',
+    description: gatewayContract.description,
     version: apiVersion,
-    operations: [...own, ...users, ...orders],
+    operations: [...gatewayOperations, ...others.flatMap(({ operations }) => Object.values(operations))],
     problemsOf: (operation) => {
-      // It answers under overload, too.
-      if (operation === gatewayOperations.getHealth) return ['rate-limited'];
-      if (own.includes(operation)) return policyProblems;
+      // The gateway serves its health under overload, too.
+      if (operation === gatewayContract.operations.getHealth) return ['rate-limited'];
+      if (gatewayOperations.includes(operation)) return policyProblems;
       return operation.body === undefined ? forwardingProblems : [...forwardingProblems, 'request-timeout'];
     },
-  }),
-} as const;
+  });
+}

@@ -1,33 +1,33 @@
 import { z } from 'zod';
 import { count } from './values.ts';
 
-/** A success: `{"status":"success","data":…}`. Clients read `data`. */
+/** Body of a successful response: `{"status":"success","data":…}`. */
 export interface Success<Data> {
   status: 'success';
   data: Data;
 }
 
-/** One page of a list; `page.next` is null on the last one. */
+/** One page of a list; `page.next` is null on the last page. */
 export interface Page<Entry> extends Success<Entry[]> {
   page: { next: string | null };
 }
 
 const status = z.literal('success');
 
-/** Schema of a success whose `data` is one thing. */
+/** Returns the schema of a successful response with this `data`. */
 export function success<Data extends z.ZodType>(data: Data) {
   return z.strictObject({ status, data });
 }
 
-const next = z.string().nullable().describe('Cursor of the next page; null when this is the last.');
+const next = z.string().nullable().describe('Cursor of the next page; null on the last page.');
 
-/** Schema of one page of a list. */
+/** Returns the schema of one page of a list. */
 export function pageOf<Entry extends z.ZodType>(entry: Entry) {
   return z.strictObject({ status, data: z.array(entry), page: z.strictObject({ next }) });
 }
 
-/** Schema of one page of a list whose length is known without counting it. */
+/** Returns the schema of one page of a list whose total is stored. */
 export function countedPageOf<Entry extends z.ZodType>(entry: Entry) {
-  const total = count.describe('Entries there are in all, without the filters of the query.');
+  const total = count.describe('Total number of entries, ignoring the filters of the query.');
   return z.strictObject({ status, data: z.array(entry), page: z.strictObject({ next, total }) });
 }

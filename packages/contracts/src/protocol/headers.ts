@@ -1,13 +1,17 @@
-/** Names of the headers that the services speak beside the standard ones, in lower case as Node hands them over. */
+/** Names of the headers that are not in an HTTP standard, in lower case as Node provides them. */
 export const headerNames = {
-  /** Id of the request in the logs of every service it passes; adopted from the caller when short and plain. */
+  /** Id of the request in the logs of all services; taken from the caller if it is short and plain. */
   correlationId: 'x-correlation-id',
-  /** Names one POST, so that a repeat gets the first one's answer (draft-ietf-httpapi-idempotency-key-header). */
+  /** Identifies a POST, so that a repeat gets the stored response (draft-ietf-httpapi-idempotency-key-header). */
   idempotencyKey: 'idempotency-key',
-  /** `true` on an answer that repeats an earlier one. */
+  /** `true` if the response is a stored one. */
   idempotencyReplayed: 'idempotency-replayed',
-  /** Milliseconds that the caller still waits; recomputed at every hop, so clocks need not agree. */
+  /** Number of the delivery of an event over HTTP, 1 for the first one. */
+  eventDelivery: 'x-event-delivery',
+  /** Remaining time of the request in milliseconds; recomputed at every hop, so clocks need not be synchronized. */
   requestTimeout: 'x-request-timeout-ms',
-  /** Code of the problem in the body, so that a proxy can tell kinds of errors without reading bodies. */
+  /** Trace and span of the response (`traceresponse` of the W3C Trace Context drafts), in the format of `traceparent`. */
+  traceResponse: 'traceresponse',
+  /** Code of the problem in the body, so that proxies can classify errors without parsing bodies. */
   problem: 'x-problem',
 } as const;

@@ -1,79 +1,88 @@
 import type { z } from 'zod';
+import type { AuditAction } from '../audit.ts';
 import type { ProblemCode } from '../problems.ts';
 
-/** HTTP methods the APIs use. */
+/** HTTP methods of the APIs. */
 export type Method = 'get' | 'post' | 'put' | 'delete';
 
-/** Standard headers of a request that an operation heeds. */
+/** Request headers that an operation supports. */
 export interface AcceptedHeaders {
-  /** `Idempotency-Key`: a repeat gets the first answer. */
+  /** `Idempotency-Key`: a repeated request gets the stored response. */
   readonly idempotencyKey?: true;
   /**
-   * `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2): 412 when the current version is not one that they ask for,
-   * and 304 for a GET whose caller has it.
+   * `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2): 412 if the current version does not meet the condition,
+   * and 304 for a GET if the caller has the current version.
    */
   readonly preconditions?: true;
 }
 
 /**
- * Whom an operation answers when authentication is required:
- * - `public`: everybody; a token is not looked at
- * - `optional`: everybody, and more where a token says who asks; one that is not valid is refused
- * - `user`: whoever has a valid token; what of it is theirs, the service decides
- * - `admin`: admins alone
+ * Callers that an operation allows if authentication is required:
+ * - `public`: any caller; tokens are ignored
+ * - `optional`: any caller; the response may depend on the token, and an invalid token is rejected
+ * - `user`: callers with a valid token; the service checks the owner of the resource
+ * - `admin`: only admins
  */
 export type Access = 'public' | 'optional' | 'user' | 'admin';
 
-/** What an operation answers when it succeeds. */
-export interface SuccessfulAnswer {
+/** Successful response of an operation. */
+export interface SuccessfulResponse {
   readonly status: 200 | 201;
   readonly description: string;
-  /** The whole body, envelope included. */
+  /** Schema of the whole body, including the envelope. */
   readonly schema: z.ZodType;
-  /** The answer carries an `ETag` with the version of what it shows. */
+  /** The response has an `ETag` with the version of the resource. */
   readonly etag?: true;
-  /** The answer carries a `Location` with the path of what was made. */
+  /** The response has a `Location` with the path of the created resource. */
   readonly location?: true;
 }
 
-/** One call that a service offers: what routers, clients, proxies and OpenAPI documents are made from. */
-export interface Operation {
-  /** `operationId` of the OpenAPI document; unique over all services. */
+/**
+ * Definition of one API operation. Routers, clients, proxies and OpenAPI documents are derived from it. Each operation that can change
+ * state has an action for the audit log.
+ */
+export type Operation = OperationParts &
+  (
+    | { readonly method: 'get'; readonly audit?: undefined }
+    | { readonly method: Exclude<Method, 'get'>; readonly audit: AuditAction }
+  );
+
+interface OperationParts {
+  /** `operationId` of the OpenAPI document; unique across all services. */
   readonly id: string;
-  readonly method: Method;
   /** Path with OpenAPI placeholders: `/api/users/{id}`. */
   readonly path: string;
   readonly summary: string;
+  /** Markdown; required for every operation in a document. */
   readonly description?: string;
-  /** Whom it answers. */
   readonly access: Access;
-  /** Heading in the documentation. */
+  /** Name of the OpenAPI tag. */
   readonly tag: string;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodObject;
   readonly accepts?: AcceptedHeaders;
-  readonly answer: SuccessfulAnswer;
-  /** Errors of the operation itself; those that every request can meet are added where documents are made. */
+  readonly response: SuccessfulResponse;
+  /** Problems of this operation; `openApiDocument` adds those that any request can cause. */
   readonly problems: readonly ProblemCode[];
 }
 
-/** Operations by name, as a service implements them. */
+/** Operations of a service by name. */
 export type Operations = Readonly<Record<string, Operation>>;
 
 type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined;
 
-/** What a handler of the operation gets: its parts parsed, undefined where it has none. */
+/** Parsed input of a handler; a part is undefined if the operation does not have it. */
 export interface InputOf<Op extends Operation> {
   params: Parsed<Op['params']>;
   query: Parsed<Op['query']>;
   body: Parsed<Op['body']>;
 }
 
-/** The body of a successful answer, envelope included. */
-export type AnswerOf<Op extends Operation> = z.input<Op['answer']['schema']>;
+/** Body of a successful response, including the envelope. */
+export type ResponseOf<Op extends Operation> = z.input<Op['response']['schema']>;
 
-/** Keeps the operation's exact type, so that handlers and clients are checked against it. */
+/** Returns the operation with its exact type, so that handlers and clients are checked against it. */
 export function defineOperation<const Op extends Operation>(operation: Op): Op {
   return operation;
 }

@@ -8,7 +8,7 @@ import { largestId } from './values.ts';
 const query = z.strictObject(pageQuery);
 
 describe('cursor', () => {
-  it('survives the way to the client and back for every id', () => {
+  it('decodes to the encoded id for every id', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: largestId }), (id) => {
         assert.equal(query.parse({ cursor: encodeCursor(id) }).cursor, id);
@@ -16,11 +16,11 @@ describe('cursor', () => {
     );
   });
 
-  it('never decodes to more than an id can be', () => {
+  it('decodes to at most the largest id', () => {
     assert.equal(decodeCursor('zzzzzz'), largestId);
   });
 
-  it('refuses what no answer ever gave', () => {
+  it('rejects text that is not a cursor', () => {
     for (const cursor of ['', 'A', '-1', 'zzzzzzz', '1.5', ['1', '2']]) {
       assert.equal(query.safeParse({ cursor }).success, false, String(cursor));
     }
@@ -28,12 +28,12 @@ describe('cursor', () => {
 });
 
 describe('limit', () => {
-  it('is 100 unless the caller names less', () => {
+  it('defaults to 100', () => {
     assert.equal(query.parse({}).limit, 100);
     assert.equal(query.parse({ limit: '1' }).limit, 1);
   });
 
-  it('refuses 0, more than 100 and what is not a number', () => {
+  it('rejects 0, more than 100 and non-integers', () => {
     for (const limit of ['0', '101', '-1', 'ten', '1.5', '']) {
       assert.equal(query.safeParse({ limit }).success, false, limit);
     }

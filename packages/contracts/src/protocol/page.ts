@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { largestId } from './values.ts';
 
-/** Where a list goes on: opaque to clients, the base-36 id of the last entry seen to us. */
-const cursorText = z.string().regex(/^[0-9a-z]{1,6}$/, 'must be a cursor from an earlier answer');
+/** Cursor of a list: the base-36 id of the last entry of the previous page. Opaque to clients. */
+const cursorText = z.string().regex(/^[0-9a-z]{1,6}$/, 'must be a cursor from an earlier response');
 
-/** The largest page a list answers, and the size when the caller names none. */
+/** Maximum and default page size of every list. */
 export const pageLimit = 100;
 
-/** Query members of every list: `limit` entries after `cursor`. Pages are by key, so inserts never shift them. */
+/** Query parameters of every list: `limit` entries after `cursor`. Pagination is by key, so inserts do not shift pages. */
 export const pageQuery = {
   limit: z
     .string()
@@ -16,19 +16,19 @@ export const pageQuery = {
     .pipe(z.int().min(1).max(pageLimit))
     .default(pageLimit)
     .meta({ type: 'integer', minimum: 1, maximum: pageLimit })
-    .describe(`Entries a page has at most, 1 to ${pageLimit}.`),
+    .describe(`Maximum number of entries per page, 1 to ${pageLimit}.`),
   cursor: cursorText
     .transform(decodeCursor)
     .optional()
-    .describe('`page.next` of the answer before; absent for the first page.'),
+    .describe('`page.next` of the previous page; absent for the first page.'),
 };
 
-/** The cursor that continues after the entry with this id. */
+/** Returns the cursor of the page that starts after this id. */
 export function encodeCursor(id: number): string {
   return id.toString(36);
 }
 
-/** The id after which a cursor continues; six digits reach a little beyond the largest id, where every list has ended. */
+/** Returns the id after which the page starts. Six base-36 digits can exceed the largest id, so the result is capped. */
 export function decodeCursor(cursor: string): number {
   return Math.min(Number.parseInt(cursor, 36), largestId);
 }

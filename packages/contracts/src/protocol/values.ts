@@ -1,12 +1,12 @@
 import { z } from 'zod';
 
-/** The largest id there can be: ids are 32-bit integers. */
+/** Largest possible id: ids are 32-bit integers. */
 export const largestId = 2_147_483_647;
 
-/** Id of a user or an order: a positive 32-bit integer, as the database counts them. */
+/** Id of a user or an order: a positive 32-bit integer from a database sequence. */
 export const id = z.int().min(1).max(largestId);
 
-/** An id in a path or a query, where everything is text. No sign, no leading zero, so one resource has one URL. */
+/** An id in a path or a query. Signs and leading zeros are rejected, so that each resource has exactly one URL. */
 export const idText = z
   .string()
   .regex(/^[1-9][0-9]{0,9}$/, 'must be a positive integer')
@@ -14,17 +14,17 @@ export const idText = z
   .pipe(id)
   .meta({ type: 'integer', minimum: 1, maximum: largestId });
 
-/** A moment: RFC 3339 in UTC with milliseconds. */
+/** A timestamp: RFC 3339 in UTC with milliseconds. */
 export const instant = z.iso.datetime({ precision: 3 });
 
-/** Spaces that `String.prototype.trim` removes, without the control characters among them. */
+/** White space that `String.prototype.trim` removes, except control characters. */
 const space = '\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff';
-/** C0 and C1 controls: PostgreSQL cannot store U+0000, and a terminal obeys the others. */
+/** C0 and C1 control characters: PostgreSQL cannot store U+0000, and terminals interpret the others. */
 const control = '\\u0000-\\u001f\\u007f-\\u009f';
-/** Spaces, then something else: the two first sets share no character, so matching takes linear time. */
+/** At least one visible character. The first two character sets are disjoint, so matching takes linear time. */
 const visibleLine = new RegExp(`^[${space}]*[^${space}${control}][^${control}]*$`);
 
-/** Text of one line that people read: 1 to `max` characters (code points), not only spaces; trimmed. */
+/** Schema of a single line of text: 1 to `max` code points, trimmed, not only white space. */
 export function line(max: number) {
   return z
     .string()
@@ -32,23 +32,23 @@ export function line(max: number) {
       error: `must have at most ${max} characters`,
       abort: true,
     })
-    .refine(isWellFormed, 'must not contain half of a surrogate pair')
+    .refine(isWellFormed, 'must not contain an unpaired surrogate')
     .regex(visibleLine, 'must not be empty or contain control characters')
     .trim()
     .meta({ minLength: 1, maxLength: max });
 }
 
-/** Whether the text can be written as UTF-8 and read back. */
+/** Returns whether the text has no unpaired surrogate, so that UTF-8 preserves it. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Cs}/u.test(text);
 }
 
-/** A number of things the service counts. */
+/** A count: an integer of zero or more. */
 export const count = z.int().min(0);
 
 const largestTotal = 9_999_999.99;
 
-/** An amount above zero with at most two decimals. The services keep it as whole cents. */
+/** An amount greater than zero with at most two decimals. The services store it as integer cents. */
 export const amount = z
   .number()
   .min(0.01)
@@ -56,7 +56,7 @@ export const amount = z
   .refine(hasTwoDecimals, 'must have at most two decimals')
   .meta({ multipleOf: 0.01 });
 
-/** A sum of amounts: zero or more, at most two decimals. */
+/** A sum of amounts: zero or more, with at most two decimals. */
 export const sum = z.number().min(0);
 
 function hasTwoDecimals(value: number): boolean {

@@ -4,11 +4,14 @@ import { get, type IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
-import { gatewayOperations } from '@zerda/contracts/gateway';
-import { bearer, testVerifier } from '../policies/testing-verifier.ts';
+import { sendRequest } from '@zerda/chassis/testing/http';
+import { eventually } from '@zerda/chassis/testing/wait';
+import { gatewayOperations } from '@zerda/contracts/gateway/operations';
+import type { Upstream } from '@zerda/upstream/upstream';
+import { startGateway, type TestGateway } from '../../testing/gateway.ts';
+import { jsonByPath, sendJson } from '../../testing/stub-service.ts';
+import { bearer, testVerifier } from '../../testing/verifier.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, jsonByPath, sendJson, startGateway, type TestGateway, until } from '../testing.ts';
 
 const at = '2026-01-31T12:00:00.000Z';
 const user = {
@@ -60,7 +63,7 @@ const orderBodies = {
   },
 };
 
-/** For paths that a URL would not hold as they are. */
+/** Requests a path without URL normalization. */
 async function statusOf(port: number, path: string): Promise<number | undefined> {
   const [incoming] = (await once(get({ host: '127.0.0.1', port, path, agent: false }), 'response')) as [
     IncomingMessage,
@@ -68,7 +71,7 @@ async function statusOf(port: number, path: string): Promise<number | undefined>
   return incoming.resume().statusCode;
 }
 
-/** Keeps one call in flight until the function it returns is called. */
+/** Keeps a call in flight until the returned function is called. */
 async function holdCall(upstream: Upstream): Promise<() => void> {
   let end = (): void => undefined;
   await upstream.call(async (attempt) => {
@@ -78,18 +81,18 @@ async function holdCall(upstream: Upstream): Promise<() => void> {
   return end;
 }
 
-const whole = { users: jsonByPath(userBodies), orders: jsonByPath(orderBodies) };
+const healthyServices = { users: jsonByPath(userBodies), orders: jsonByPath(orderBodies) };
 
 describe('GET /api/users/{id}/profile', () => {
-  const { schema } = gatewayOperations.getProfile.answer;
+  const { schema } = gatewayOperations.getProfile.response;
 
-  it('shows the user with their orders', async (context) => {
-    const gateway = await startGateway(context, whole);
-    const answer = await ask(`${gateway.url}/api/users/1/profile`, {
+  it('returns the user and their orders', async (context) => {
+    const gateway = await startGateway(context, healthyServices);
+    const result = await sendRequest(`${gateway.url}/api/users/1/profile`, {
       headers: { 'x-correlation-id': 'abc' },
     });
-    assert.equal(answer.status, 200);
-    assert.deepEqual(schema.parse(JSON.parse(answer.text)), {
+    assert.equal(result.status, 200);
+    assert.deepEqual(schema.parse(JSON.parse(result.text)), {
       status: 'success',
       data: { user, orders: [order], total_orders: 7 },
     });
@@ -100,120 +103,122 @@ describe('GET /api/users/{id}/profile', () => {
     }
   });
 
-  it('asks both services at once', async (context) => {
+  it('calls both services in parallel', async (context) => {
     const gateway: TestGateway = await startGateway(context, {
-      // Each answers only once the other has been asked.
+      // Each service responds only after the other one gets its request.
       users: async (incoming, response) => {
-        await until(() => gateway.orders.requests.length > 0, 'the orders');
+        await eventually(() => gateway.orders.requests.length > 0, 'the orders');
         jsonByPath(userBodies)(incoming, response);
       },
       orders: async (incoming, response) => {
-        await until(() => gateway.users.requests.length > 0, 'the user');
+        await eventually(() => gateway.users.requests.length > 0, 'the user');
         jsonByPath(orderBodies)(incoming, response);
       },
     });
-    assert.equal((await ask(`${gateway.url}/api/users/1/profile`)).status, 200);
+    assert.equal((await sendRequest(`${gateway.url}/api/users/1/profile`)).status, 200);
   });
 
-  it('says why orders are missing: unreachable, error, timeout, circuit_open', async (context) => {
+  it('returns the reason for missing orders: unreachable, error, timeout, circuit_open', async (context) => {
     const gateway = await startGateway(context, {
-      ...whole,
+      ...healthyServices,
       upstreamTimeoutMs: 1000,
       circuit: { volume: 4 },
     });
-    async function missing(reason: string, status?: number): Promise<void> {
-      const answer = await ask(`${gateway.url}/api/users/1/profile`);
-      assert.equal(answer.status, 200, answer.text);
-      assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, {
+    async function assertMissing(reason: string, status?: number): Promise<void> {
+      const result = await sendRequest(`${gateway.url}/api/users/1/profile`);
+      assert.equal(result.status, 200, result.text);
+      assert.deepEqual(schema.parse(JSON.parse(result.text)).data, {
         user,
         orders: null,
         total_orders: null,
         degraded: [{ part: 'orders', reason, ...(status !== undefined && { status }) }],
       });
     }
-    gateway.orders.behaviour = (_incoming, response) => sendJson(response, 200, 'no envelope');
-    await missing('error');
-    gateway.orders.behaviour = (_incoming, response) => sendJson(response, 500, {});
-    await missing('error', 500);
-    gateway.orders.behaviour = () => undefined;
-    await missing('timeout');
+    gateway.orders.listener = (_incoming, response) => sendJson(response, 200, 'no envelope');
+    await assertMissing('error');
+    gateway.orders.listener = (_incoming, response) => sendJson(response, 500, {});
+    await assertMissing('error', 500);
+    gateway.orders.listener = () => undefined;
+    await assertMissing('timeout');
     await gateway.orders.stop();
-    await missing('unreachable');
-    await missing('circuit_open');
+    await assertMissing('unreachable');
+    await assertMissing('circuit_open');
   });
 
-  it('leaves a slow part out in time for a client that waits only so long', async (context) => {
-    const gateway = await startGateway(context, { ...whole, orders: () => undefined });
-    const answer = await ask(`${gateway.url}/api/users/1/profile`, {
+  it('omits a slow part before the deadline of the client', async (context) => {
+    const gateway = await startGateway(context, { ...healthyServices, orders: () => undefined });
+    const result = await sendRequest(`${gateway.url}/api/users/1/profile`, {
       headers: { 'x-request-timeout-ms': '400' },
     });
-    assert.deepEqual(JSON.parse(answer.text).data.degraded, [{ part: 'orders', reason: 'timeout' }]);
+    assert.deepEqual(JSON.parse(result.text).data.degraded, [{ part: 'orders', reason: 'timeout' }]);
     const ms = Number(gateway.orders.requests[0]?.headers['x-request-timeout-ms']);
-    assert.ok(ms > 0 && ms <= 380, `${ms} ms leave no time to answer without the part`);
+    assert.ok(ms > 0 && ms <= 380, `${ms} ms leave no time to respond without the part`);
   });
 
-  it('knows no profile of a user whom nobody knows', async (context) => {
+  it('returns 404 when the user does not exist', async (context) => {
     const gateway = await startGateway(context, {
-      ...whole,
+      ...healthyServices,
       users: (_incoming, response) =>
         sendJson(response, 404, { detail: 'No user 1.' }, { 'x-problem': 'user-not-found' }),
     });
-    const answer = await ask(`${gateway.url}/api/users/1/profile`);
-    assert.equal(answer.status, 404);
-    const problem = JSON.parse(answer.text);
+    const result = await sendRequest(`${gateway.url}/api/users/1/profile`);
+    assert.equal(result.status, 404);
+    const problem = JSON.parse(result.text);
     assert.equal(problem.type, '/problems/user-not-found');
     assert.equal(problem.detail, 'No user 1.');
-    assert.equal(problem.correlation_id, answer.headers['x-correlation-id']);
+    assert.equal(problem.correlation_id, result.headers['x-correlation-id']);
   });
 
-  it('refuses an id that is none without asking anybody', async (context) => {
-    const gateway = await startGateway(context, whole);
-    const answer = await ask(`${gateway.url}/api/users/abc/profile`);
-    assert.equal(answer.status, 400);
+  it('returns 400 for an invalid id without calling a service', async (context) => {
+    const gateway = await startGateway(context, healthyServices);
+    const result = await sendRequest(`${gateway.url}/api/users/abc/profile`);
+    assert.equal(result.status, 400);
     assert.equal(gateway.users.requests.length, 0);
   });
 
-  it('fails with the cause when the user cannot be had', async (context) => {
-    const gateway = await startGateway(context, { ...whole, upstreamTimeoutMs: 100 });
-    async function failsWith(code: string, status: number, retryAfter?: string): Promise<void> {
-      const answer = await ask(`${gateway.url}/api/users/1/profile`);
-      assert.equal(answer.headers['content-type'], 'application/problem+json; charset=utf-8');
-      assert.deepEqual([JSON.parse(answer.text).type, answer.status], [`/problems/${code}`, status]);
-      assert.equal(answer.headers['retry-after'], retryAfter);
+  it('returns the cause when the user is unavailable', async (context) => {
+    const gateway = await startGateway(context, { ...healthyServices, upstreamTimeoutMs: 100 });
+    async function assertFails(code: string, status: number, retryAfter?: string): Promise<void> {
+      const result = await sendRequest(`${gateway.url}/api/users/1/profile`);
+      assert.equal(result.headers['content-type'], 'application/problem+json; charset=utf-8');
+      assert.deepEqual([JSON.parse(result.text).type, result.status], [`/problems/${code}`, status]);
+      assert.equal(result.headers['retry-after'], retryAfter);
     }
-    gateway.users.behaviour = (_incoming, response) =>
+    gateway.users.listener = (_incoming, response) =>
       sendJson(response, 503, {}, { 'x-problem': 'database-unavailable', 'retry-after': '2' });
-    await failsWith('database-unavailable', 503, '2');
-    gateway.users.behaviour = () => undefined;
-    await failsWith('upstream-timeout', 504);
+    await assertFails('database-unavailable', 503, '2');
+    gateway.users.listener = () => undefined;
+    await assertFails('upstream-timeout', 504);
     await gateway.users.stop();
-    await failsWith('upstream-failed', 502);
-    await failsWith('upstream-unavailable', 503, '1');
+    await assertFails('upstream-failed', 502);
+    await assertFails('upstream-unavailable', 503, '1');
   });
 
-  it('does not wait for the orders once there is no user', async (context) => {
+  it('does not wait for the orders when the user does not exist', async (context) => {
     const gateway = await startGateway(context, { users: jsonByPath({}), orders: () => undefined });
     const startedAt = performance.now();
-    assert.equal((await ask(`${gateway.url}/api/users/1/profile`)).status, 404);
+    assert.equal((await sendRequest(`${gateway.url}/api/users/1/profile`)).status, 404);
     assert.ok(performance.now() - startedAt < 1000);
   });
 });
 
 describe('GET /api/dashboard', () => {
-  const { schema } = gatewayOperations.getDashboard.answer;
+  const { schema } = gatewayOperations.getDashboard.response;
   const userNumbers = { total_users: 3 };
   const orderNumbers = { total_orders: 5, pending_orders: 2, completed_orders: 2, total_revenue: 1549.97 };
 
-  it('shows the numbers of both services', async (context) => {
-    const gateway = await startGateway(context, whole);
-    const answer = await ask(`${gateway.url}/api/dashboard`);
-    assert.deepEqual(schema.parse(JSON.parse(answer.text)).data, { ...userNumbers, ...orderNumbers });
+  it('returns the statistics of both services', async (context) => {
+    const gateway = await startGateway(context, healthyServices);
+    const result = await sendRequest(`${gateway.url}/api/dashboard`);
+    assert.deepEqual(schema.parse(JSON.parse(result.text)).data, { ...userNumbers, ...orderNumbers });
   });
 
-  it('shows what it has when one of them is away', async (context) => {
-    const first = await startGateway(context, whole);
+  it('returns a partial result when one service is unavailable', async (context) => {
+    const first = await startGateway(context, healthyServices);
     await first.orders.stop();
-    const withoutOrders = schema.parse(JSON.parse((await ask(`${first.url}/api/dashboard`)).text)).data;
+    const withoutOrders = schema.parse(
+      JSON.parse((await sendRequest(`${first.url}/api/dashboard`)).text),
+    ).data;
     assert.deepEqual(withoutOrders, {
       ...userNumbers,
       total_orders: null,
@@ -222,9 +227,11 @@ describe('GET /api/dashboard', () => {
       total_revenue: null,
       degraded: [{ part: 'orders', reason: 'unreachable' }],
     });
-    const second = await startGateway(context, whole);
+    const second = await startGateway(context, healthyServices);
     await second.users.stop();
-    const withoutUsers = schema.parse(JSON.parse((await ask(`${second.url}/api/dashboard`)).text)).data;
+    const withoutUsers = schema.parse(
+      JSON.parse((await sendRequest(`${second.url}/api/dashboard`)).text),
+    ).data;
     assert.deepEqual(withoutUsers, {
       total_users: null,
       ...orderNumbers,
@@ -232,17 +239,17 @@ describe('GET /api/dashboard', () => {
     });
   });
 
-  it('is unavailable when both are away', async (context) => {
-    const gateway = await startGateway(context, whole);
+  it('returns 503 when both services are unavailable', async (context) => {
+    const gateway = await startGateway(context, healthyServices);
     await Promise.all([gateway.users.stop(), gateway.orders.stop()]);
-    const answer = await ask(`${gateway.url}/api/dashboard`);
-    assert.equal(answer.status, 503);
-    assert.equal(answer.headers['retry-after'], '1');
-    assert.match(JSON.parse(answer.text).detail, /users: unreachable, orders: unreachable/);
+    const result = await sendRequest(`${gateway.url}/api/dashboard`);
+    assert.equal(result.status, 503);
+    assert.equal(result.headers['retry-after'], '1');
+    assert.match(JSON.parse(result.text).detail, /users: unreachable, orders: unreachable/);
   });
 });
 
-describe('an aggregate of any table', () => {
+describe('a configured aggregate', () => {
   const table = parseTable(
     `
 upstreams: { user-service: {}, order-service: {} }
@@ -262,21 +269,21 @@ aggregates:
   );
   const orders = jsonByPath({ '/other': { ok: true } });
 
-  it('shows members of any name, and takes nothing from prototypes', async (context) => {
+  it('returns members of any name and reads no prototype properties', async (context) => {
     const gateway = await startGateway(context, { table, orders });
     const body = '{"__proto__":{"x":1},"list":[1]}';
-    gateway.users.behaviour = (_incoming, response) => response.end(body);
-    const { text } = await ask(`${gateway.url}/view/1`);
+    gateway.users.listener = (_incoming, response) => response.end(body);
+    const { text } = await sendRequest(`${gateway.url}/view/1`);
     assert.equal(text, `{"status":"success","data":{"whole":${body},"inner":1,"other":true}}`);
     for (const json of ['[]', 'null', '7', 'false']) {
-      gateway.users.behaviour = (_incoming, response) => response.end(json);
-      const { data } = JSON.parse((await ask(`${gateway.url}/view/1`)).text);
+      gateway.users.listener = (_incoming, response) => response.end(json);
+      const { data } = JSON.parse((await sendRequest(`${gateway.url}/view/1`)).text);
       assert.deepEqual(data, { whole: JSON.parse(json), other: true });
     }
     assert.equal(Object.hasOwn(Object.prototype, 'x'), false);
   });
 
-  it('does not take for an answer what is no JSON, or more than 10 MiB of it', async (context) => {
+  it('marks a part as failed when its body is not JSON or larger than 10 MiB', async (context) => {
     const gateway = await startGateway(context, { table, orders, circuit: { volume: 1000 } });
     for (const body of [
       '',
@@ -287,8 +294,8 @@ aggregates:
       JSON.stringify(Buffer.alloc(10 * 1024 * 1024, 'x').toString()),
       `[${'[],'.repeat(4 * 1024 * 1024)}1]`,
     ]) {
-      gateway.users.behaviour = (_incoming, response) => response.end(body);
-      const { status, text } = await ask(`${gateway.url}/view/1`);
+      gateway.users.listener = (_incoming, response) => response.end(body);
+      const { status, text } = await sendRequest(`${gateway.url}/view/1`);
       assert.equal(status, 200, text);
       assert.deepEqual(JSON.parse(text).data, {
         whole: null,
@@ -296,10 +303,10 @@ aggregates:
         degraded: [{ part: 'constructor', reason: 'error' }],
       });
     }
-    await until(() => gateway.upstreams.users.inFlight === 0, 'the end of the calls');
+    await eventually(() => gateway.upstreams.users.inFlight === 0, 'the end of the calls');
   });
 
-  it('passes numbers on digit for digit (RFC 8259, section 6)', async (context) => {
+  it('passes on numbers without losing digits (RFC 8259, section 6)', async (context) => {
     const gateway = await startGateway(context, { table, orders });
     for (const number of [
       ...['12345678901234567890', '1e400', '-0', '0.1000', '1.0', '1E5', '-1e-400', '9007199254740993'],
@@ -317,25 +324,26 @@ aggregates:
         `{"a":${number},"b":[${number},{"c":${number}}]}`,
         `{ "text" : "\\"}[{\\\\" , "n" : ${number} }`,
       ]) {
-        gateway.users.behaviour = (_incoming, response) => response.end(body);
-        const { status, text } = await ask(`${gateway.url}/view/1`);
+        gateway.users.listener = (_incoming, response) => response.end(body);
+        const { status, text } = await sendRequest(`${gateway.url}/view/1`);
         assert.equal(status, 200, text);
         assert.equal(text, `{"status":"success","data":{"whole":${body.trim()},"other":true}}`);
       }
-      gateway.users.behaviour = (_incoming, response) =>
+      gateway.users.listener = (_incoming, response) =>
         response.end(`{"__proto__": {"x": 0}, "\\u005f_proto__" : { "y":"}", "x"\n:\t${number} } }`);
-      const { data } = /"inner":(?<data>[^,]*)/.exec((await ask(`${gateway.url}/view/1`)).text)?.groups ?? {};
-      assert.equal(data, number, 'of a member, the last of its name');
+      const { data } =
+        /"inner":(?<data>[^,]*)/.exec((await sendRequest(`${gateway.url}/view/1`)).text)?.groups ?? {};
+      assert.equal(data, number, 'the last of several members with one name');
     }
   });
 
-  it('reads a part behind a byte order mark (RFC 8259, section 8.1)', async (context) => {
+  it('parses a part after a byte order mark (RFC 8259, section 8.1)', async (context) => {
     const gateway = await startGateway(context, { table, orders });
-    gateway.users.behaviour = (_incoming, response) => response.end('\uFEFF{"a":1}');
-    assert.match((await ask(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\}/);
+    gateway.users.listener = (_incoming, response) => response.end('\uFEFF{"a":1}');
+    assert.match((await sendRequest(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\}/);
   });
 
-  it('leaves out a part that is nested too deep for its readers', async (context) => {
+  it('omits a part that is nested too deep', async (context) => {
     const gateway = await startGateway(context, { table, orders, circuit: { volume: 1000 } });
     for (const deep of [
       '['.repeat(20_000) + ']'.repeat(20_000),
@@ -343,16 +351,16 @@ aggregates:
       '{"a":['.repeat(300) + ']}'.repeat(300),
       '['.repeat(5_000_000),
     ]) {
-      gateway.users.behaviour = (_incoming, response) => response.end(deep);
-      const { status, text } = await ask(`${gateway.url}/view/1`);
+      gateway.users.listener = (_incoming, response) => response.end(deep);
+      const { status, text } = await sendRequest(`${gateway.url}/view/1`);
       assert.deepEqual(
         [status, JSON.parse(text).data.degraded],
         [200, [{ part: 'constructor', reason: 'error' }]],
       );
     }
     const allowed = '['.repeat(500) + ']'.repeat(500);
-    gateway.users.behaviour = (_incoming, response) => response.end(allowed);
-    assert.ok((await ask(`${gateway.url}/view/1`)).text.includes(allowed));
+    gateway.users.listener = (_incoming, response) => response.end(allowed);
+    assert.ok((await sendRequest(`${gateway.url}/view/1`)).text.includes(allowed));
   });
 
   it('decodes a part in a content coding (RFC 9110, section 8.4)', async (context) => {
@@ -367,9 +375,9 @@ aggregates:
       ['deflate, gzip', gzipSync(deflateSync(body))],
       ['identity', body],
     ] as const) {
-      gateway.users.behaviour = (_incoming, response) =>
+      gateway.users.listener = (_incoming, response) =>
         response.writeHead(200, { 'content-encoding': coding }).end(encoded);
-      assert.match((await ask(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\.50\}/, coding);
+      assert.match((await sendRequest(`${gateway.url}/view/1`)).text, /"whole":\{"a":1\.50\}/, coding);
     }
     assert.equal(gateway.users.requests[0]?.headers['accept-encoding'], 'identity');
     for (const [coding, encoded] of [
@@ -378,22 +386,29 @@ aggregates:
       ['unheard-of', body],
       ['gzip', gzipSync(Buffer.alloc(40 * 1024 * 1024, ' '))],
     ] as const) {
-      gateway.users.behaviour = (_incoming, response) =>
+      gateway.users.listener = (_incoming, response) =>
         response.writeHead(200, { 'content-encoding': coding }).end(encoded);
-      const { data } = JSON.parse((await ask(`${gateway.url}/view/1`)).text);
+      const { data } = JSON.parse((await sendRequest(`${gateway.url}/view/1`)).text);
       assert.deepEqual(data.degraded, [{ part: 'constructor', reason: 'error' }], coding);
     }
   });
 
-  it('carries the trace of its request to its parts (W3C Trace Context; W3C Baggage)', async (context) => {
-    const gateway = await startGateway(context, { table, orders, users: jsonByPath({ '/things/1': {} }) });
+  it('propagates trace headers to its parts (W3C Trace Context; W3C Baggage)', async (context) => {
+    const gateway = await startGateway(context, {
+      table,
+      orders,
+      users: jsonByPath({ '/things/1': {} }),
+      door: { trustsTraces: true },
+    });
     const trace = {
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
       tracestate: 'vendor=1,other=2',
       baggage: 'tenant=7',
     };
-    await ask(`${gateway.url}/view/1`, { headers: trace });
-    await ask(`${gateway.url}/view/1`, { headers: { ...trace, traceparent: 'none' } });
+    await sendRequest(`${gateway.url}/view/1`, { headers: trace });
+    const { headers } = await sendRequest(`${gateway.url}/view/1`, {
+      headers: { ...trace, traceparent: 'none' },
+    });
     for (const { requests } of [gateway.users, gateway.orders])
       assert.deepEqual(
         requests.map(({ headers: { traceparent, tracestate, baggage } }) => [
@@ -401,11 +416,11 @@ aggregates:
           tracestate,
           baggage,
         ]),
-        [Object.values(trace), [undefined, undefined, trace.baggage]],
+        [Object.values(trace), [headers.traceresponse, undefined, trace.baggage]],
       );
   });
 
-  it('returns what a foreign service means by 401, 403, 404 and 429 for a required part, as the table allows', async (context) => {
+  it('passes on 401, 403, 404 and 429 of a required part from a foreign service, as configured', async (context) => {
     const foreign = parseTable(
       `
 upstreams: { user-service: {}, order-service: {} }
@@ -430,30 +445,33 @@ aggregates:
       [409, '', 502, 502],
       [500, '', 502, 502],
     ] as const) {
-      gateway.users.behaviour = (_incoming, response) => response.writeHead(status, headers).end('secret');
-      const answer = await ask(`${gateway.url}/all`);
-      assert.equal(answer.status, all, answer.text);
-      assert.doesNotMatch(answer.text, /secret/);
+      gateway.users.listener = (_incoming, response) => response.writeHead(status, headers).end('secret');
+      const result = await sendRequest(`${gateway.url}/all`);
+      assert.equal(result.status, all, result.text);
+      assert.doesNotMatch(result.text, /secret/);
       if (all === status) {
-        assert.equal(answer.headers['x-problem'], code);
-        assert.equal(answer.headers['retry-after'], '17');
-        assert.equal(answer.headers['www-authenticate'], 'Basic realm="other"');
+        assert.equal(result.headers['x-problem'], code);
+        assert.equal(result.headers['retry-after'], '17');
+        assert.equal(result.headers['www-authenticate'], 'Basic realm="other"');
       }
-      assert.equal((await ask(`${gateway.url}/some`)).status, some, String(status));
+      assert.equal((await sendRequest(`${gateway.url}/some`)).status, some, String(status));
     }
-    gateway.users.behaviour = (_incoming, response) => response.writeHead(401).end();
-    assert.match((await ask(`${gateway.url}/all`)).headers['www-authenticate'] ?? '', /^Bearer realm/);
+    gateway.users.listener = (_incoming, response) => response.writeHead(401).end();
+    assert.match(
+      (await sendRequest(`${gateway.url}/all`)).headers['www-authenticate'] ?? '',
+      /^Bearer realm/,
+    );
   });
 
-  it('asks for no other path than the table says, whatever stands for a placeholder', async (context) => {
+  it('requests only the configured path, whatever the placeholder contains', async (context) => {
     const gateway = await startGateway(context, { table, orders, users: jsonByPath({}) });
-    for (const [sent, asked] of [
+    for (const [sent, requested] of [
       ['%3Fx=1', '%3Fx%3D1'],
       ['a[1]|^', 'a%5B1%5D%7C%5E'],
       ['...', '...'],
     ]) {
       assert.equal(await statusOf(gateway.port, `/view/${sent}`), 200);
-      assert.equal(gateway.users.requests.at(-1)?.url, `/things/${asked}`);
+      assert.equal(gateway.users.requests.at(-1)?.url, `/things/${requested}`);
     }
     const before = gateway.users.requests.length;
     for (const sent of ['..', '%2e%2E', '.', '%2e', '%ff', '%', 'a%2Fb', '%5C..%5C', '%252e%252e']) {
@@ -464,14 +482,14 @@ aggregates:
 });
 
 describe('GET /api/health', () => {
-  const { schema } = gatewayOperations.getHealth.answer;
+  const { schema } = gatewayOperations.getHealth.response;
 
-  it('shows what each service says of itself', async (context) => {
-    const gateway = await startGateway(context, whole);
+  it('returns the health of each service', async (context) => {
+    const gateway = await startGateway(context, healthyServices);
     const end = await holdCall(gateway.upstreams.orders);
-    const answer = await ask(`${gateway.url}/api/health`);
+    const result = await sendRequest(`${gateway.url}/api/health`);
     end();
-    const { circuits, checked_at, ...data } = schema.parse(JSON.parse(answer.text)).data;
+    const { circuits, checked_at, ...data } = schema.parse(JSON.parse(result.text)).data;
     assert.ok(circuits);
     assert.ok(Math.abs(Date.now() - Date.parse(checked_at)) < 5000);
     assert.deepEqual(
@@ -490,30 +508,33 @@ describe('GET /api/health', () => {
     });
   });
 
-  it('shows circuits to admins only, and asks the services with the token of an admin alone', async (context) => {
-    const gateway = await startGateway(context, { ...whole, door: { authentication: testVerifier } });
+  it('returns circuits to admins only and forwards only the token of an admin', async (context) => {
+    const gateway = await startGateway(context, {
+      ...healthyServices,
+      door: { authentication: testVerifier },
+    });
     const url = `${gateway.url}/api/health`;
-    for (const [headers, shown] of [
+    for (const [headers, hasCircuits] of [
       [{}, false],
       [bearer('bob'), false],
       [bearer('ann', 'admin'), true],
     ] as const) {
-      const { data } = schema.parse(JSON.parse((await ask(url, { headers })).text));
-      assert.deepEqual([data.overall_status, data.circuits !== undefined], ['healthy', shown]);
+      const { data } = schema.parse(JSON.parse((await sendRequest(url, { headers })).text));
+      assert.deepEqual([data.overall_status, data.circuits !== undefined], ['healthy', hasCircuits]);
     }
     assert.deepEqual(
       gateway.orders.requests.map(({ headers }) => headers.authorization),
       [undefined, bearer('ann', 'admin').authorization],
     );
-    assert.equal((await ask(url, { headers: { authorization: 'Bearer made-up' } })).status, 401);
+    assert.equal((await sendRequest(url, { headers: { authorization: 'Bearer made-up' } })).status, 401);
   });
 
-  it('is still answered, as degraded, when services are away', async (context) => {
-    const gateway = await startGateway(context, whole);
+  it('returns 200 with the status degraded when services are unavailable', async (context) => {
+    const gateway = await startGateway(context, healthyServices);
     await gateway.orders.stop();
-    const one = await ask(`${gateway.url}/api/health`);
-    assert.equal(one.status, 200);
-    const { circuits, checked_at, ...data } = schema.parse(JSON.parse(one.text)).data;
+    const withoutOrders = await sendRequest(`${gateway.url}/api/health`);
+    assert.equal(withoutOrders.status, 200);
+    const { circuits, checked_at, ...data } = schema.parse(JSON.parse(withoutOrders.text)).data;
     assert.equal(circuits?.order_service.failures, 1);
     assert.deepEqual(data, {
       gateway: 'healthy',
@@ -525,10 +546,10 @@ describe('GET /api/health', () => {
       overall_status: 'degraded',
     });
     await gateway.users.stop();
-    // One result is shown for a second.
+    // Results are shared for a second.
     await wait(Math.max(0, Date.parse(checked_at) + 1000 - Date.now()) + 50);
-    const both = await ask(`${gateway.url}/api/health`);
-    assert.equal(both.status, 200);
-    assert.equal(schema.parse(JSON.parse(both.text)).data.services.user_service.status, 'unhealthy');
+    const withoutBoth = await sendRequest(`${gateway.url}/api/health`);
+    assert.equal(withoutBoth.status, 200);
+    assert.equal(schema.parse(JSON.parse(withoutBoth.text)).data.services.user_service.status, 'unhealthy');
   });
 });

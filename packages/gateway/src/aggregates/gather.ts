@@ -1,71 +1,88 @@
 import { Deadline } from '@zerda/chassis/deadline';
 import { Failure } from '@zerda/chassis/failure';
-import { reasonOf } from '@zerda/chassis/http-client/call-outcome';
 import { currentContext, runInContext } from '@zerda/chassis/request-context';
-import type { DegradedPart } from '@zerda/contracts/gateway';
+import { inSpan } from '@zerda/chassis/tracing/in-span';
+import type { Span } from '@zerda/chassis/tracing/span';
+import type { DegradedPart } from '@zerda/contracts/gateway/operations';
+import { reasonOf } from '@zerda/upstream/call-outcome';
 import { isAxiosError } from 'axios';
-import { toFailure } from '../upstream-failure.ts';
+import { toFailure } from '../upstreams/upstream-failure.ts';
 import type { JsonText } from './json-text.ts';
-import type { PartContent } from './read-kept.ts';
+import type { PartContent } from './read-cached-json.ts';
 
-/** Asks for one part of an aggregate. */
-export interface Ask {
+/** A request for one part of an aggregate. */
+export interface PartRequest {
   readonly name: string;
-  /** Without it there is no answer. */
+  /** Whether the aggregate fails without this part. */
   readonly required: boolean;
-  /** Statuses of its upstream that keep their meaning although they come without a problem of ours. */
-  readonly keptStatuses: readonly number[];
-  readonly ask: () => Promise<PartContent>;
+  /** Statuses of the upstream that are passed on even without a problem type of this API. */
+  readonly passedStatuses: readonly number[];
+  readonly fetch: () => Promise<PartContent>;
 }
 
-/** What was answered, by the name of the part. */
-export type PartAnswers = ReadonlyMap<string, JsonText>;
+/** Response bodies by part name. */
+export type PartResponses = ReadonlyMap<string, JsonText>;
 
-export interface Gathered {
-  readonly answers: PartAnswers;
-  /** The parts that could not be had, or only as they were, with the reason; empty when the answer is whole. */
+export interface GatheredParts {
+  readonly responses: PartResponses;
+  /** Parts that are missing or stale, with the reason; empty if the response is complete. */
   readonly degraded: readonly DegradedPart[];
 }
 
 /**
- * Asks for all parts at once, under one deadline a little before that of the request, so that an answer without a
- * slow part still comes in time.
- * @throws Failure of the first required part that fails, and `upstream-unavailable` when no part can be had
+ * Fetches all parts in parallel. Their deadline is slightly before that of the request, so that a response without a slow part is still in
+ * time.
+ * @throws Failure of the first required part that fails, and `upstream-unavailable` if all parts fail
  */
-export async function gather(asks: readonly Ask[]): Promise<Gathered> {
-  const answers = new Map<string, JsonText>();
-  async function askFor({ name, required, keptStatuses, ask }: Ask): Promise<DegradedPart | undefined> {
+export async function gather(requests: readonly PartRequest[]): Promise<GatheredParts> {
+  const responses = new Map<string, JsonText>();
+  async function fetchPart(
+    { name, required, passedStatuses, fetch }: PartRequest,
+    span: Span | undefined,
+  ): Promise<DegradedPart | undefined> {
     try {
-      const { content, stale } = await ask();
-      answers.set(name, content);
+      const { content, stale } = await fetch();
+      responses.set(name, content);
+      if (stale !== undefined) span?.set({ 'zerda.part.reason': stale.reason });
       return stale && { part: name, reason: stale.reason, stale_seconds: stale.seconds };
     } catch (error) {
-      if (required) throw toFailure(error, keptStatuses);
-      return missing(name, error);
+      span?.set({ 'zerda.part.reason': reasonOf(error) });
+      span?.fail(error);
+      if (required) throw toFailure(error, passedStatuses);
+      return degradedPart(name, error);
     }
   }
-  // In the order of the table, whichever comes first.
-  const outcomes = await beforeDeadline(() => Promise.all(asks.map(askFor)));
+  const fetchInSpan = (request: PartRequest) =>
+    inSpan(
+      'part',
+      () => ({
+        name: `part ${request.name}`,
+        attributes: { 'zerda.part.name': request.name, 'zerda.part.required': request.required },
+      }),
+      (span) => fetchPart(request, span),
+    );
+  // In the configured order, not in the order of arrival.
+  const outcomes = await withPartsDeadline(() => Promise.all(requests.map(fetchInSpan)));
   const degraded = outcomes.filter((outcome) => outcome !== undefined);
-  if (answers.size > 0) return { answers, degraded };
+  if (responses.size > 0) return { responses, degraded };
   const reasons = degraded.map(({ part, reason }) => `${part}: ${reason}`).join(', ');
   throw new Failure('upstream-unavailable', {
-    detail: `No part of the answer could be had (${reasons}).`,
-    headers: { 'Retry-After': '1' },
+    detail: `All parts of the response failed (${reasons}).`,
+    retryAfterSeconds: 1,
   });
 }
 
-/** The share of the time left that parts are given. */
+/** Share of the request's remaining time that parts get. */
 const partsShare = 0.95;
 
-function beforeDeadline<T>(work: () => Promise<T>): Promise<T> {
+function withPartsDeadline<T>(work: () => Promise<T>): Promise<T> {
   const context = currentContext();
   if (context === undefined) return work();
   const deadline = Deadline.after(context.deadline.remainingMs() * partsShare);
   return runInContext({ ...context, deadline }, work);
 }
 
-function missing(part: string, error: unknown): DegradedPart {
+function degradedPart(part: string, error: unknown): DegradedPart {
   const status = isAxiosError(error) ? error.response?.status : undefined;
   return { part, reason: reasonOf(error), ...(status !== undefined && { status }) };
 }

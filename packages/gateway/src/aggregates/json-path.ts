@@ -1,4 +1,4 @@
-/** What is at a path in JSON; undefined where the path leads nowhere. */
+/** Returns the value at a path of member names; undefined if there is none. */
 export function valueAt(json: unknown, path: readonly string[]): unknown {
   let value = json;
   for (const step of path) {

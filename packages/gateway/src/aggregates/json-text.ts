@@ -1,18 +1,18 @@
 import { isUtf8 } from 'node:buffer';
 import { valueAt } from './json-path.ts';
 
-/** Levels of objects and lists that a part may have: a client that reads them recursively must not run out of stack. */
+/** Deepest nesting of objects and arrays in a part. It protects clients that parse recursively. */
 const maxDepth = 512;
 
 /**
- * JSON of a part, parsed to be examined and kept as text to be passed on: a parsed number would lose digits that a double cannot hold
- * (RFC 8259, section 6), and would not be written as it was read.
+ * JSON of a part. It is parsed for inspection, and its text is passed on unchanged: a double cannot hold every digit of a JSON number
+ * (RFC 8259, section 6).
  */
 export class JsonText {
   readonly value: unknown;
   readonly #text: string;
 
-  /** @throws Error for bytes that are not JSON in UTF-8 (RFC 8259, section 8.1), or nested too deep */
+  /** @throws Error if the bytes are not JSON in UTF-8 (RFC 8259, section 8.1) or are nested too deep */
   constructor(bytes: Buffer) {
     if (!isUtf8(bytes)) throw new Error('not UTF-8');
     const text = bytes.toString('utf8').replace(/^\uFEFF/, '');
@@ -21,7 +21,7 @@ export class JsonText {
     this.#text = text;
   }
 
-  /** Returns the JSON at a path, digit for digit; undefined where the path leads nowhere. */
+  /** Returns the unchanged JSON text at a path; undefined if there is no value. */
   at(path: readonly string[]): string | undefined {
     const value = valueAt(this.value, path);
     if (value === undefined) return undefined;
@@ -29,7 +29,7 @@ export class JsonText {
       (position, step) => (position === undefined ? undefined : memberOf(this.#text, position, step)),
       skipBlanks(this.#text, 0),
     );
-    // A value that is in no text, such as the length of a list, is written as any other.
+    // Some values have no text of their own, such as the length of an array.
     return start === undefined ? JSON.stringify(value) : this.#text.slice(start, endOf(this.#text, start));
   }
 }
@@ -56,11 +56,11 @@ function depthOf(text: string): number {
   return deepest;
 }
 
-/** Position of the value that an object has under a name, or a list at an index. What follows relies on the text being JSON. */
+/** Returns the position of an object's member or an array's element. This and the functions below require valid JSON. */
 function memberOf(text: string, start: number, step: string): number | undefined {
   const isObject = text[start] === '{';
   if (!isObject && text[start] !== '[') return undefined;
-  let found: number | undefined;
+  let position: number | undefined;
   let count = 0;
   let index = skipBlanks(text, start + 1);
   while (!closes(text.charCodeAt(index))) {
@@ -70,13 +70,13 @@ function memberOf(text: string, start: number, step: string): number | undefined
       name = nameOf(text.slice(index, end));
       index = skipBlanks(text, skipBlanks(text, end) + 1);
     }
-    // The last of several members of one name counts, as for JSON.parse.
-    if (name === step) found = index;
+    // The last of several members with one name counts, as in JSON.parse.
+    if (name === step) position = index;
     index = skipBlanks(text, endOf(text, index));
     if (text.charCodeAt(index) === comma) index = skipBlanks(text, index + 1);
     count += 1;
   }
-  return found;
+  return position;
 }
 
 function nameOf(quoted: string): string {
@@ -89,7 +89,7 @@ function skipBlanks(text: string, start: number): number {
   return index;
 }
 
-/** Position behind the string that begins there. */
+/** Returns the position after the string that starts at `start`. */
 function endOfString(text: string, start: number): number {
   for (let index = start + 1; index < text.length; index += 1) {
     const code = text.charCodeAt(index);
@@ -99,7 +99,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** Position behind the value that begins there. */
+/** Returns the position after the value that starts at `start`. */
 function endOf(text: string, start: number): number {
   const first = text.charCodeAt(start);
   if (first === quote) return endOfString(text, start);

@@ -1,46 +1,59 @@
 import type { IncomingMessage } from 'node:http';
-import { contextHeaders } from '@zerda/chassis/http-client/upstream';
 import type { RequestContext } from '@zerda/chassis/request-context';
 import { headerNames } from '@zerda/contracts/protocol/headers';
+import type { AttemptHeaders } from '@zerda/upstream/attempt';
+import { contextHeaders } from '@zerda/upstream/upstream';
 import { z } from 'zod';
-import type { ForwardedHeaders } from '../forwarded-headers.ts';
-import { valuesOf, without } from '../header-pairs.ts';
-import { connectionOptions, endToEndHeaders, isEndToEnd, pseudonym } from '../passed-headers.ts';
+import type { ForwardedHeaders } from '../headers/forwarded-headers.ts';
+import { valuesOf, without } from '../headers/header-pairs.ts';
+import { connectionOptions, endToEndHeaders, isEndToEnd, pseudonym } from '../headers/passed-headers.ts';
 
-/** Headers of the client that the upstream gets on a cached read, and what of them is in the key. */
+/** Request headers that a cached route forwards, and those of them that are part of the cache key. */
 export interface SentHeaders {
-  /** Name, value, name, value: all that the client can change of what the upstream sees, beside the target. */
+  /** Every header of the client that the upstream gets: name, value, name, value. */
   readonly pairs: readonly string[];
   /**
-   * What the key has of them: every pair, or those of `host: caller` alone when the service is trusted to state in `Vary` which
-   * others its response depends on.
+   * Those in the cache key: all of them, or only the authority if the service is trusted to list the headers that its response depends
+   * on in `Vary`.
    */
   readonly keyed: readonly string[];
 }
 
-/** Reads them from a request. */
+/** Selects the headers of a request that are forwarded. */
 export type ReadSentHeaders = (request: IncomingMessage) => SentHeaders;
 
-/** Request headers that are sent and keyed on every cached route: those of content negotiation (RFC 9110, section 12.5). */
+/** Content negotiation headers (RFC 9110, section 12.5), which every cached route forwards and has in its key. */
 const negotiationHeaders = ['accept', 'accept-encoding', 'accept-language'] as const;
 
-/** Headers that carry one request through all services. No response may depend on them, and none is stored with them. */
+/** Headers that identify or trace one request. No cached response may depend on them or contain them. */
 export const perRequestHeaders = [
-  ...[headerNames.correlationId, headerNames.requestTimeout],
-  ...['traceparent', 'tracestate', 'traceresponse', 'baggage'],
+  headerNames.correlationId,
+  headerNames.requestTimeout,
+  'traceparent',
+  'tracestate',
+  'traceresponse',
+  'baggage',
 ] as const;
 
 /** Conditions that the gateway evaluates itself for a cached response (RFC 9110, section 13.1). */
-const evaluated: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since']);
+const conditionHeaders: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since']);
 
-/** Headers that decide whether the cache is used, that identify the caller, or that frame a body. */
+/** Headers that control the cache, identify the caller or frame a body; a route cannot forward them. */
 const reserved: ReadonlySet<string> = new Set([
-  ...[...evaluated, ...perRequestHeaders],
-  ...['authorization', 'cookie', 'cache-control', 'pragma', 'content-length'],
-  ...['range', 'if-range', 'if-match', 'if-unmodified-since'],
+  ...conditionHeaders,
+  ...perRequestHeaders,
+  'authorization',
+  'cookie',
+  'cache-control',
+  'pragma',
+  'content-length',
+  'range',
+  'if-range',
+  'if-match',
+  'if-unmodified-since',
 ]);
 
-/** Which request headers a cached route sends. */
+/** Schema of the setting `request_headers`. */
 export const requestHeadersKey = z
   .union([
     z.literal('all'),
@@ -48,65 +61,68 @@ export const requestHeadersKey = z
       .array(
         z
           .string()
-          .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'must be the name of a header in lower case')
+          .regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'must be a header name in lower case')
           .refine(
             (name) => !reserved.has(name) && isEndToEnd(name),
-            'is a header that a cached route cannot send',
+            'is a header that a cached route cannot forward',
           ),
       )
       .max(16),
   ])
   .default([])
   .describe(
-    'Request headers that the service gets and the cache key has, beside accept, accept-encoding and accept-language; no others by default. `all` sends every end-to-end header and trusts the service to name in Vary each one that its response depends on (RFC 9111, section 4.1).',
+    'Request headers that the gateway forwards and includes in the cache key, in addition to accept, accept-encoding and accept-language. None by default. `all` forwards every end-to-end header; the service must list each header that its response depends on in Vary (RFC 9111, section 4.1).',
   );
 
-/** Values of that key. */
+/** Value of the setting `request_headers`. */
 export type RequestHeaders = z.output<typeof requestHeadersKey>;
 
 export interface SentHeadersOptions {
   readonly requestHeaders: RequestHeaders;
-  /** Whether the upstream gets authority and scheme of the client's request. */
+  /** Whether the upstream gets the authority and scheme of the client's request. */
   readonly keepHost: boolean;
   readonly forwardedHeaders: ForwardedHeaders;
 }
 
-/** Creates the function that selects what of a request a cached route sends. */
+/** Creates the function that selects the request headers a cached route forwards. */
 export function createSentHeaders({
   requestHeaders,
   keepHost,
   forwardedHeaders,
 }: SentHeadersOptions): ReadSentHeaders {
-  const authorityOf = keepHost ? (request: IncomingMessage) => authority(request, forwardedHeaders) : nothing;
+  const authorityOf = keepHost
+    ? (request: IncomingMessage) => authority(request, forwardedHeaders)
+    : () => [];
   if (requestHeaders === 'all') {
     return (request) => {
       const target = authorityOf(request);
-      const sent = without(endToEndHeaders(request), unsent);
+      const sent = without(endToEndHeaders(request), notForwarded);
       return { pairs: [...sent, ...target], keyed: target };
     };
   }
   const names = [...new Set([...negotiationHeaders, ...requestHeaders])].sort();
   return (request) => {
     const { headers } = request;
-    const named = connectionOptions(headers.connection);
+    const hopByHop = connectionOptions(headers.connection);
     const pairs = authorityOf(request);
     for (const name of names) {
       const value = headers[name];
-      if (value !== undefined && !named.has(name)) pairs.push(name, String(value));
+      if (value !== undefined && !hopByHop.has(name)) pairs.push(name, String(value));
     }
     return { pairs, keyed: pairs };
   };
 }
 
-/** Headers that the gateway writes itself on a cached read, or has acted on. */
-const unsent: ReadonlySet<string> = new Set([
-  ...[...evaluated, ...perRequestHeaders],
-  ...['authorization', 'cache-control', 'pragma'],
+/** Headers that the gateway sets itself or has already evaluated. */
+const notForwarded: ReadonlySet<string> = new Set([
+  ...conditionHeaders,
+  ...perRequestHeaders,
+  'authorization',
+  'cache-control',
+  'pragma',
 ]);
 
-const nothing = (): string[] => [];
-
-/** The authority and the scheme of the target URI (RFC 9111, section 2), as the upstream gets them. */
+/** Returns the headers that carry the authority and scheme of the target URI (RFC 9111, section 2). */
 function authority(request: IncomingMessage, forwardedHeaders: ForwardedHeaders): string[] {
   const forwarded = forwardedHeaders(request);
   const pairs = request.headers.host === undefined ? [] : ['host', request.headers.host];
@@ -117,30 +133,31 @@ function authority(request: IncomingMessage, forwardedHeaders: ForwardedHeaders)
 
 export interface FetchHeadersOptions {
   readonly context: RequestContext;
-  /** Milliseconds that the upstream has. */
-  readonly ms: number;
-  /** `Authorization` of a caller that the key names; undefined for an anonymous caller. */
+  readonly attempt: AttemptHeaders;
+  /** `Authorization` of the caller whose identity is in the key; undefined for an anonymous caller. */
   readonly authorization: string | undefined;
-  /** Conditions that ask whether the cached response still holds: name, value, name, value; none by default. */
+  /** Conditions that revalidate the stored response: name, value, name, value; none by default. */
   readonly conditions?: readonly string[];
 }
 
-/** Headers of a request to the upstream on a cached read: name, value, name, value. */
+/** Returns the headers of a cached route's request to the upstream: name, value, name, value. */
 export function fetchHeaders(
   { pairs }: SentHeaders,
-  { context, ms, authorization, conditions = [] }: FetchHeadersOptions,
+  { context, attempt, authorization, conditions = [] }: FetchHeadersOptions,
 ): string[] {
   const headers = [...pairs, 'via', `1.1 ${pseudonym}`];
   if (authorization !== undefined) headers.push('authorization', authorization);
-  for (const [name, value] of Object.entries(contextHeaders(ms, context))) headers.push(name, value);
-  if (context.traceparent !== undefined) headers.push('traceparent', context.traceparent);
-  headers.push(...conditions);
+  // The response may serve other requests, so it must not depend on the state that this one carries.
+  headers.push(
+    ...contextHeaders(attempt, { ...context, tracestate: undefined, baggage: undefined }),
+    ...conditions,
+  );
   return headers;
 }
 
-/** The conditions of a request: name, value, name, value. */
+/** Returns the conditions of a request: name, value, name, value. */
 export function conditionsOf({ headers }: IncomingMessage): string[] {
-  return [...evaluated].flatMap((name) => {
+  return [...conditionHeaders].flatMap((name) => {
     const value = headers[name];
     return value === undefined ? [] : [name, String(value)];
   });

@@ -4,27 +4,28 @@ import { directivesOf, targetedDirectivesOf } from './cache-control.ts';
 import { type CacheSettings, initialAgeOf, lifetimeOf, varyOf } from './freshness.ts';
 
 const settings: CacheSettings = { ttlMs: 10_000, staleWhileRevalidateMs: 2000, staleIfErrorMs: 300_000 };
-const silent: CacheSettings = { ...settings, staleWhileRevalidateMs: undefined, staleIfErrorMs: undefined };
+const ttlOnly: CacheSettings = { ...settings, staleWhileRevalidateMs: undefined, staleIfErrorMs: undefined };
 
 type Headers = Readonly<Record<string, string>>;
 
-function lifetime(headers: Headers, { known = true, status = 200, table = settings } = {}) {
-  const found = lifetimeOf({ status, headers: Object.entries(headers).flat() }, table, known);
-  return found && [found.freshMs, found.revalidateMs, found.errorMs].map((ms) => Math.round(ms / 1000));
+/** Returns seconds until the end of freshness, stale-while-revalidate and stale-if-error. */
+function lifetime(headers: Headers, { hasOwner = true, status = 200, cacheSettings = settings } = {}) {
+  const result = lifetimeOf({ status, headers: Object.entries(headers).flat() }, cacheSettings, hasOwner);
+  return result && [result.freshMs, result.revalidateMs, result.errorMs].map((ms) => Math.round(ms / 1000));
 }
 
-/** An HTTP-date so many seconds from now. */
+/** Returns the HTTP-date `seconds` from now. */
 function date(seconds = 0): string {
   return new Date(Date.now() + seconds * 1000).toUTCString();
 }
 
-describe('how long an answer may be kept', () => {
-  it('is what the table says where the service says nothing, and never more than five minutes', () => {
+describe('lifetime of a cached response', () => {
+  it('is the configured one without directives, and at most five minutes', () => {
     assert.deepEqual(lifetime({}), [10, 12, 300]);
-    assert.deepEqual(lifetime({}, { table: silent }), [10, 10, 10]);
+    assert.deepEqual(lifetime({}, { cacheSettings: ttlOnly }), [10, 10, 10]);
   });
 
-  it('is what the service says where that is less', () => {
+  it('is shortened by the directives of the service', () => {
     for (const [control, expected] of [
       ['max-age=3', [3, 3, 300]],
       ['max-age=11', [10, 11, 300]],
@@ -45,7 +46,7 @@ describe('how long an answer may be kept', () => {
     assert.deepEqual(lifetime({ 'Cache-Control': 'max-age=9', Age: '5' }), [4, 4, 300]);
   });
 
-  it('has no stale time of the table where the service wants to be asked each time (RFC 9111, section 4.2.4)', () => {
+  it('ignores the configured stale times if every use needs revalidation (RFC 9111, section 4.2.4)', () => {
     const etag = { ETag: '"1"' };
     for (const headers of [
       { 'Cache-Control': 'no-cache' },
@@ -63,20 +64,20 @@ describe('how long an answer may be kept', () => {
       { 'CDN-Cache-Control': 'no-cache', 'Cache-Control': 'max-age=60' },
     ]) {
       assert.deepEqual(lifetime({ ...headers, ...etag }), [0, 0, 0], JSON.stringify(headers));
-      assert.equal(lifetime(headers), undefined, 'nothing could ever be validated');
+      assert.equal(lifetime(headers), undefined, 'without a validator');
     }
     assert.deepEqual(lifetime({ 'Cache-Control': 'max-age=0, stale-if-error=60' }), [0, 0, 60]);
     assert.deepEqual(
-      lifetime({ 'Cache-Control': 'max-age=0, stale-while-revalidate=9' }, { table: silent }),
+      lifetime({ 'Cache-Control': 'max-age=0, stale-while-revalidate=9' }, { cacheSettings: ttlOnly }),
       [0, 9, 0],
     );
     assert.deepEqual(
-      lifetime({ 'Cache-Control': 'max-age=3, stale-if-error=4' }, { table: silent }),
+      lifetime({ 'Cache-Control': 'max-age=3, stale-if-error=4' }, { cacheSettings: ttlOnly }),
       [3, 3, 7],
     );
   });
 
-  it('is not at all where the service forbids it, or it is not for somebody alone', () => {
+  it('is undefined if the service forbids caching, or for a private response without an owner', () => {
     for (const headers of [
       { 'Cache-Control': 'no-store' },
       { 'Cache-Control': 'private, no-cache' },
@@ -88,14 +89,14 @@ describe('how long an answer may be kept', () => {
     ])
       assert.equal(lifetime(headers as Headers), undefined, JSON.stringify(headers));
     for (const name of ['Cache-Control', 'CDN-Cache-Control'])
-      assert.equal(lifetime({ [name]: 'private' }, { known: false }), undefined);
+      assert.equal(lifetime({ [name]: 'private' }, { hasOwner: false }), undefined);
   });
 
-  it('of other statuses than 200 needs a time from the service, or one that it last changed (RFC 9110, section 15.1)', () => {
+  it('of statuses other than 200 requires an explicit lifetime or Last-Modified (RFC 9110, section 15.1)', () => {
     const changed = { 'Last-Modified': date(-50), Date: date() };
     for (const status of [203, 204, 300, 301, 308, 404, 405, 410, 414, 501]) {
       assert.equal(lifetime({}, { status }), undefined, `${status}`);
-      assert.deepEqual(lifetime(changed, { status, table: silent }), [5, 5, 5], `${status}`);
+      assert.deepEqual(lifetime(changed, { status, cacheSettings: ttlOnly }), [5, 5, 5], `${status}`);
     }
     for (const status of [201, 202, 302, 307, 400, 401, 403, 500, 502, 503, 504, 599]) {
       assert.equal(lifetime(changed, { status }), undefined, `${status}`);
@@ -107,7 +108,7 @@ describe('how long an answer may be kept', () => {
     assert.equal(lifetime(unknown, { status: 599 }), undefined, 'RFC 9111, section 5.2.2.3');
   });
 
-  it('is that of CDN-Cache-Control where there is one, instead of Cache-Control and Expires (RFC 9213)', () => {
+  it('follows CDN-Cache-Control instead of Cache-Control and Expires (RFC 9213)', () => {
     for (const [cdn, control, expected] of [
       ['max-age=3', 'max-age=60', [3, 3, 300]],
       ['max-age=60', 'no-store', [10, 12, 300]],
@@ -124,7 +125,7 @@ describe('how long an answer may be kept', () => {
   });
 });
 
-it('CDN-Cache-Control that is no dictionary of its kind is ignored (RFC 9213, section 2.1)', () => {
+it('ignores an invalid CDN-Cache-Control (RFC 9213, section 2.1)', () => {
   for (const text of [
     ...['', ' ', ',', 'max-age=3,', ',max-age=3', 'max-age=3 max-age=4', 'max-age=3, &&&&&', 'MAX-AGE=3'],
     ...['max-age =3', 'max-age= 3', 'max-age="3"', 'max-age=3.5', 'max-age=-3', 'max-age', 'max-age=(3)'],
@@ -149,7 +150,7 @@ it('CDN-Cache-Control that is no dictionary of its kind is ignored (RFC 9213, se
   );
 });
 
-it('an answer is as old as the first Age says that is a number, or as its Date (RFC 9111, sections 4.2.3 and 5.1)', () => {
+it('computes the initial age from the first Age and from Date (RFC 9111, sections 4.2.3 and 5.1)', () => {
   for (const [age, seconds] of [
     ['7200', 7200],
     ['7200, 0', 7200],
@@ -163,12 +164,12 @@ it('an answer is as old as the first Age says that is a number, or as its Date (
     assert.equal(initialAgeOf(['Age', age]), seconds * 1000, age);
   assert.equal(initialAgeOf(['Age', '7', 'Age', '9']), 7000);
   assert.equal(initialAgeOf(['Age', '7', 'Date', date()]), 7000);
-  const old = initialAgeOf(['Age', '7', 'Date', date(-100)]);
-  assert.ok(old >= 98_000 && old <= 101_000, `${old}`);
-  assert.equal(initialAgeOf(['Date', date(100)]), 0, 'no answer comes from the future');
+  const fromDate = initialAgeOf(['Age', '7', 'Date', date(-100)]);
+  assert.ok(fromDate >= 98_000 && fromDate <= 101_000, `${fromDate}`);
+  assert.equal(initialAgeOf(['Date', date(100)]), 0, 'a Date in the future counts as age 0');
 });
 
-it('names that an answer varies by are one list, whatever their order and spelling', () => {
+it('normalizes the names in Vary and parses directives', () => {
   assert.deepEqual(varyOf(['Vary', 'Origin , accept', 'vary', 'Accept-Encoding']), [
     'accept',
     'accept-encoding',

@@ -3,41 +3,41 @@ const months = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', '
 const time = String.raw`(\d\d):(\d\d):(\d\d)`;
 const month = `(${months.join('|')})`;
 
-/** The three forms of HTTP-date (RFC 9110, section 5.6.7), which a recipient has to accept; only the first is current. */
+/** The three formats of HTTP-date that a recipient must accept (RFC 9110, section 5.6.7). The last two are obsolete. */
 const imfFixdate = new RegExp(String.raw`^[a-z]{3}, (\d\d) ${month} (\d{4}) ${time} GMT$`, 'i');
 const rfc850Date = new RegExp(String.raw`^[a-z]{6,9}, (\d\d)-${month}-(\d\d) ${time} GMT$`, 'i');
 const asctimeDate = new RegExp(String.raw`^[a-z]{3} ${month} ([ \d]\d) ${time} (\d{4})$`, 'i');
 
 /**
- * The time of an HTTP-date, in milliseconds since the epoch; undefined for any other text. `Date.parse` would accept far more.
- * Letters may be of either case, as RFC 9111, section 4.2, recommends to caches.
+ * Parses an HTTP-date to milliseconds since the epoch; undefined for any other text. `Date.parse` accepts far more formats. Letters match
+ * in either case, as RFC 9111, section 4.2, recommends for caches.
  */
 export function parseHttpDate(text: string): number | undefined {
   const current = imfFixdate.exec(text);
   if (current !== null) {
     const [, day = '', name = '', year = '', ...clock] = current;
-    return at(Number(year), name, Number(day), clock);
+    return toTimestamp(Number(year), name, Number(day), clock);
   }
   const dashed = rfc850Date.exec(text);
   if (dashed !== null) {
     const [, day = '', name = '', digits = '', ...clock] = dashed;
-    return at(fullYear(Number(digits)), name, Number(day), clock);
+    return toTimestamp(fullYear(Number(digits)), name, Number(day), clock);
   }
   const unix = asctimeDate.exec(text);
   if (unix === null) return undefined;
   const [, name = '', day = '', hours = '', minutes = '', seconds = '', year = ''] = unix;
-  return at(Number(year), name, Number(day), [hours, minutes, seconds]);
+  return toTimestamp(Number(year), name, Number(day), [hours, minutes, seconds]);
 }
 
-/** A year of two digits that seems more than 50 years ahead is the last one with those digits (RFC 9110, section 5.6.7). */
+/** Expands a two-digit year. A result more than 50 years in the future means the previous century (RFC 9110, section 5.6.7). */
 function fullYear(digits: number): number {
   const now = new Date().getUTCFullYear();
   const year = now - (now % 100) + digits;
   return year > now + 50 ? year - 100 : year;
 }
 
-/** Undefined for what no calendar or clock has; a leap second is the second after it. */
-function at(year: number, name: string, day: number, clock: readonly string[]): number | undefined {
+/** Returns undefined for an invalid date or time; a leap second becomes the next second. */
+function toTimestamp(year: number, name: string, day: number, clock: readonly string[]): number | undefined {
   const [hours = 0, minutes = 0, seconds = 0] = clock.map(Number);
   if (hours > 23 || minutes > 59 || seconds > 60) return undefined;
   const midnight = new Date(0);

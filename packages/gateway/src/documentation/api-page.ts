@@ -3,7 +3,7 @@ import { type Html, html } from './html.ts';
 import { page, prose } from './page.ts';
 import { exampleOf, referredName, type Schema, type Schemas } from './schema-example.ts';
 
-/** What the page uses of an OpenAPI 3.1 document. */
+/** The parts of an OpenAPI 3.1 document that the page uses. */
 export interface ApiDocument {
   readonly info: { readonly title: string; readonly description?: string; readonly version: string };
   readonly tags?: readonly { readonly name: string }[];
@@ -42,7 +42,7 @@ interface Call {
   readonly operation: ApiOperation;
 }
 
-/** The page of the whole API, made from its OpenAPI document. */
+/** Renders the API page from the OpenAPI document. */
 export function apiPage(document: ApiDocument): string {
   const { info, components } = document;
   const calls = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -51,15 +51,15 @@ export function apiPage(document: ApiDocument): string {
     ),
   );
   const tags = document.tags?.map(({ name }) => name) ?? [];
-  const ofTag = (tag: string) => calls.filter(({ operation }) => operation.tags.includes(tag));
+  const callsWithTag = (tag: string) => calls.filter(({ operation }) => operation.tags.includes(tag));
   const schemas = Object.entries(components.schemas);
   return page(
     `${info.title} API`,
     html`<h1>${info.title} API</h1>
 <p>${info.description} <span class="faint">Version ${info.version}</span></p>
-${tags.map((tag) => html`<h4>${tag}</h4><ul class="index">${ofTag(tag).map(indexEntry)}</ul>`)}
+${tags.map((tag) => html`<h4>${tag}</h4><ul class="index">${callsWithTag(tag).map(indexEntry)}</ul>`)}
 <p><a href="#schemas">Schemas</a></p>
-${tags.map((tag) => html`<h2>${tag}</h2>${ofTag(tag).map((call) => callSection(call, components.schemas))}`)}
+${tags.map((tag) => html`<h2>${tag}</h2>${callsWithTag(tag).map((call) => callSection(call, components.schemas))}`)}
 <h2 id="schemas">Schemas</h2>
 ${schemas.map(([name, schema]) => schemaSection(name, schema, components.schemas))}`,
   );
@@ -78,11 +78,11 @@ function callSection(call: Call, schemas: Schemas): Html {
 <p>${prose(operation.summary)}. ${description === undefined ? undefined : prose(description)}</p>
 ${parameters.length > 0 ? html`<h4>Parameters</h4>${parameterTable(parameters)}` : undefined}
 ${requestBody === undefined ? undefined : html`<h4>Body</h4><p>${contentType(requestBody.content)}</p>`}
-<h4>Answers</h4>
-${answerTable(operation.responses)}
+<h4>Responses</h4>
+${responseTable(operation.responses)}
 <h4>Example</h4>
 <pre><code>${exampleCall(call, schemas)}</code></pre>
-${exampleAnswer(operation, schemas)}
+${exampleResponse(operation, schemas)}
 </section>`;
 }
 
@@ -96,7 +96,7 @@ function parameterTable(parameters: readonly Parameter[]): Html {
   return table(['Name', 'In', 'Type', '', 'Meaning'], rows);
 }
 
-function answerTable(responses: Readonly<Record<string, ApiResponse>>): Html {
+function responseTable(responses: Readonly<Record<string, ApiResponse>>): Html {
   const rows = Object.entries(responses).map(
     ([
       status,
@@ -170,7 +170,7 @@ function boundsOf({ minimum, maximum, default: fallback }: Schema): string {
   ].join('');
 }
 
-/** Descriptions of answers name the kinds of problems by their codes. */
+/** Links the problem codes in response descriptions to their pages. */
 function problemLink(code: string): Html | undefined {
   const type = problemType(code as ProblemCode);
   return problemCodeOf(type) === undefined ? undefined : html`<a href="${type}">${code}</a>`;
@@ -185,10 +185,10 @@ function exampleCall({ method, path, operation }: Call, schemas: Schemas): strin
   return `curl ${options}${url} \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`;
 }
 
-function exampleAnswer({ responses }: ApiOperation, schemas: Schemas): Html | undefined {
+function exampleResponse({ responses }: ApiOperation, schemas: Schemas): Html | undefined {
   const [status, response] = Object.entries(responses).find(([code]) => code.startsWith('2')) ?? [];
   const schema = response?.content?.['application/json']?.schema;
   if (schema === undefined) return undefined;
-  return html`<p class="faint">answers ${status}:</p>
+  return html`<p class="faint">Response (${status}):</p>
 <pre><code>${JSON.stringify(exampleOf(schema, schemas), null, 2)}</code></pre>`;
 }

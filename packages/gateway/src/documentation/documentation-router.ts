@@ -1,7 +1,6 @@
 import { Failure } from '@zerda/chassis/failure';
 import { createFixedContent } from '@zerda/chassis/http/fixed-content';
 import { methodNotAllowed } from '@zerda/chassis/http/problem-response';
-import { setRoute } from '@zerda/chassis/http/request-observer';
 import { routerPath } from '@zerda/chassis/http/route-path';
 import { problemCodes } from '@zerda/contracts/problems';
 import { type RequestHandler, Router } from 'express';
@@ -9,11 +8,11 @@ import { type ApiDocument, apiPage } from './api-page.ts';
 import { stylesheet, stylesheetPath } from './page.ts';
 import { problemListPage, problemPage } from './problem-pages.ts';
 
-/** The pages need their stylesheet and nothing else; no script, no form, no frame, no other origin. */
+/** Allows only the stylesheet: no scripts, forms, frames or other origins. */
 const contentSecurityPolicy =
   "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** Pages of the API and its problems, rendered here: they work without scripts and without a network. */
+/** Creates the router of the API and problem pages. They are rendered on the server and load no scripts or external files. */
 export function createDocumentationRouter(document: object): Router {
   const router = Router({ caseSensitive: true, strict: true });
 
@@ -21,7 +20,6 @@ export function createDocumentationRouter(document: object): Router {
     router
       .route(routerPath(path))
       .all((_request, response, next) => {
-        setRoute(response, path);
         response.setHeader('Content-Security-Policy', contentSecurityPolicy);
         next();
       })

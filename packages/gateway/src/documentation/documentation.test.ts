@@ -1,21 +1,25 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { silentLogger, testMetrics } from '@zerda/chassis/testing';
-import { documents } from '@zerda/contracts/openapi/documents';
+import { silentLogger, testAudit, testMetrics } from '@zerda/chassis/testing/observed';
+import { findDocument } from '@zerda/contracts/openapi/documents';
 import { problemCodes, problemType, problemTypes } from '@zerda/contracts/problems';
 import supertest from 'supertest';
+import { openDoor } from '../../testing/gateway.ts';
 import { createApp } from '../app.ts';
+import { createPolicyMetrics } from '../metrics/policy-metrics.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { openDoor } from '../testing.ts';
 import { type ApiDocument, apiPage } from './api-page.ts';
 import { html } from './html.ts';
 
+const metrics = testMetrics();
 const app = createApp({
-  // No page asks a service.
+  // The pages call no service.
   table: parseTable('{ upstreams: {}, routes: [] }', 'empty'),
   upstreams: new Map(),
   logger: silentLogger(),
-  metrics: testMetrics(),
+  audit: testAudit(),
+  metrics,
+  policyMetrics: createPolicyMetrics(metrics.registry),
   requestTimeoutMs: 1000,
   upstreamTimeoutMs: 1000,
   ...openDoor,
@@ -31,25 +35,25 @@ function attributes(text: string, name: string): string[] {
 
 describe('documentation', () => {
   it('serves the OpenAPI document of all services', async () => {
-    const answer = await supertest(app).get('/openapi.json').expect(200).expect('content-type', /json/);
-    assert.deepEqual(answer.body, JSON.parse(JSON.stringify(documents.gateway)));
+    const response = await supertest(app).get('/openapi.json').expect(200).expect('content-type', /json/);
+    assert.deepEqual(response.body, JSON.parse(JSON.stringify(findDocument('gateway'))));
   });
 
   it('shows every operation with its path, parameters, problems and an example', async () => {
     const { text } = await pageAt('/docs');
-    for (const [path, methods] of Object.entries((documents.gateway as unknown as ApiDocument).paths)) {
+    for (const [path, methods] of Object.entries((findDocument('gateway') as unknown as ApiDocument).paths)) {
       for (const [method, operation] of Object.entries(methods)) {
         assert.ok(text.includes(`<section id="${operation.operationId}">`), operation.operationId);
         assert.ok(text.includes(`${method.toUpperCase()} ${path}`), path);
       }
     }
     assert.ok(text.includes('curl http://localhost:8000/api/dashboard'));
-    assert.ok(text.includes('&quot;email&quot;:&quot;john@example.com&quot;'), 'the example of a new user');
+    assert.ok(text.includes('&quot;email&quot;:&quot;john@example.com&quot;'), 'example of a new user');
     assert.ok(text.includes('<a href="/problems/email-taken">'));
     assert.ok(text.includes('Idempotency-Key'));
   });
 
-  it('is sent once: a browser that has it gets 304, as long as it has not changed', async () => {
+  it('returns 304 when If-None-Match matches, and 200 otherwise', async () => {
     for (const path of ['/docs', '/docs/style.css', '/problems', '/problems/not-found', '/openapi.json']) {
       const { headers } = await supertest(app).get(path).expect(200).expect('cache-control', 'no-cache');
       const { etag = '' } = headers;
@@ -65,7 +69,7 @@ describe('documentation', () => {
     }
   });
 
-  it('lets the browser load nothing but its own stylesheet', async () => {
+  it('allows the browser to load only its stylesheet', async () => {
     for (const path of ['/docs', '/problems', '/problems/not-found']) {
       const { headers, text } = await pageAt(path);
       const policy = String(headers['content-security-policy']);
@@ -81,26 +85,26 @@ describe('documentation', () => {
       .expect(/--text/);
   });
 
-  it('has no dead link', async () => {
-    const seen = new Set<string>();
+  it('has no dead links', async () => {
+    const visited = new Set<string>();
     const pending = ['/docs'];
     for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-      if (seen.has(path)) continue;
-      seen.add(path);
+      if (visited.has(path)) continue;
+      visited.add(path);
       const { text, type } = await supertest(app).get(path).expect(200);
       if (type !== 'text/html') continue;
       const ids = attributes(text, 'id');
-      assert.equal(new Set(ids).size, ids.length, `an id twice on ${path}`);
+      assert.equal(new Set(ids).size, ids.length, `duplicate id on ${path}`);
       for (const href of attributes(text, 'href')) {
         if (href.startsWith('#')) assert.ok(ids.includes(href.slice(1)), `${path} has no ${href}`);
         else pending.push(href);
       }
     }
-    assert.ok(seen.has('/problems') && seen.has('/docs/style.css') && seen.has('/openapi.json'));
-    assert.equal([...seen].filter((path) => path.startsWith('/problems/')).length, problemCodes.length);
+    assert.ok(visited.has('/problems') && visited.has('/docs/style.css') && visited.has('/openapi.json'));
+    assert.equal([...visited].filter((path) => path.startsWith('/problems/')).length, problemCodes.length);
   });
 
-  it('explains every kind of problem where its type points to', async () => {
+  it('serves a page for every problem type at its URI', async () => {
     const list = (await pageAt('/problems')).text;
     for (const code of problemCodes) {
       assert.ok(list.includes(`href="${problemType(code)}"`), code);
@@ -115,7 +119,7 @@ describe('documentation', () => {
       .expect('content-type', /problem\+json/);
   });
 
-  it('answers another method than GET with 405', async () => {
+  it('returns 405 for methods other than GET and HEAD', async () => {
     for (const path of ['/docs', '/docs/style.css', '/problems', '/problems/not-found', '/openapi.json']) {
       await supertest(app)
         .post(path)
@@ -126,7 +130,7 @@ describe('documentation', () => {
     }
   });
 
-  it('escapes what the document says', () => {
+  it('escapes texts of the document', () => {
     const text = apiPage({
       info: { title: '<b>&"\'', version: '1' },
       paths: {},

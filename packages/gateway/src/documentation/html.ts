@@ -1,4 +1,4 @@
-/** Markup that is safe to put into a page as it is. */
+/** Markup that is inserted into a page without escaping. */
 export class Html {
   readonly markup: string;
 
@@ -9,7 +9,7 @@ export class Html {
 
 type Content = string | number | Html | undefined | readonly Content[];
 
-/** Builds markup from a template: every text put in is escaped, nothing is where undefined is put in. */
+/** Builds markup from a template. It escapes inserted text and omits undefined values. */
 export function html(strings: TemplateStringsArray, ...contents: readonly Content[]): Html {
   return new Html(String.raw({ raw: strings }, ...contents.map(render)));
 }

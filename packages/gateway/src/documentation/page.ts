@@ -1,9 +1,9 @@
 import { type Html, html } from './html.ts';
 
-/** Where the pages' stylesheet is. */
+/** Path of the stylesheet. */
 export const stylesheetPath = '/docs/style.css';
 
-/** A whole page around its main content. */
+/** Returns a complete HTML page. @param main its main content */
 export function page(title: string, main: Html): string {
   return html`<!doctype html>
 <html lang="en">
@@ -25,14 +25,14 @@ ${main}
 `.markup;
 }
 
-/** Text in which `code` stands between backticks; `link` makes markup of a code that is the name of something. */
+/** Renders text with `code` in backticks. @param link returns the markup for a code, or undefined for the code itself */
 export function prose(text: string, link: (code: string) => Html | undefined = () => undefined): Html[] {
   return text
     .split('`')
     .map((piece, index) => (index % 2 === 0 ? html`${piece}` : html`<code>${link(piece) ?? piece}</code>`));
 }
 
-/** Styles of every page; the colours follow the reader's system. */
+/** Stylesheet of all pages. Colors follow the system's light or dark mode. */
 export const stylesheet = `:root {
   color-scheme: light dark;
   --text: light-dark(#1d2430, #e4e8ee);

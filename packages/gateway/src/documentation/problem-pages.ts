@@ -2,7 +2,7 @@ import { type ProblemCode, problemCodes, problemType, problemTypes } from '@zerd
 import { html } from './html.ts';
 import { page } from './page.ts';
 
-/** Page of all kinds of problems. */
+/** Renders the page with all problem types. */
 export function problemListPage(): string {
   const rows = problemCodes.map(
     (code) => html`<tr><td>${problemTypes[code].status}</td>
@@ -12,8 +12,8 @@ export function problemListPage(): string {
   return page(
     'Problems',
     html`<h1>Problems</h1>
-<p>Every error is answered as <code>application/problem+json</code> (RFC 9457). Its <code>type</code> is the path of one of
-these pages and never changes its meaning; <code>correlation_id</code> finds the request in the logs of every service.</p>
+<p>Every error response is <code>application/problem+json</code> (RFC 9457). Its <code>type</code> is the path of one of
+these pages and never changes its meaning. Search the logs of all services for <code>correlation_id</code> to find the request.</p>
 <div class="table"><table>
 <thead><tr><th scope="col">Status</th><th scope="col">Code</th><th scope="col">Title</th></tr></thead>
 <tbody>
@@ -22,7 +22,7 @@ ${rows}</tbody>
   );
 }
 
-/** Page of one kind of problem. */
+/** Renders the page of one problem type. */
 export function problemPage(code: ProblemCode): string {
   const { status, title, description } = problemTypes[code];
   const example = {
@@ -30,6 +30,7 @@ export function problemPage(code: ProblemCode): string {
     title,
     status,
     correlation_id: '4a6b7c8d-0e1f-4a2b-8c3d-5e6f7a8b9c0d',
+    trace_id: '4bf92f3577b34da6a3ce929d0e0e4736',
   };
   return page(
     title,

@@ -1,4 +1,4 @@
-/** What the pages use of a JSON Schema. */
+/** The parts of a JSON Schema that the pages use. */
 export interface Schema {
   readonly $ref?: string;
   readonly type?: string | readonly string[];
@@ -21,14 +21,14 @@ export type Schemas = Readonly<Record<string, Schema>>;
 
 const prefix = '#/components/schemas/';
 
-/** Name of the component that a schema refers to. */
+/** Returns the name of the component that a schema refers to. */
 export function referredName({ $ref }: Schema): string | undefined {
   return $ref?.startsWith(prefix) ? $ref.slice(prefix.length) : undefined;
 }
 
 const scalars: Readonly<Record<string, unknown>> = { string: 'text', boolean: true, null: null };
 
-/** A value of the schema: its own example where it has one, otherwise one made of its parts. */
+/** Returns an example value: the schema's own example if it has one, otherwise one built from its members. */
 export function exampleOf(schema: Schema, schemas: Schemas): unknown {
   const name = referredName(schema);
   if (name !== undefined) return exampleOf(schemas[name] ?? {}, schemas);
@@ -46,7 +46,7 @@ export function exampleOf(schema: Schema, schemas: Schemas): unknown {
   return scalars[type ?? ''] ?? null;
 }
 
-/** Members that may be absent are left out: they stand for the exception. */
+/** Returns an object with the required members only. */
 function objectExample({ properties = {}, required = [] }: Schema, schemas: Schemas): unknown {
   return Object.fromEntries(
     Object.entries(properties)

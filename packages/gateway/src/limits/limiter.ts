@@ -1,29 +1,31 @@
-/** How many requests may come in how long. */
+import type { RequestContext } from '@zerda/chassis/request-context';
+
+/** A number of requests per time window. */
 export interface Quota {
-  /** Requests at most. */
+  /** Largest number of requests in a window. */
   readonly requests: number;
-  /** Seconds that they are counted in; then counting begins anew. */
+  /** Length of the window in seconds. */
   readonly perSeconds: number;
 }
 
-/** What counting a request said. */
-export interface Count {
-  /** Whether it is within the quota. */
+/** The result of counting a request. */
+export interface LimitResult {
+  /** Whether the request is within the quota. */
   readonly allowed: boolean;
-  /** Requests that are left. */
+  /** Requests left in the window. */
   readonly remaining: number;
-  /** Milliseconds until counting begins anew. */
+  /** Milliseconds until the next window starts. */
   readonly resetMs: number;
 }
 
-/** Counts requests by key. */
+/** Counts requests by key in fixed windows. */
 export interface Limiter {
-  /** Counts one request; never throws. */
-  count(key: string): Promise<Count>;
+  /** Counts one request; never throws. @param context context of the request, for its spans */
+  count(key: string, context?: RequestContext): Promise<LimitResult>;
 }
 
-/** Makes limiters, which count in this process alone or with all replicas. */
+/** Creates limiters that count in this process or across all replicas. */
 export interface Limiters {
-  /** @param name what is counted, unlike any other limiter's */
+  /** @param name unique name of the limiter */
   create(name: string, quota: Quota): Limiter;
 }

@@ -1,24 +1,24 @@
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import type { Count, Limiter, Limiters, Quota } from './limiter.ts';
+import type { Limiter, Limiters, LimitResult, Quota } from './limiter.ts';
 
-/** Counts in this process: with more replicas, each gives a caller as much. */
+/** Limiters that count in this process: every replica allows the whole quota. */
 export const memoryLimiters: Limiters = { create: createMemoryLimiter };
 
 function createMemoryLimiter(name: string, { requests, perSeconds }: Quota): Limiter {
   const limiter = new RateLimiterMemory({ keyPrefix: name, points: requests, duration: perSeconds });
-  return { count: (key) => limiter.consume(key).then(allowed, refused) };
+  return { count: (key) => limiter.consume(key).then(toAllowed, toRejected) };
 }
 
-/** What the library's limiters resolve with. */
-export function allowed({ remainingPoints, msBeforeNext }: RateLimiterRes): Count {
+/** Converts the value that a limiter of rate-limiter-flexible resolves with. */
+export function toAllowed({ remainingPoints, msBeforeNext }: RateLimiterRes): LimitResult {
   return { allowed: true, remaining: remainingPoints, resetMs: msBeforeNext };
 }
 
 /**
- * What they reject with when there have been too many.
- * @throws the error, when counting itself has failed
+ * Converts the reason that a limiter of rate-limiter-flexible rejects with when the quota is used up.
+ * @throws the reason if it is an error of counting
  */
-export function refused(reason: unknown): Count {
+export function toRejected(reason: unknown): LimitResult {
   if (!(reason instanceof RateLimiterRes)) throw reason;
   return { allowed: false, remaining: 0, resetMs: reason.msBeforeNext };
 }

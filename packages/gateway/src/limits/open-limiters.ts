@@ -2,7 +2,7 @@ import type { Limiters } from './limiter.ts';
 import { memoryLimiters } from './memory-limiters.ts';
 import type { ValkeyLimitersOptions } from './valkey-limiters.ts';
 
-/** Counts with all replicas in Valkey when there is a URL of one, else in this process. */
+/** Returns limiters that count in Valkey across all replicas, or in this process if `url` is undefined. */
 export async function openLimiters(
   url: string | undefined,
   resources: Omit<ValkeyLimitersOptions, 'url'>,

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { recordingLogger, testMetrics } from '@zerda/chassis/testing';
+import { recordingLogger, testMetrics } from '@zerda/chassis/testing/observed';
+import type { ServerProcess } from '@zerda/chassis/testing/server';
+import { recordedRequest } from '@zerda/chassis/testing/tracer';
+import { describeOnValkey, startValkey } from '../../testing/valkey.ts';
+import { createPolicyMetrics } from '../metrics/policy-metrics.ts';
 import type { Limiters } from './limiter.ts';
-import { describeOnValkey, prepareValkey, type TestValkey } from './testing-valkey.ts';
 import { createValkeyLimiters } from './valkey-limiters.ts';
 
-await describeOnValkey('limits that replicas share', () => {
-  let valkey: TestValkey;
+await describeOnValkey('rate limits shared in Valkey', () => {
+  let valkey: ServerProcess;
   before(async () => {
-    valkey = await prepareValkey();
+    valkey = await startValkey();
   });
   after(() => valkey.stop());
   beforeEach(async () => {
@@ -21,18 +24,20 @@ await describeOnValkey('limits that replicas share', () => {
     const metrics = testMetrics();
     const { logger, lines } = recordingLogger();
     const limiters = createValkeyLimiters({
-      ...{ url: valkey.url, metrics: metrics.policies, logger },
+      url: valkey.url,
+      metrics: createPolicyMetrics(metrics.registry),
+      logger,
       lifecycle: { onShutdown: (_name, close) => context.after(close) },
     });
     const shared = async () => /^rate_limits_shared (\d)$/m.exec((await metrics.render()).body)?.[1];
-    const becomes = async (wanted: string): Promise<void> => {
+    const untilShared = async (wanted: string): Promise<void> => {
       const giveUpAt = performance.now() + 5000;
       while ((await shared()) !== wanted) {
         assert.ok(performance.now() < giveUpAt, `rate_limits_shared is not ${wanted}`);
         await wait(5);
       }
     };
-    return { limiters, shared, becomes, said: () => lines.map(({ msg }) => String(msg)) };
+    return { limiters, shared, untilShared, messages: () => lines.map(({ msg }) => String(msg)) };
   }
 
   const quota = { requests: 5, perSeconds: 600 };
@@ -43,40 +48,58 @@ await describeOnValkey('limits that replicas share', () => {
     return counts.map(({ allowed }) => allowed);
   }
 
-  it('count all replicas together, and by key', async (context) => {
-    const one = replica(context);
-    const two = replica(context);
-    await Promise.all([one.becomes('1'), two.becomes('1')]);
-    assert.equal((await countMany(one.limiters, 3)).filter(Boolean).length, 3);
-    assert.equal((await countMany(two.limiters, 4)).filter(Boolean).length, 2);
-    assert.equal((await countMany(one.limiters, 1)).filter(Boolean).length, 0);
-    assert.equal((await countMany(two.limiters, 1, 'b')).filter(Boolean).length, 1);
-    const { remaining, resetMs } = await one.limiters.create('GET /y', quota).count('a');
+  it('counts requests by key across all replicas', async (context) => {
+    const first = replica(context);
+    const second = replica(context);
+    await Promise.all([first.untilShared('1'), second.untilShared('1')]);
+    assert.equal((await countMany(first.limiters, 3)).filter(Boolean).length, 3);
+    assert.equal((await countMany(second.limiters, 4)).filter(Boolean).length, 2);
+    assert.equal((await countMany(first.limiters, 1)).filter(Boolean).length, 0);
+    assert.equal((await countMany(second.limiters, 1, 'b')).filter(Boolean).length, 1);
+    const { remaining, resetMs } = await first.limiters.create('GET /y', quota).count('a');
     assert.deepEqual([remaining, resetMs > 590_000 && resetMs <= 600_000], [4, true]);
   });
 
-  it('are counted here while Valkey is away from the start, until it comes', async (context) => {
-    await valkey.kill();
-    const one = replica(context);
-    await one.becomes('0');
-    assert.equal((await countMany(one.limiters, 7)).filter(Boolean).length, 5);
-    await valkey.start();
-    await one.becomes('1');
-    assert.equal(
-      (await countMany(one.limiters, 7)).filter(Boolean).length,
-      5,
-      'there, nothing was counted yet',
+  it('records a span of each command, which fails with it', async (context) => {
+    const first = replica(context);
+    await first.untilShared('1');
+    const limiter = first.limiters.create('GET /x', quota);
+    const { context: request, children } = recordedRequest();
+    await limiter.count('a', request);
+    valkey.signal('SIGSTOP');
+    await limiter.count('a', request);
+    valkey.signal('SIGCONT');
+    assert.deepEqual(
+      children().map(({ key, failed, ended }) => [key, failed, ended]),
+      [
+        ['counter', false, true],
+        ['counter', true, true],
+      ],
     );
-    assert.deepEqual(one.said(), [
-      'limits hold for this replica alone: Valkey is away',
-      'limits are shared with other replicas: Valkey answers',
+  });
+
+  it('counts per replica until Valkey becomes available after the start', async (context) => {
+    await valkey.kill();
+    const first = replica(context);
+    await first.untilShared('0');
+    assert.equal((await countMany(first.limiters, 7)).filter(Boolean).length, 5);
+    await valkey.start();
+    await first.untilShared('1');
+    assert.equal(
+      (await countMany(first.limiters, 7)).filter(Boolean).length,
+      5,
+      'Valkey starts with empty counts',
+    );
+    assert.deepEqual(first.messages(), [
+      'Valkey unavailable, rate limits per replica',
+      'Valkey connected, rate limits shared',
     ]);
   });
 
-  it('go on when Valkey is killed under load, each request in no time and none failed', async (context) => {
-    const one = replica(context);
-    await one.becomes('1');
-    const limiter = one.limiters.create('GET /load', { requests: 1_000_000, perSeconds: 600 });
+  it('counts every request without delay when Valkey is killed under load', async (context) => {
+    const first = replica(context);
+    await first.untilShared('1');
+    const limiter = first.limiters.create('GET /load', { requests: 1_000_000, perSeconds: 600 });
     let killed: Promise<void> | undefined;
     let slowest = 0;
     for (let round = 0; round < 60; round += 1) {
@@ -88,22 +111,22 @@ await describeOnValkey('limits that replicas share', () => {
     }
     await killed;
     assert.ok(slowest < 1000, `${slowest} ms`);
-    await one.becomes('0');
+    await first.untilShared('0');
     await valkey.start();
-    await one.becomes('1');
-    assert.equal(one.said().length, 3, 'one line for each change');
+    await first.untilShared('1');
+    assert.equal(first.messages().length, 3, 'one log line per change');
   });
 
-  it('are counted here while Valkey hangs, which costs a request a moment and the next ones nothing', async (context) => {
-    const one = replica(context);
-    await one.becomes('1');
+  it('counts per replica while Valkey hangs, and only the first requests wait', async (context) => {
+    const first = replica(context);
+    await first.untilShared('1');
     valkey.signal('SIGSTOP');
     try {
-      assert.equal((await countMany(one.limiters, 7)).filter(Boolean).length, 5);
+      assert.equal((await countMany(first.limiters, 7)).filter(Boolean).length, 5);
       const startedAt = performance.now();
-      await countMany(one.limiters, 1, 'b');
+      await countMany(first.limiters, 1, 'b');
       assert.ok(performance.now() - startedAt < 50);
-      assert.equal(await one.shared(), '0');
+      assert.equal(await first.shared(), '0');
     } finally {
       valkey.signal('SIGCONT');
     }

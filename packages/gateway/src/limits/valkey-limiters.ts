@@ -1,64 +1,67 @@
 import { createClient } from '@redis/client';
 import type { Lifecycle } from '@zerda/chassis/lifecycle/lifecycle';
 import type { Logger } from '@zerda/chassis/logging/logger';
-import type { PolicyMetrics } from '@zerda/chassis/metrics/policy-metrics';
+import type { RequestContext } from '@zerda/chassis/request-context';
+import { inSpan } from '@zerda/chassis/tracing/in-span';
+import { withTimeout } from '@zerda/chassis/with-timeout';
 import { RateLimiterRedis } from 'rate-limiter-flexible';
-import type { Count, Limiter, Limiters, Quota } from './limiter.ts';
-import { allowed, memoryLimiters, refused } from './memory-limiters.ts';
+import type { PolicyMetrics } from '../metrics/policy-metrics.ts';
+import type { Limiter, Limiters, LimitResult, Quota } from './limiter.ts';
+import { memoryLimiters, toAllowed, toRejected } from './memory-limiters.ts';
 
 export interface ValkeyLimitersOptions {
-  /** Where Valkey (or Redis) is: `redis://host:6379`, `rediss://` for TLS, with user and password where needed. */
+  /** URL of Valkey or Redis: `redis://user:password@host:6379`, or `rediss://` for TLS. */
   readonly url: string;
   readonly metrics: Pick<PolicyMetrics, 'limitsShared'>;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   readonly lifecycle: Pick<Lifecycle, 'onShutdown'>;
 }
 
-/** Milliseconds that an answer is waited for. A request must not pay more for being counted than for being served. */
-const patienceMs = 100;
-/** Milliseconds in which nothing is asked of a Valkey that did not answer. */
-const pauseMs = 1000;
-/** Milliseconds between two attempts to connect at most. */
-const longestPauseMs = 2000;
+/** Timeout of a command in milliseconds. Counting a request must not take longer than serving it. */
+const commandTimeoutMs = 100;
+/** Milliseconds without commands after a failure. */
+const backoffMs = 1000;
+/** Longest delay between connection attempts in milliseconds. */
+const maxReconnectDelayMs = 2000;
 
-/** Keys of all counts, so that a Valkey can be shared with others. */
+/** Prefix of all keys, so that other applications can use the same Valkey. */
 const keyPrefix = 'zerda:limit:';
 
 /**
- * Counts in Valkey, for all replicas together; while it is away, or does not answer in time, each replica counts by
- * itself, and no request fails for it. What changes is logged once, and shown as `rate_limits_shared`.
+ * Creates limiters that count in Valkey across all replicas. While Valkey is unavailable or slow, each replica counts by itself and no
+ * request fails. Every change is logged once and shown in the metric `rate_limits_shared`.
  */
 export function createValkeyLimiters({ url, metrics, logger, lifecycle }: ValkeyLimitersOptions): Limiters {
   const client = createClient({
     url,
-    // What cannot be asked now is counted here, not later.
+    // A command that cannot be sent now is counted locally instead of later.
     disableOfflineQueue: true,
     socket: {
-      connectTimeout: longestPauseMs,
-      reconnectStrategy: (attempts) => Math.min(50 * 2 ** Math.min(attempts, 10), longestPauseMs),
+      connectTimeout: maxReconnectDelayMs,
+      reconnectStrategy: (attempts) => Math.min(50 * 2 ** Math.min(attempts, 10), maxReconnectDelayMs),
     },
   });
-  /** Undefined until the first attempt to connect has ended. */
+  /** Undefined until the first connection attempt ends. */
   let shared: boolean | undefined;
-  let askAgainAt = 0;
+  let retryAt = 0;
 
-  function becomes(now: boolean, error?: Error): void {
-    if (shared === now) return;
-    shared = now;
-    metrics.limitsShared(now);
-    if (now) logger.info('limits are shared with other replicas: Valkey answers');
-    else logger.warn({ err: error }, 'limits hold for this replica alone: Valkey is away');
+  function setShared(value: boolean, error?: Error): void {
+    if (shared === value) return;
+    shared = value;
+    metrics.limitsShared(value);
+    if (value) logger.info('Valkey connected, rate limits shared');
+    else logger.warn({ err: error }, 'Valkey unavailable, rate limits per replica');
   }
   function fail(error: Error): void {
-    askAgainAt = performance.now() + pauseMs;
-    becomes(false, error);
+    retryAt = performance.now() + backoffMs;
+    setShared(false, error);
   }
   client.on('ready', () => {
-    askAgainAt = 0;
-    becomes(true);
+    retryAt = 0;
+    setShared(true);
   });
   client.on('error', fail);
-  // Every further attempt is told by the events above.
+  // The events above report the result of every attempt.
   client.connect().catch(() => undefined);
   lifecycle.onShutdown('Valkey', () => client.destroy());
 
@@ -70,15 +73,24 @@ export function createValkeyLimiters({ url, metrics, logger, lifecycle }: Valkey
       keyPrefix: keyPrefix + name,
       points: quota.requests,
       duration: quota.perSeconds,
-      // Whoever is above it is refused without asking again.
+      // Further requests above the quota are rejected without a command.
       inMemoryBlockOnConsumed: quota.requests + 1,
     });
-    async function count(key: string): Promise<Count> {
-      if (!client.isReady || performance.now() < askAgainAt) return local.count(key);
+    async function count(key: string, context?: RequestContext): Promise<LimitResult> {
+      if (!client.isReady || performance.now() < retryAt) return local.count(key);
       try {
-        const counted = await inTime(limiter.consume(key).then(allowed, refused));
-        becomes(true);
-        return counted;
+        // The client has no timeout for a sent command, so a hanging Valkey would block every request.
+        const result = await inSpan(
+          'counter',
+          () => ({ name: 'count request' }),
+          () =>
+            withTimeout(limiter.consume(key).then(toAllowed, toRejected), commandTimeoutMs, () => {
+              throw new Error(`no response within ${commandTimeoutMs} ms`);
+            }),
+          context,
+        );
+        setShared(true);
+        return result;
       } catch (error) {
         fail(error as Error);
         return local.count(key);
@@ -87,12 +99,4 @@ export function createValkeyLimiters({ url, metrics, logger, lifecycle }: Valkey
     return { count };
   }
   return { create };
-}
-
-/** The client has no time of its own for a command that was sent: a Valkey that hangs would hold every request. */
-function inTime<T>(answer: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${patienceMs} ms`)), patienceMs);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -1,24 +1,27 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type HttpResponse, sendRequest } from '@zerda/chassis/testing/http';
+import { recordingLogger } from '@zerda/chassis/testing/observed';
+import { startGateway } from '../../testing/gateway.ts';
+import { jsonByPath } from '../../testing/stub-service.ts';
+import { bearer, testVerifier } from '../../testing/verifier.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, jsonByPath, startGateway, type TestAnswer } from '../testing.ts';
-import { bearer, testVerifier } from './testing-verifier.ts';
 
 const door = { authentication: testVerifier };
 
-function assertRefused(answer: TestAnswer, status: number, code: string): void {
-  assert.deepEqual([answer.status, answer.headers['x-problem']], [status, code], answer.text);
-  if (status !== 503) assert.match(answer.headers['www-authenticate'] ?? '', /^Bearer realm=/);
+function assertRejected(result: HttpResponse, status: number, code: string): void {
+  assert.deepEqual([result.status, result.headers['x-problem']], [status, code], result.text);
+  if (status !== 503) assert.match(result.headers['www-authenticate'] ?? '', /^Bearer realm=/);
 }
 
-describe('who is let in', () => {
-  it('is whoever has a valid token, which goes on to the service as it came', async (context) => {
+describe('authentication', () => {
+  it('accepts a valid token and forwards it unchanged', async (context) => {
     const gateway = await startGateway(context, { door });
-    const answer = await ask(`${gateway.url}/api/users/1`, { headers: bearer('alice') });
-    assert.equal(answer.status, 200);
+    const result = await sendRequest(`${gateway.url}/api/users/1`, { headers: bearer('alice') });
+    assert.equal(result.status, 200);
     assert.equal(gateway.users.requests[0]?.headers.authorization, bearer('alice').authorization);
 
-    assertRefused(await ask(`${gateway.url}/api/users/1`), 401, 'unauthenticated');
+    assertRejected(await sendRequest(`${gateway.url}/api/users/1`), 401, 'unauthenticated');
     for (const authorization of [
       'Bearer made-up',
       'Basic YTpi',
@@ -26,22 +29,22 @@ describe('who is let in', () => {
       'Bearer a b',
       `Bearer ${'a'.repeat(9000)}`,
     ])
-      assertRefused(
-        await ask(`${gateway.url}/api/users/1`, { headers: { authorization } }),
+      assertRejected(
+        await sendRequest(`${gateway.url}/api/users/1`, { headers: { authorization } }),
         401,
         'unauthenticated',
       );
-    assert.equal(gateway.users.requests.length, 1, 'nobody else was passed on');
+    assert.equal(gateway.users.requests.length, 1, 'no other request is forwarded');
   });
 
-  it('is told by the first of all headers that could say so, so one that comes twice is refused', async (context) => {
+  it('returns 400 for a repeated Authorization header', async (context) => {
     const gateway = await startGateway(context, { door });
     const headers = { authorization: [bearer('alice').authorization, bearer('bob').authorization] };
-    assert.equal((await ask(`${gateway.url}/api/users/1`, { headers })).status, 400);
+    assert.equal((await sendRequest(`${gateway.url}/api/users/1`, { headers })).status, 400);
     assert.equal(gateway.users.requests.length, 0);
   });
 
-  it('is an admin where the route is for admins, on aggregates too', async (context) => {
+  it('requires the admin role on admin routes and aggregates', async (context) => {
     const gateway = await startGateway(context, {
       door,
       users: jsonByPath({ '/api/users/stats': { data: { users: 3 } } }),
@@ -52,46 +55,85 @@ describe('who is let in', () => {
       }),
     });
     for (const path of ['/api/users/stats', '/api/orders/stats', '/api/dashboard']) {
-      assertRefused(await ask(gateway.url + path), 401, 'unauthenticated');
-      assertRefused(await ask(gateway.url + path, { headers: bearer('bob') }), 403, 'forbidden');
-      assert.equal((await ask(gateway.url + path, { headers: bearer('ann', 'admin') })).status, 200, path);
+      assertRejected(await sendRequest(gateway.url + path), 401, 'unauthenticated');
+      assertRejected(await sendRequest(gateway.url + path, { headers: bearer('bob') }), 403, 'forbidden');
+      assert.equal(
+        (await sendRequest(gateway.url + path, { headers: bearer('ann', 'admin') })).status,
+        200,
+        path,
+      );
     }
-    const asked = [...gateway.users.requests, ...gateway.orders.requests].map(
+    const tokens = [...gateway.users.requests, ...gateway.orders.requests].map(
       ({ headers }) => headers.authorization,
     );
     assert.deepEqual(
-      new Set(asked),
+      new Set(tokens),
       new Set([bearer('ann', 'admin').authorization]),
-      'parts are asked for in her name',
+      'parts are requested with the token of the admin',
     );
-    assert.equal(asked.length, 4);
+    assert.equal(tokens.length, 4);
   });
 
-  it('is everybody where the route says so: without looking at the token, or refusing one that is not valid', async (context) => {
+  it('writes an audit line for each denied write and none for a denied read', async (context) => {
+    const { logger, lines } = recordingLogger();
+    const table = parseTable(
+      `{upstreams: {user-service: {url: 'http://127.0.0.1:1'}}, routes: [
+        {path: '/api/users/{id}', methods: [GET, DELETE], upstream: user-service, access: admin}]}`,
+      'test',
+    );
+    const gateway = await startGateway(context, { door, table, logger });
+    const url = `${gateway.url}/api/users/1`;
+    assertRejected(await sendRequest(url), 401, 'unauthenticated');
+    const headers = { 'x-correlation-id': 'c-1' };
+    assertRejected(await sendRequest(url, { method: 'DELETE', headers }), 401, 'unauthenticated');
+    assertRejected(await sendRequest(url, { method: 'DELETE', headers: bearer('bob') }), 403, 'forbidden');
+    await sendRequest(url, { method: 'DELETE', headers: bearer('ann', 'admin') });
+    const audited = lines.filter(({ stream }) => stream === 'audit');
+    assert.deepEqual(
+      audited.map(({ action, outcome, reason, actor_type, actor, entity_id }) => [
+        action,
+        outcome,
+        reason,
+        actor_type,
+        actor,
+        entity_id,
+      ]),
+      [
+        ['route.call', 'denied', 'unauthenticated', 'anonymous', undefined, 'DELETE /api/users/{id}'],
+        ['route.call', 'denied', 'forbidden', 'user', 'bob', 'DELETE /api/users/{id}'],
+      ],
+    );
+    assert.equal(audited[0]?.correlation_id, 'c-1');
+  });
+
+  it('ignores tokens on public routes and rejects only invalid ones on optional routes', async (context) => {
     const gateway = await startGateway(context, { door });
-    const bad = { authorization: 'Bearer made-up' };
-    assert.equal((await ask(`${gateway.url}/.well-known/jwks.json`, { headers: bad })).status, 200);
-    assert.equal((await ask(`${gateway.url}/api/users`, { method: 'POST', body: '{}' })).status, 200);
-    assertRefused(
-      await ask(`${gateway.url}/api/users`, { method: 'POST', body: '{}', headers: bad }),
+    const invalidToken = { authorization: 'Bearer made-up' };
+    assert.equal(
+      (await sendRequest(`${gateway.url}/.well-known/jwks.json`, { headers: invalidToken })).status,
+      200,
+    );
+    assert.equal((await sendRequest(`${gateway.url}/api/users`, { method: 'POST', body: '{}' })).status, 200);
+    assertRejected(
+      await sendRequest(`${gateway.url}/api/users`, { method: 'POST', body: '{}', headers: invalidToken }),
       401,
       'unauthenticated',
     );
-    assertRefused(await ask(`${gateway.url}/api/users`), 401, 'unauthenticated');
+    assertRejected(await sendRequest(`${gateway.url}/api/users`), 401, 'unauthenticated');
   });
 
-  it('is not known while the keys are not: that is 503, and not the fault of the token', async (context) => {
+  it('returns 503 while the key of a token is unavailable', async (context) => {
     const gateway = await startGateway(context, { door });
     for (const path of ['/api/users/1', '/api/users/1/profile', '/api/users/health', '/api/health']) {
-      const answer = await ask(gateway.url + path, { headers: { authorization: 'Bearer unknown' } });
-      assertRefused(answer, 503, 'identity-unavailable');
-      assert.equal(answer.headers['retry-after'], '1');
+      const result = await sendRequest(gateway.url + path, { headers: { authorization: 'Bearer unknown' } });
+      assertRejected(result, 503, 'identity-unavailable');
+      assert.equal(result.headers['retry-after'], '1');
     }
     for (const path of ['/api/users/health', '/api/health'])
-      assert.equal((await ask(gateway.url + path)).status, 200, `${path} without a token`);
+      assert.equal((await sendRequest(gateway.url + path)).status, 200, `${path} without a token`);
   });
 
-  it('waits with the body of a request until its token was looked at', async (context) => {
+  it('forwards the request body after an asynchronous verification', async (context) => {
     const gateway = await startGateway(context, {
       door,
       users: async (incoming, response) => {
@@ -100,37 +142,38 @@ describe('who is let in', () => {
         response.end(String(bytes));
       },
     });
-    const answer = await ask(`${gateway.url}/api/users`, {
+    const result = await sendRequest(`${gateway.url}/api/users`, {
       method: 'POST',
       headers: bearer('slow'),
       body: Buffer.alloc(300_000),
     });
-    assert.deepEqual([answer.status, answer.text], [200, '300000']);
+    assert.deepEqual([result.status, result.text], [200, '300000']);
   });
 
-  it('is everybody when authentication is off, and health says which it is', async (context) => {
-    const open = await startGateway(context);
-    assert.equal((await ask(`${open.url}/api/users/stats`)).status, 200);
-    const closed = await startGateway(context, { door });
-    const said = async (url: string) => JSON.parse((await ask(`${url}/api/health`)).text).data.authentication;
-    assert.deepEqual([await said(open.url), await said(closed.url)], ['off', 'required']);
+  it('allows every request when authentication is off, and health reports the mode', async (context) => {
+    const withoutAuth = await startGateway(context);
+    assert.equal((await sendRequest(`${withoutAuth.url}/api/users/stats`)).status, 200);
+    const withAuth = await startGateway(context, { door });
+    const modeOf = async (url: string) =>
+      JSON.parse((await sendRequest(`${url}/api/health`)).text).data.authentication;
+    assert.deepEqual([await modeOf(withoutAuth.url), await modeOf(withAuth.url)], ['off', 'required']);
   });
 
-  it('is whoever has a token in a table that says nothing of it', async (context) => {
+  it('requires a valid token by default', async (context) => {
     const table = parseTable(
       '{ upstreams: { user-service: {}, order-service: {} }, routes: [{ path: /x, methods: [GET], upstream: user-service }] }',
       'table',
     );
     const gateway = await startGateway(context, { door, table });
-    assertRefused(await ask(`${gateway.url}/x`), 401, 'unauthenticated');
-    assert.equal((await ask(`${gateway.url}/x`, { headers: bearer('alice') })).status, 200);
+    assertRejected(await sendRequest(`${gateway.url}/x`), 401, 'unauthenticated');
+    assert.equal((await sendRequest(`${gateway.url}/x`, { headers: bearer('alice') })).status, 200);
   });
 });
 
-describe('headers that say who asks without proof', () => {
-  it('do not reach a service, however they are written', async (context) => {
+describe('unverified identity headers', () => {
+  it('are not forwarded in any spelling', async (context) => {
     const gateway = await startGateway(context, { door });
-    const lies = [
+    const identityHeaders = [
       'X-User-Id',
       'X_User_Id',
       'x-user-role',
@@ -138,13 +181,18 @@ describe('headers that say who asks without proof', () => {
       'X-Auth-Request-Email',
       'X-Real-IP',
     ];
-    lies.push('X-Consumer-Username', 'X-HTTP-Method-Override', 'X-Original-URL', 'X-Forwarded-User');
-    lies.push('X-Forwarded_For', 'X-Ssl-Client-Cert', 'Impersonate-User', 'X-Amzn-Oidc-Identity');
-    await ask(`${gateway.url}/api/users/1`, {
+    identityHeaders.push(
+      'X-Consumer-Username',
+      'X-HTTP-Method-Override',
+      'X-Original-URL',
+      'X-Forwarded-User',
+    );
+    identityHeaders.push('X-Forwarded_For', 'X-Ssl-Client-Cert', 'Impersonate-User', 'X-Amzn-Oidc-Identity');
+    await sendRequest(`${gateway.url}/api/users/1`, {
       headers: {
         ...bearer('alice'),
-        ...Object.fromEntries(lies.map((name) => [name, 'admin'])),
-        'x-mine': 'kept',
+        ...Object.fromEntries(identityHeaders.map((name) => [name, 'admin'])),
+        'x-other': 'forwarded',
       },
     });
     const { rawHeaders = [], headers } = gateway.users.requests[0] ?? {};
@@ -152,6 +200,6 @@ describe('headers that say who asks without proof', () => {
       rawHeaders.filter((text) => text === 'admin'),
       [],
     );
-    assert.equal(headers?.['x-mine'], 'kept');
+    assert.equal(headers?.['x-other'], 'forwarded');
   });
 });

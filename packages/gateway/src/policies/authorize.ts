@@ -1,18 +1,24 @@
 import { forbidden } from '@zerda/chassis/auth/bearer';
-import { accessKeys } from './authenticate.ts';
-import type { PolicyKind } from './policy.ts';
+import { accessSchema } from './authenticate.ts';
+import { definePolicy } from './policy.ts';
 
-/** Lets in whom the route is for. */
-export const authorize: PolicyKind<typeof accessKeys> = {
-  keys: accessKeys,
-  answerHeaders: [],
+/** Rejects requests whose caller may not use the route: 401 or 403. */
+export const authorize = definePolicy({
+  key: 'access',
+  schema: accessSchema,
+  scopes: ['routes', 'aggregates'],
+  resources: ['authentication'],
+  documentation: {
+    effect: 'rejects callers that the route does not allow',
+    response: '401 `unauthenticated`, 403 `forbidden`',
+  },
   describe: () => undefined,
-  create({ access = 'user' }, _route, { authentication }) {
+  create(access = 'user', _route, { authentication }) {
     if (authentication === 'off' || access === 'public') return undefined;
-    return ({ refusal, caller }) => {
-      if (refusal !== undefined) throw refusal;
-      if (access === 'admin' && caller?.role !== 'admin') throw forbidden('This is for admins.');
+    return ({ authenticationFailure, caller }) => {
+      if (authenticationFailure !== undefined) throw authenticationFailure;
+      if (access === 'admin' && caller?.role !== 'admin') throw forbidden('The admin role is required.');
       return false;
     };
   },
-};
+});

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { type IncomingMessage, type RequestListener, request } from 'node:http';
 import { describe, it } from 'node:test';
+import { sendRequest } from '@zerda/chassis/testing/http';
 import fc from 'fast-check';
+import { proxiesAt, startGateway, type TestGateway } from '../../testing/gateway.ts';
+import { sendJson } from '../../testing/stub-service.ts';
+import { bearer, testVerifier } from '../../testing/verifier.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, proxiesAt, sendJson, startGateway, type TestGateway } from '../testing.ts';
-import { bearer, testVerifier } from './testing-verifier.ts';
 
 const table = parseTable(
   `
@@ -31,29 +33,33 @@ aggregates:
 
 type Pairs = readonly (readonly [name: string, value: string])[];
 
-/** Headers that the gateway adds to every call, and those of the connection to the stub service. */
-const ofGateway = new Set([
-  ...['x-correlation-id', 'x-request-timeout-ms', 'traceparent', 'via', 'connection'],
+/** Headers that the gateway adds to every call, and `connection`. */
+const gatewayHeaders = new Set([
+  'x-correlation-id',
+  'x-request-timeout-ms',
+  'traceparent',
+  'via',
+  'connection',
 ]);
 
-/** What a service sees of the client: every header but those of the gateway, names in lower case. */
-function seenIn({ rawHeaders, headers }: IncomingMessage): Pairs {
+/** Returns the request headers of the client that a service gets, with lower-case names. */
+function clientHeadersOf({ rawHeaders, headers }: IncomingMessage): Pairs {
   const seen: [string, string][] = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index]?.toLowerCase() ?? '';
-    const isOwnHost = name === 'host' && headers.host?.startsWith('127.0.0.1:');
-    if (!ofGateway.has(name) && !isOwnHost) seen.push([name, rawHeaders[index + 1] ?? '']);
+    const isServiceHost = name === 'host' && headers.host?.startsWith('127.0.0.1:');
+    if (!gatewayHeaders.has(name) && !isServiceHost) seen.push([name, rawHeaders[index + 1] ?? '']);
   }
-  return seen.sort(([one], [other]) => one.localeCompare(other));
+  return seen.sort(([left], [right]) => left.localeCompare(right));
 }
 
-/** A service that repeats in headers and body whatever it sees; each response has a number of its own. */
+/** Creates a service that returns the received headers in its headers and body, with the number of the call. */
 function reflecting(): RequestListener {
   let fetches = 0;
   return (incoming, response) => {
     incoming.resume();
     fetches += 1;
-    const seen = seenIn(incoming);
+    const seen = clientHeadersOf(incoming);
     const { headers } = incoming;
     sendJson(
       response,
@@ -77,7 +83,7 @@ interface Response {
   readonly data: { readonly fetch: number; readonly seen: Pairs; readonly method?: string };
 }
 
-/** Sends a request with its headers exactly as they are: names in any case, and more than once. */
+/** Sends a request with unchanged headers: names in any case, and repeated ones. */
 function send(gateway: TestGateway, path: string, headers: Pairs): Promise<Response> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
@@ -132,18 +138,18 @@ const read = fc.record({
 
 type Read = typeof read extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** The one value of a header, duplicates joined, unless `Connection` makes it one of the connection. */
-function joinedValue(headers: Pairs, wanted: string): string | undefined {
-  const all = headers.filter(([name]) => name.toLowerCase() === wanted).map(([, value]) => value);
+/** Returns the joined values of a header; undefined if it is missing or `Connection` lists it. */
+function joinedValue(headers: Pairs, wantedName: string): string | undefined {
+  const all = headers.filter(([name]) => name.toLowerCase() === wantedName).map(([, value]) => value);
   const hopByHop = headers.some(
     ([name, value]) =>
-      name.toLowerCase() === 'connection' && value.split(',').some((option) => option.trim() === wanted),
+      name.toLowerCase() === 'connection' && value.split(',').some((option) => option.trim() === wantedName),
   );
   return all.length === 0 || hopByHop ? undefined : all.join(', ').trim();
 }
 
-/** What the documentation says that the service sees of a cached read. */
-function documented({ route, behindProxy, subject, host, headers }: Read): Pairs {
+/** Returns the client headers that the service gets of a cached read, as documented. */
+function documentedHeaders({ route, behindProxy, subject, host, headers }: Read): Pairs {
   const negotiation =
     route === 'both'
       ? [['accept', 'application/json'] as const]
@@ -153,7 +159,7 @@ function documented({ route, behindProxy, subject, host, headers }: Read): Pairs
             return value === undefined ? [] : [[name, value] as const];
           },
         );
-  // A trusted proxy is believed the scheme, the last one where a client wrote one too.
+  // The scheme of a trusted proxy counts: the last value if the client sent one too.
   const scheme = behindProxy
     ? headers.findLast(([name]) => name.toLowerCase() === 'x-forwarded-proto')?.[1]
     : undefined;
@@ -169,25 +175,28 @@ function documented({ route, behindProxy, subject, host, headers }: Read): Pairs
     ...(subject !== undefined && (route === 'user' || route === 'both')
       ? [['authorization', bearer(subject).authorization] as const]
       : []),
-  ].toSorted(([one], [other]) => one.localeCompare(other));
+  ].toSorted(([left], [right]) => left.localeCompare(right));
 }
 
 describe('request headers on a cached route', () => {
-  it('change what the service sees only when they are in the key, whatever clients send', async (context) => {
+  it('reach the service only if they are part of the key', async (context) => {
     const services = { users: reflecting(), orders: reflecting() };
     const start = (trusted: object = {}) =>
       startGateway(context, {
-        ...{ table, ...services, door: { authentication: testVerifier, ...trusted } },
+        table,
+        ...services,
+        door: { authentication: testVerifier, ...trusted },
       });
     const direct = await start();
     const proxied = await start({ trustedProxies: proxiesAt('127.0.0.1/32') });
     let run = 0;
+    const traces = new Set<unknown>();
 
     async function perform(step: Read): Promise<{ key: string; fetch: string } | undefined> {
       const { route, behindProxy, subject, host, absolute } = step;
       const path = `/${route}/${run}`;
       const headers: Pairs = [
-        // The target's authority counts, not that of the header (RFC 9112, section 3.2.2).
+        // An absolute target overrides the Host header (RFC 9112, section 3.2.2).
         ['Host', absolute ? 'elsewhere.test' : host],
         ...step.headers,
         ...(subject !== undefined ? [['Authorization', bearer(subject).authorization] as const] : []),
@@ -198,15 +207,20 @@ describe('request headers on a cached route', () => {
         headers: received,
       } = await send(behindProxy ? proxied : direct, absolute ? `http://${host}${path}` : path, headers);
       assert.equal(status, 200);
-      const own = step.headers.find(([name]) => name === 'X-Correlation-Id')?.[1];
-      if (own !== undefined && step.headers.filter(([name]) => name === 'X-Correlation-Id').length === 1)
-        assert.equal(received['x-correlation-id'], own);
-      assert.equal(received.traceresponse, bypasses(step) ? received.traceresponse : undefined);
+      const correlationId = step.headers.find(([name]) => name === 'X-Correlation-Id')?.[1];
+      if (
+        correlationId !== undefined &&
+        step.headers.filter(([name]) => name === 'X-Correlation-Id').length === 1
+      )
+        assert.equal(received['x-correlation-id'], correlationId);
+      assert.match(String(received.traceresponse), /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
+      assert.ok(!traces.has(received.traceresponse), 'each response has the trace of its own request');
+      traces.add(received.traceresponse);
       const fetch = `${behindProxy} ${route} ${data.fetch}`;
-      // A bypass is forwarded as it came: that number must be of no other request.
+      // A bypass is forwarded unchanged; its call must serve no other request.
       if (bypasses(step)) return { key: `bypass ${data.fetch}`, fetch };
-      const expected = documented(step);
-      assert.deepEqual(data.seen, expected, 'the service sees what the key has, and nothing else');
+      const expected = documentedHeaders(step);
+      assert.deepEqual(data.seen, expected, 'the service gets exactly the keyed headers');
       if (route !== 'both') {
         assert.equal(received['x-seen'], encodeURIComponent(JSON.stringify(expected)));
         assert.doesNotMatch(String(received.link), route === 'host' ? /elsewhere/ : /evil|elsewhere|shop/);
@@ -217,40 +231,40 @@ describe('request headers on a cached route', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(read, { minLength: 2, maxLength: 10 }), async (steps) => {
         run += 1;
-        const answers = [
+        const responses = [
           ...(await Promise.all(steps.map(perform))),
           ...(await Promise.all(steps.map(perform))),
-        ].filter((answer) => answer !== undefined);
+        ].filter((result) => result !== undefined);
         const fetches = new Map<string, string>();
-        for (const { key, fetch } of answers) {
+        for (const { key, fetch } of responses) {
           if (key.startsWith('bypass')) continue;
-          assert.equal(fetches.get(key) ?? fetch, fetch, 'one key, one response');
+          assert.equal(fetches.get(key) ?? fetch, fetch, 'one response per key');
           fetches.set(key, fetch);
         }
         const distinct = new Set(fetches.values());
-        assert.equal(distinct.size, fetches.size, 'another key, another response');
-        for (const { key, fetch } of answers)
+        assert.equal(distinct.size, fetches.size, 'one key per response');
+        for (const { key, fetch } of responses)
           assert.ok(!key.startsWith('bypass') || !distinct.has(fetch), 'a bypass is not stored');
       }),
       { numRuns: 80 },
     );
   });
 
-  it('that name another host show in no response but those to requests for that host', async (context) => {
+  it('with another host influence only responses to requests for that host', async (context) => {
     const services = { users: reflecting(), orders: reflecting() };
     const gateway = await startGateway(context, { table, ...services });
     const linkOf = async (path: string, headers: Record<string, string>) => {
-      const answer = await ask(gateway.url + path, { headers });
-      return [answer.headers.link, answer.headers['x-cache']];
+      const result = await sendRequest(gateway.url + path, { headers });
+      return [result.headers.link, result.headers['x-cache']];
     };
     const forged = {
       'x-forwarded-host': 'evil.example',
       forwarded: 'host=evil.example',
       'x-original-host': 'evil.example',
     };
-    const own = `<http://127.0.0.1:${gateway.users.port}/next>; rel=next`;
-    assert.deepEqual(await linkOf('/public/1', { host: 'evil.example', ...forged }), [own, 'miss']);
-    assert.deepEqual(await linkOf('/public/1', { host: 'shop.test' }), [own, 'hit']);
+    const serviceLink = `<http://127.0.0.1:${gateway.users.port}/next>; rel=next`;
+    assert.deepEqual(await linkOf('/public/1', { host: 'evil.example', ...forged }), [serviceLink, 'miss']);
+    assert.deepEqual(await linkOf('/public/1', { host: 'shop.test' }), [serviceLink, 'hit']);
     const linkTo = (host: string) => `<http://${host}/next>; rel=next`;
     assert.deepEqual(await linkOf('/host/1', { host: 'evil.example' }), [linkTo('evil.example'), 'miss']);
     assert.deepEqual(await linkOf('/host/1', { host: 'shop.test', ...forged }), [
@@ -260,15 +274,18 @@ describe('request headers on a cached route', () => {
     assert.deepEqual(await linkOf('/host/1', { host: 'shop.test' }), [linkTo('shop.test'), 'hit']);
   });
 
-  it('reach the service likewise when its response turns out not to be cacheable', async (context) => {
+  it('are filtered for an uncacheable response too', async (context) => {
     const gateway = await startGateway(context, {
-      ...{ table, door: { authentication: testVerifier } },
+      table,
+      door: { authentication: testVerifier },
       users: (incoming, response) =>
-        sendJson(response, 200, { seen: seenIn(incoming) }, { 'cache-control': 'no-store' }),
+        sendJson(response, 200, { seen: clientHeadersOf(incoming) }, { 'cache-control': 'no-store' }),
     });
     const headers: Pairs = [
-      ...[['Host', 'a'] as const, ['X-Made-Up', 'evil'] as const],
-      ...[['Accept', 'text/html'] as const, ['If-None-Match', '"1"'] as const],
+      ['Host', 'a'],
+      ['X-Made-Up', 'evil'],
+      ['Accept', 'text/html'],
+      ['If-None-Match', '"1"'],
     ];
     const first = await send(gateway, '/public/1', headers);
     const second = await send(gateway, '/public/1', headers);
@@ -279,7 +296,7 @@ describe('request headers on a cached route', () => {
     ]);
   });
 
-  it('of all kinds reach the service where the table says so, and Vary tells responses apart', async (context) => {
+  it('all reach the service with request_headers: all, and Vary separates the responses', async (context) => {
     const gateway = await startGateway(context, {
       table,
       users: (incoming, response) =>
@@ -291,40 +308,43 @@ describe('request headers on a cached route', () => {
         ),
     });
     const get = async (tenant: string, path = '/all/1') => {
-      const answer = await ask(gateway.url + path, { headers: { 'x-tenant': tenant, host: 'evil.example' } });
-      return [JSON.parse(answer.text).tenant, answer.headers['x-cache']];
+      const result = await sendRequest(gateway.url + path, {
+        headers: { 'x-tenant': tenant, host: 'evil.example' },
+      });
+      return [JSON.parse(result.text).tenant, result.headers['x-cache']];
     };
     assert.deepEqual(await get('a'), ['a', 'miss']);
     assert.deepEqual(await get('b'), ['b', 'miss']);
     assert.deepEqual(await get('a'), ['a', 'hit']);
     assert.deepEqual(await get('b'), ['b', 'hit']);
     assert.equal(gateway.users.requests[0]?.headers['x-forwarded-host'], undefined);
-    // No key has the id of a request: what depends on it is for that request alone.
+    // No key contains a correlation id, so a response that depends on it is not stored.
     await get('a', '/all/id');
     assert.deepEqual(await get('a', '/all/id'), ['a', undefined]);
   });
 });
 
 describe('a cached route', () => {
-  it('forwards OPTIONS instead of answering with what GET got', async (context) => {
+  it('forwards OPTIONS instead of returning the stored response to GET', async (context) => {
     const gateway = await startGateway(context, { table, users: reflecting() });
-    await ask(`${gateway.url}/public/1`);
-    const answer = await ask(`${gateway.url}/public/1`, { method: 'OPTIONS' });
-    assert.equal(JSON.parse(answer.text).method, 'OPTIONS');
+    await sendRequest(`${gateway.url}/public/1`);
+    const result = await sendRequest(`${gateway.url}/public/1`, { method: 'OPTIONS' });
+    assert.equal(JSON.parse(result.text).method, 'OPTIONS');
   });
 
-  it('shows only headers that its own policies allow, also when a part of an aggregate has cached them', async (context) => {
+  it('returns only headers that its policies allow, even if a part of an aggregate stored others', async (context) => {
     const gateway = await startGateway(context, { table, users: reflecting() });
     const headers = { accept: 'application/json' };
-    await ask(`${gateway.url}/cors-too/1`, { headers });
-    const answer = await ask(`${gateway.url}/cors/1`, { headers });
-    assert.equal(answer.headers['x-cache'], 'hit');
-    assert.equal(answer.headers['access-control-allow-origin'], undefined);
+    await sendRequest(`${gateway.url}/cors-too/1`, { headers });
+    const result = await sendRequest(`${gateway.url}/cors/1`, { headers });
+    assert.equal(result.headers['x-cache'], 'hit');
+    assert.equal(result.headers['access-control-allow-origin'], undefined);
   });
 
-  it('shares nothing between two tokens of one user, which may allow different things', async (context) => {
+  it('shares no responses between two tokens of one user', async (context) => {
     const gateway = await startGateway(context, {
-      ...{ table, users: reflecting() },
+      table,
+      users: reflecting(),
       door: {
         authentication: {
           verify: async () => ({ subject: 'alice', userId: 1, role: 'user' }),
@@ -332,14 +352,14 @@ describe('a cached route', () => {
       },
     });
     const get = async (token: string) =>
-      (await ask(`${gateway.url}/user/1`, { headers: { authorization: `Bearer ${token}` } })).headers[
+      (await sendRequest(`${gateway.url}/user/1`, { headers: { authorization: `Bearer ${token}` } })).headers[
         'x-cache'
       ];
     assert.deepEqual([await get('narrow'), await get('wide'), await get('wide')], ['miss', 'miss', 'hit']);
   });
 });
 
-/** Whether the client asks for the service itself. A token on a public route is one that no one has verified. */
+/** Whether a request bypasses the cache. Tokens on public routes are not verified. */
 function bypasses({ headers, subject, route }: Read): boolean {
   return headers.some(([name]) => name === 'Cookie' || name === 'Cache-Control') && route !== 'both'
     ? true

@@ -2,21 +2,24 @@ import assert from 'node:assert/strict';
 import type { RequestListener, ServerResponse } from 'node:http';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { sendRequest } from '@zerda/chassis/testing/http';
+import { eventually } from '@zerda/chassis/testing/wait';
+import { startGateway, type TestGateway, type TestGatewayOptions } from '../../testing/gateway.ts';
+import { sendJson } from '../../testing/stub-service.ts';
+import { bearer, testVerifier } from '../../testing/verifier.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, sendJson, startGateway, type TestGateway, type TestGatewayOptions, until } from '../testing.ts';
-import { bearer, testVerifier } from './testing-verifier.ts';
 
 function tableOf(cache: string): ReturnType<typeof parseTable> {
   return parseTable(
     `
 upstreams: { user-service: {}, order-service: {} }
 routes:
-  - { path: '/kept/{id}', methods: [GET, PUT], upstream: user-service, cache: ${cache}, timeout_ms: 2000, retries: 0 }
-  - { path: '/asked/{id}', methods: [GET, POST], upstream: user-service }
+  - { path: '/cached/{id}', methods: [GET, PUT], upstream: user-service, cache: ${cache}, timeout_ms: 2000, retries: 0 }
+  - { path: '/uncached/{id}', methods: [GET, POST], upstream: user-service }
 aggregates:
   - path: /both/{id}
     parts:
-      a: { upstream: user-service, path: '/kept/{id}', cache: ${cache} }
+      a: { upstream: user-service, path: '/cached/{id}', cache: ${cache} }
       b: { upstream: order-service, path: '/other/{id}' }
     answer: { a: { from: a.version }, b: { from: b.version } }
 `,
@@ -24,29 +27,29 @@ aggregates:
   );
 }
 
-const fresh = '{ ttl_ms: 60000 }';
-const brief = '{ ttl_ms: 1, stale_if_error_ms: 60000 }';
+const longTtl = '{ ttl_ms: 60000 }';
+const shortTtl = '{ ttl_ms: 1, stale_if_error_ms: 60000 }';
 
 interface Versions {
-  /** Counts up with every write. */
+  /** Incremented by every write. */
   version: number;
-  /** Headers of answers to reads. */
+  /** Response headers of reads. */
   headers: Record<string, string>;
 }
 
-/** Answers reads with a version and writes by raising it. */
+/** Creates a service that returns a version and increments it on writes. */
 function versioned(state: Versions): RequestListener {
   return (incoming, response) => {
     incoming.resume();
     if (incoming.method !== 'GET') state.version += 1;
-    const { authorization = 'nobody' } = incoming.headers;
+    const { authorization = 'anonymous' } = incoming.headers;
     sendJson(response, 200, { version: state.version, for: authorization }, state.headers);
   };
 }
 
 async function start(context: TestContext, options: TestGatewayOptions & { cache?: string } = {}) {
   const state: Versions = { version: 1, headers: {} };
-  const { cache = fresh, ...others } = options;
+  const { cache = longTtl, ...others } = options;
   const gateway = await startGateway(context, {
     table: tableOf(cache),
     users: versioned(state),
@@ -58,26 +61,28 @@ async function start(context: TestContext, options: TestGatewayOptions & { cache
 
 async function read(
   { url }: TestGateway,
-  path = '/kept/1',
+  path = '/cached/1',
   headers: Readonly<Record<string, string>> = {},
   method = 'GET',
 ) {
-  const answer = await ask(url + path, { headers, method });
-  const { version } = answer.text === '' ? { version: undefined } : JSON.parse(answer.text);
-  return { ...answer, version: version as number | undefined, said: answer.headers['x-cache'] };
+  const result = await sendRequest(url + path, { headers, method });
+  const { version } = result.text === '' ? { version: undefined } : JSON.parse(result.text);
+  return { ...result, version: version as number | undefined, xCache: result.headers['x-cache'] };
 }
 
 describe('cache of a route', () => {
-  it('asks once for what many want at the same time, although the first of them goes away', async (context) => {
+  it('sends one call for concurrent requests, even if the first client disconnects', async (context) => {
     let pending: ServerResponse | undefined;
     const { gateway } = await start(context, {
       users: (_incoming, response) => {
         pending = response;
       },
     });
-    const impatient = ask(`${gateway.url}/kept/1`, { headers: { 'x-request-timeout-ms': '100' } });
-    await until(() => pending !== undefined, 'the call');
-    assert.equal((await impatient).status, 504, 'it does not wait longer than it wants to');
+    const withDeadline = sendRequest(`${gateway.url}/cached/1`, {
+      headers: { 'x-request-timeout-ms': '100' },
+    });
+    await eventually(() => pending !== undefined, 'the call');
+    assert.equal((await withDeadline).status, 504, 'after its deadline');
     const others = Array.from({ length: 99 }, () => read(gateway));
     let active = '';
     while (active !== '99') {
@@ -85,59 +90,63 @@ describe('cache of a route', () => {
       active = /^http_server_active_requests (\d+)$/m.exec((await gateway.metrics.render()).body)?.[1] ?? '';
     }
     sendJson(pending as unknown as ServerResponse, 200, { version: 1 });
-    const answers = await Promise.all(others);
+    const responses = await Promise.all(others);
     assert.deepEqual(
-      new Set(answers.map(({ status, version, said }) => `${status} ${version} ${said}`)),
+      new Set(responses.map(({ status, version, xCache }) => `${status} ${version} ${xCache}`)),
       new Set(['200 1 coalesced']),
     );
     assert.equal(gateway.users.requests.length, 1);
-    assert.equal((await read(gateway)).said, 'hit');
+    assert.equal((await read(gateway)).xCache, 'hit');
     assert.match(
       (await gateway.metrics.render()).body,
-      /cache_requests_total\{http_route="\/kept\/\{id\}",outcome="coalesced"\} 99/,
+      /cache_requests_total\{http_route="\/cached\/\{id\}",outcome="coalesced"\} 99/,
     );
   });
 
-  it('answers what it has with its age, to HEAD without a body, and 304 to who has it too', async (context) => {
+  it('returns the stored response with its age, HEAD without a body, and 304 if the client has it', async (context) => {
     const { gateway, state } = await start(context);
     state.headers = { etag: '"7"', 'x-other': 'a', 'cache-control': 'max-age=60' };
     const miss = await read(gateway);
-    assert.deepEqual([miss.said, miss.headers.age], ['miss', undefined]);
+    assert.deepEqual([miss.xCache, miss.headers.age], ['miss', undefined]);
     const hit = await read(gateway);
     assert.deepEqual(
-      [hit.said, hit.headers.age, hit.headers.etag, hit.headers['x-other']],
+      [hit.xCache, hit.headers.age, hit.headers.etag, hit.headers['x-other']],
       ['hit', '0', '"7"', 'a'],
     );
     assert.equal(hit.text, miss.text);
     assert.notEqual(hit.headers['x-correlation-id'], miss.headers['x-correlation-id']);
 
-    const head = await read(gateway, '/kept/1', {}, 'HEAD');
+    const head = await read(gateway, '/cached/1', {}, 'HEAD');
     assert.deepEqual(
       [head.status, head.text, head.headers['content-length']],
       [200, '', String(hit.text.length)],
     );
     for (const tag of ['"7"', 'W/"7"', '"1", "7"', '*']) {
-      const same = await read(gateway, '/kept/1', { 'if-none-match': tag });
-      assert.deepEqual([same.status, same.text, same.headers.etag, same.said], [304, '', '"7"', 'hit'], tag);
-      assert.equal(same.headers['x-other'], undefined);
+      const notModified = await read(gateway, '/cached/1', { 'if-none-match': tag });
+      assert.deepEqual(
+        [notModified.status, notModified.text, notModified.headers.etag, notModified.xCache],
+        [304, '', '"7"', 'hit'],
+        tag,
+      );
+      assert.equal(notModified.headers['x-other'], undefined);
     }
-    assert.equal((await read(gateway, '/kept/1', { 'if-none-match': '"8"' })).status, 200);
+    assert.equal((await read(gateway, '/cached/1', { 'if-none-match': '"8"' })).status, 200);
     assert.equal(gateway.users.requests.length, 1);
-    assert.equal((await read(gateway, '/kept/2', {}, 'HEAD')).said, 'miss');
-    assert.equal((await read(gateway, '/kept/2')).said, 'hit', 'HEAD has brought the whole');
+    assert.equal((await read(gateway, '/cached/2', {}, 'HEAD')).xCache, 'miss');
+    assert.equal((await read(gateway, '/cached/2')).xCache, 'hit', 'HEAD fetches the complete response');
   });
 
-  it('does not keep what the service forbids to keep, and does not hold anybody up for it', async (context) => {
+  it('does not store a no-store response, and requests do not wait for each other', async (context) => {
     const { gateway, state } = await start(context);
     state.headers = { 'cache-control': 'no-store' };
-    const answers = await Promise.all(Array.from({ length: 10 }, () => read(gateway)));
-    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
-    assert.equal(gateway.users.requests.length, 10, 'each has asked for itself');
-    assert.equal((await read(gateway)).said, undefined);
+    const responses = await Promise.all(Array.from({ length: 10 }, () => read(gateway)));
+    assert.deepEqual(new Set(responses.map(({ status }) => status)), new Set([200]));
+    assert.equal(gateway.users.requests.length, 10, 'one call per request');
+    assert.equal((await read(gateway)).xCache, undefined);
     assert.equal(gateway.users.requests.length, 11);
   });
 
-  it('keeps no error and no other status, which the one who asked gets', async (context) => {
+  it('stores only 200 by default and passes on other statuses', async (context) => {
     let status = 404;
     const { gateway } = await start(context, {
       users: (_incoming, response) => sendJson(response, status, { version: 0 }),
@@ -146,7 +155,7 @@ describe('cache of a route', () => {
     assert.equal(gateway.users.requests.length, 4);
   });
 
-  it('goes past for what is about a part of the answer that is not kept, or must be new', async (context) => {
+  it('bypasses the cache for ranges, conditions, no-cache, cookies and unverified tokens', async (context) => {
     const { gateway } = await start(context);
     await read(gateway);
     for (const headers of [
@@ -157,25 +166,25 @@ describe('cache of a route', () => {
       { 'cache-control': 'max-age=0' },
       { pragma: 'no-cache' },
       { cookie: 'session=1' },
-      { authorization: 'Bearer nobody-looked-at' },
+      { authorization: 'Bearer unverified' },
     ]) {
       const before = gateway.users.requests.length;
-      assert.equal((await read(gateway, '/kept/1', headers)).said, undefined, JSON.stringify(headers));
+      assert.equal((await read(gateway, '/cached/1', headers)).xCache, undefined, JSON.stringify(headers));
       assert.equal(gateway.users.requests.length, before + 1, JSON.stringify(headers));
     }
-    assert.equal((await read(gateway)).said, 'hit');
+    assert.equal((await read(gateway)).xCache, 'hit');
   });
 
-  it('tells queries apart, and what the service says the answer varies by', async (context) => {
+  it('separates responses by query and by the headers in Vary', async (context) => {
     const { gateway, state } = await start(context);
-    await read(gateway, '/kept/1?a=1');
-    assert.equal((await read(gateway, '/kept/1?a=2')).said, 'miss');
+    await read(gateway, '/cached/1?a=1');
+    assert.equal((await read(gateway, '/cached/1?a=2')).xCache, 'miss');
 
     state.headers = { vary: 'Accept-Language' };
     const inLanguage = async (language: string) =>
-      (await read(gateway, '/kept/2', { 'accept-language': language })).said;
+      (await read(gateway, '/cached/2', { 'accept-language': language })).xCache;
     const first = await Promise.all(['de', 'fr', 'de', 'fr'].map(inLanguage));
-    assert.equal(first.filter((said) => said === 'miss').length, 2);
+    assert.equal(first.filter((xCache) => xCache === 'miss').length, 2);
     assert.deepEqual(
       gateway.users.requests
         .slice(-2)
@@ -186,34 +195,34 @@ describe('cache of a route', () => {
     assert.deepEqual(await Promise.all(['de', 'fr'].map(inLanguage)), ['hit', 'hit']);
   });
 
-  it('is of one caller each', async (context) => {
+  it('separates responses by caller', async (context) => {
     const { gateway } = await start(context, { door: { authentication: testVerifier } });
     for (const headers of [bearer('alice'), bearer('bob'), bearer('alice', 'admin')]) {
-      const miss = await read(gateway, '/kept/1', headers);
-      const hit = await read(gateway, '/kept/1', headers);
-      assert.deepEqual([miss.said, hit.said], ['miss', 'hit']);
+      const miss = await read(gateway, '/cached/1', headers);
+      const hit = await read(gateway, '/cached/1', headers);
+      assert.deepEqual([miss.xCache, hit.xCache], ['miss', 'hit']);
       assert.equal(JSON.parse(hit.text).for, headers.authorization);
     }
   });
 
-  it('gives what is a little old while it fetches anew, and then the new', async (context) => {
+  it('returns a stale response while it fetches a new one', async (context) => {
     const { gateway, state } = await start(context, {
       cache: '{ ttl_ms: 1, stale_while_revalidate_ms: 60000 }',
     });
     await read(gateway);
     state.version = 2;
     await wait(5);
-    const old = await read(gateway);
-    assert.deepEqual([old.version, old.said], [1, 'stale']);
-    await until(() => gateway.users.requests.length === 2, 'the new one');
-    let now: number | undefined;
-    for (let round = 0; now !== 2 && round < 100; round += 1) now = (await read(gateway)).version;
-    assert.equal(now, 2);
+    const stale = await read(gateway);
+    assert.deepEqual([stale.version, stale.xCache], [1, 'stale']);
+    await eventually(() => gateway.users.requests.length === 2, 'the second call');
+    let version: number | undefined;
+    for (let round = 0; version !== 2 && round < 100; round += 1) version = (await read(gateway)).version;
+    assert.equal(version, 2);
   });
 
-  it('asks whether what it has still holds, and goes on with it', async (context) => {
+  it('revalidates a stale response and reuses it after a 304', async (context) => {
     const { gateway } = await start(context, {
-      cache: brief,
+      cache: shortTtl,
       users: (incoming, response) => {
         const headers = { etag: '"1"', 'x-read': String(incoming.headers['if-none-match']) };
         if (incoming.headers['if-none-match'] === '"1"') response.writeHead(304, headers).end();
@@ -222,44 +231,47 @@ describe('cache of a route', () => {
     });
     await read(gateway);
     await wait(5);
-    const again = await read(gateway);
+    const revalidated = await read(gateway);
     assert.deepEqual(
-      [again.status, again.version, again.headers['x-read'], again.said],
+      [revalidated.status, revalidated.version, revalidated.headers['x-read'], revalidated.xCache],
       [200, 1, '"1"', 'miss'],
     );
-    assert.equal(again.headers['content-type'], 'application/json; charset=utf-8');
+    assert.equal(revalidated.headers['content-type'], 'application/json; charset=utf-8');
   });
 
-  it('gives what it has when the service fails, hangs or its circuit is open, with its age', async (context) => {
-    const { gateway } = await start(context, { cache: brief, circuit: { volume: 3 } });
+  it('returns a stale response with its age when the service fails or its circuit is open', async (context) => {
+    const { gateway } = await start(context, { cache: shortTtl, circuit: { volume: 3 } });
     await read(gateway);
-    gateway.users.behaviour = (incoming) => void incoming.socket.destroy();
+    gateway.users.listener = (incoming) => void incoming.socket.destroy();
     await wait(5);
     for (let round = 0; round < 6; round += 1) {
-      const old = await read(gateway);
-      assert.deepEqual([old.status, old.version, old.said, old.headers.age], [200, 1, 'stale', '0']);
+      const stale = await read(gateway);
+      assert.deepEqual(
+        [stale.status, stale.version, stale.xCache, stale.headers.age],
+        [200, 1, 'stale', '0'],
+      );
     }
     assert.equal(gateway.upstreams.users.breaker.state, 'open');
-    assert.equal((await read(gateway, '/kept/2')).status, 503, 'what it does not have it does not make up');
+    assert.equal((await read(gateway, '/cached/2')).status, 503, 'without a stored response');
   });
 
-  it('gives the old answer for a 5xx, never for what the service says with another status', async (context) => {
+  it('returns a stale response instead of a 5xx, but not instead of a 404', async (context) => {
     let status = 503;
-    const { gateway, state } = await start(context, { cache: brief });
+    const { gateway, state } = await start(context, { cache: shortTtl });
     await read(gateway);
-    gateway.users.behaviour = (incoming, response) => {
+    gateway.users.listener = (incoming, response) => {
       if (status === 200) versioned(state)(incoming, response);
       else sendJson(response, status, {});
     };
     await wait(5);
-    assert.equal((await read(gateway)).said, 'stale');
+    assert.equal((await read(gateway)).xCache, 'stale');
     status = 404;
     assert.equal((await read(gateway)).status, 404);
     status = 503;
-    assert.equal((await read(gateway)).status, 503, 'what is gone does not come back');
+    assert.equal((await read(gateway)).status, 503, 'the 404 removed the stored response');
   });
 
-  it('gives nothing that is older than it may be', async (context) => {
+  it('returns no response older than stale_if_error_ms allows', async (context) => {
     const { gateway } = await start(context, { cache: '{ ttl_ms: 1, stale_if_error_ms: 0 }' });
     await read(gateway);
     await gateway.users.stop();
@@ -267,7 +279,7 @@ describe('cache of a route', () => {
     assert.equal((await read(gateway)).status, 502);
   });
 
-  it('passes on what is too large to be kept, whether its length is said or not', async (context) => {
+  it('passes on a response larger than max_bytes, with or without Content-Length', async (context) => {
     const large = JSON.stringify({ version: 'x'.repeat(2000) });
     for (const length of [undefined, large.length]) {
       const { gateway } = await start(context, {
@@ -279,34 +291,34 @@ describe('cache of a route', () => {
         },
       });
       for (let round = 0; round < 3; round += 1) assert.equal((await read(gateway)).text, large);
-      assert.equal(gateway.users.requests.length, 4, 'it is tried once');
+      assert.equal(gateway.users.requests.length, 4, 'one extra call for the first attempt');
       assert.equal(gateway.upstreams.users.breaker.history.failures, 0);
     }
   });
 
-  it('holds no more bytes than it may', async (context) => {
+  it('holds no more bytes than configured', async (context) => {
     const { gateway, state } = await start(context, { door: { cacheBytes: 20_000 } });
     state.headers = { 'x-filler': 'x'.repeat(1000) };
-    for (let id = 0; id < 50; id += 1) await read(gateway, `/kept/${id}`);
+    for (let id = 0; id < 50; id += 1) await read(gateway, `/cached/${id}`);
     const bytes = Number(/^cache_bytes (\d+)$/m.exec((await gateway.metrics.render()).body)?.[1]);
     assert.ok(bytes > 5000 && bytes <= 20_000, `${bytes} bytes`);
-    assert.equal((await read(gateway, '/kept/49')).said, 'hit');
-    assert.equal((await read(gateway, '/kept/0')).said, 'miss');
+    assert.equal((await read(gateway, '/cached/49')).xCache, 'hit');
+    assert.equal((await read(gateway, '/cached/0')).xCache, 'miss');
   });
 });
 
 describe('a write through the gateway', () => {
-  it('makes old whatever was read of its service, by whichever route it goes', async (context) => {
+  it('invalidates all responses of its upstream, on any route', async (context) => {
     const { gateway } = await start(context);
     assert.equal((await read(gateway)).version, 1);
-    await ask(`${gateway.url}/asked/5`, { method: 'POST', body: '{}' });
+    await sendRequest(`${gateway.url}/uncached/5`, { method: 'POST', body: '{}' });
     const after = await read(gateway);
-    assert.deepEqual([after.version, after.said], [2, 'miss']);
-    await ask(`${gateway.url}/asked/5`);
-    assert.equal((await read(gateway)).said, 'hit', 'a read makes nothing old');
+    assert.deepEqual([after.version, after.xCache], [2, 'miss']);
+    await sendRequest(`${gateway.url}/uncached/5`);
+    assert.equal((await read(gateway)).xCache, 'hit', 'a read invalidates nothing');
   });
 
-  it('is not hidden by a read that began before it or while it was under way', async (context) => {
+  it('is visible to later reads even if earlier reads end after it', async (context) => {
     const held: (() => void)[] = [];
     const { gateway, state } = await start(context, {
       users: (incoming, response) => {
@@ -322,43 +334,43 @@ describe('a write through the gateway', () => {
       },
     });
     const before = read(gateway);
-    await until(() => held.length === 1, 'the read before');
-    const write = ask(`${gateway.url}/asked/1`, { method: 'POST', body: '{}' });
-    await until(() => held.length === 2, 'the write');
-    const meanwhile = read(gateway);
-    await until(() => held.length === 3, 'the read meanwhile');
-    const [endBefore, endWrite, endMeanwhile] = held;
+    await eventually(() => held.length === 1, 'the read before the write');
+    const write = sendRequest(`${gateway.url}/uncached/1`, { method: 'POST', body: '{}' });
+    await eventually(() => held.length === 2, 'the write');
+    const during = read(gateway);
+    await eventually(() => held.length === 3, 'the read during the write');
+    const [endBefore, endWrite, endDuring] = held;
     endWrite?.();
     await write;
     endBefore?.();
-    endMeanwhile?.();
-    assert.deepEqual([(await before).version, (await meanwhile).version], [1, 1]);
+    endDuring?.();
+    assert.deepEqual([(await before).version, (await during).version], [1, 1]);
     const after = read(gateway);
-    await until(() => held.length === 4, 'a new read');
+    await eventually(() => held.length === 4, 'a new read');
     held[3]?.();
     assert.equal((await after).version, 2);
   });
 
-  it('has made old what was read before when the first byte of its answer is here', async (context) => {
+  it('invalidates earlier responses before the first byte of its response is sent', async (context) => {
     const { gateway } = await start(context);
     await read(gateway);
-    gateway.users.behaviour = (_incoming, response) => {
+    gateway.users.listener = (_incoming, response) => {
       response.writeHead(200);
-      response.write('begun');
+      response.write('started');
     };
-    const { body } = await fetch(`${gateway.url}/asked/1`, { method: 'POST', body: '{}' });
-    gateway.users.behaviour = versioned({ version: 2, headers: {} });
+    const { body } = await fetch(`${gateway.url}/uncached/1`, { method: 'POST', body: '{}' });
+    gateway.users.listener = versioned({ version: 2, headers: {} });
     const after = await read(gateway);
-    assert.deepEqual([after.version, after.said], [2, 'miss']);
+    assert.deepEqual([after.version, after.xCache], [2, 'miss']);
     await body?.cancel();
   });
 });
 
 describe('parts of an aggregate', () => {
-  it('are shown as they were, with their age, when they cannot be had; the answer says so and is not kept', async (context) => {
-    const { gateway } = await start(context, { cache: brief });
+  it('are returned stale with their age when the service is unavailable, in a no-store response', async (context) => {
+    const { gateway } = await start(context, { cache: shortTtl });
     const both = async () => {
-      const { status, text, headers } = await ask(`${gateway.url}/both/1`);
+      const { status, text, headers } = await sendRequest(`${gateway.url}/both/1`);
       return { status, control: headers['cache-control'], data: JSON.parse(text).data };
     };
     assert.deepEqual(await both(), { status: 200, control: 'no-store', data: { a: 1, b: 9 } });
@@ -373,12 +385,12 @@ describe('parts of an aggregate', () => {
     assert.ok(data.degraded[0].stale_seconds >= 1);
   });
 
-  it('are the same as answers of a route that sends the same headers, and as fresh', async (context) => {
+  it('share stored responses with a route that sends the same headers', async (context) => {
     const { gateway } = await start(context);
-    await read(gateway, '/kept/1', { accept: 'application/json' });
-    assert.equal(JSON.parse((await ask(`${gateway.url}/both/1`)).text).data.a, 1);
+    await read(gateway, '/cached/1', { accept: 'application/json' });
+    assert.equal(JSON.parse((await sendRequest(`${gateway.url}/both/1`)).text).data.a, 1);
     assert.equal(gateway.users.requests.length, 1);
-    await ask(`${gateway.url}/asked/1`, { method: 'POST', body: '{}' });
-    assert.equal(JSON.parse((await ask(`${gateway.url}/both/1`)).text).data.a, 2);
+    await sendRequest(`${gateway.url}/uncached/1`, { method: 'POST', body: '{}' });
+    assert.equal(JSON.parse((await sendRequest(`${gateway.url}/both/1`)).text).data.a, 2);
   });
 });

@@ -1,160 +1,118 @@
 import { hasBody } from '@zerda/chassis/http/has-body';
-import { z } from 'zod';
-import type { Found, Question } from '../cache/answer-cache.ts';
+import { type RequestContext, requestLogFields } from '@zerda/chassis/request-context';
 import { directivesOf } from '../cache/cache-control.ts';
+import { cacheSchema, type RouteCacheSettings, routeCacheSettings } from '../cache/cache-settings.ts';
 import {
   conditionsOf,
   createSentHeaders,
   fetchHeaders,
   type RequestHeaders,
-  requestHeadersKey,
 } from '../cache/cached-request.ts';
-import { type CacheSettings, oldestMs } from '../cache/freshness.ts';
+import { fetchCompleteResponse } from '../cache/fetch-complete-response.ts';
 import { ownerOf } from '../cache/owner.ts';
-import { rangeOf, sendKept } from '../cache/send-kept.ts';
-import { askWhole } from '../cache/whole-answer.ts';
-import { passInterim } from '../interim.ts';
-import { missingSecurityHeaders } from '../passed-headers.ts';
+import type { CacheLookup, CacheResult } from '../cache/response-cache.ts';
+import { rangeOf, sendStored } from '../cache/send-stored.ts';
+import { missingSecurityHeaders } from '../headers/security-headers.ts';
+import type { CacheOutcome } from '../metrics/policy-metrics.ts';
+import { isUnsafe } from '../requests/is-unsafe.ts';
+import { withinDeadline } from '../requests/within-deadline.ts';
+import { passInterim } from '../responses/pass-interim.ts';
 import type { ForwardedRoute } from '../routes/forwarded-route.ts';
-import { withinDeadline } from '../within-deadline.ts';
-import type { Policy, PolicyKind } from './policy.ts';
+import { definePolicy, type Policy } from './policy.ts';
+import type { PolicyContext } from './policy-context.ts';
 import type { PolicyResources } from './resources.ts';
-import type { Visit } from './visit.ts';
 
-const milliseconds = z.int().min(0).max(oldestMs);
-
-const lifetimes = {
-  ttl_ms: milliseconds.describe(
-    'Milliseconds that an answer is fresh at most; less where the service says so. What other replicas wrote is seen after that at the latest.',
-  ),
-  stale_while_revalidate_ms: milliseconds
-    .optional()
-    .describe(
-      'Milliseconds after that in which the old answer is given while a new one is fetched, at most. Where the service says for how long an answer is fresh, only as far as it allows (max-age, or stale-while-revalidate of RFC 5861), and by default just then. Never after must-revalidate, no-cache, s-maxage or max-age=0. They add to the time after which what other replicas wrote is seen.',
-    ),
-  stale_if_error_ms: milliseconds
-    .optional()
-    .describe(
-      'Milliseconds after that in which the old answer is given when the service fails or its circuit is open, at most, and where the service does not say; by default what the service says (stale-if-error of RFC 5861). Never after must-revalidate, no-cache, s-maxage or max-age=0. No answer is shown more than five minutes after it was asked for.',
-    ),
-  max_bytes: z
-    .int()
-    .min(1)
-    .max(2 ** 26)
-    .default(256 * 1024)
-    .describe('Bytes of an answer that is kept, at most; larger ones are passed on. 256 KiB by default.'),
-};
-
-const meaning =
-  'Whether answers to GET are kept for the caller who got them, as far as the service allows (Cache-Control, Vary). Any other method that goes to the same upstream makes them old.';
-
-/** How responses of a route are cached. */
-const cacheKey = z
-  .union([
-    z.literal('off'),
-    z
-      .strictObject({ ...lifetimes, request_headers: requestHeadersKey })
-      .describe('How answers to GET are kept.'),
-  ])
-  .optional()
-  .describe(`${meaning} The service gets only request headers that are part of the key. Off by default.`);
-
-/** How responses to a part of an aggregate are cached: the aggregate sends the same headers for every client. */
-export const partCacheKey = z
-  .union([z.literal('off'), z.strictObject(lifetimes).describe('How answers to GET are kept.')])
-  .optional()
-  .describe(`${meaning} Off by default.`);
-
-type PartCache = z.output<typeof partCacheKey>;
-
-/** How long answers are kept, as the table has it; undefined when they are not. */
-export function cacheSettings(set: PartCache): (CacheSettings & { readonly maxBytes: number }) | undefined {
-  if (set === undefined || set === 'off') return undefined;
-  return {
-    ttlMs: set.ttl_ms,
-    staleWhileRevalidateMs: set.stale_while_revalidate_ms,
-    staleIfErrorMs: set.stale_if_error_ms,
-    maxBytes: set.max_bytes,
-  };
-}
-
-const keys = { cache: cacheKey };
-
-/** Answers what is known without asking for it again, and sees to it that nobody reads what is older than their own write. */
-export const cache: PolicyKind<typeof keys> = {
-  keys,
-  answerHeaders: ['x-cache'],
-  describe: ({ cache: set }) =>
-    set === undefined || set === 'off'
+/** Serves GET from the cache, and invalidates it on writes so that clients read their own writes. */
+export const cache = definePolicy({
+  key: 'cache',
+  schema: cacheSchema,
+  scopes: ['routes'],
+  resources: [
+    'cache',
+    'cachedUpstreams',
+    'forwardedHeaders',
+    'isSecure',
+    'logger',
+    'metrics',
+    'securityHeaders',
+  ],
+  responseHeaders: (setting) => (setting === undefined || setting === 'off' ? [] : ['x-cache']),
+  documentation: { effect: 'responds from the cache', response: '`X-Cache`' },
+  describe: (setting) =>
+    setting === undefined || setting === 'off'
       ? undefined
-      : `cache ${set.ttl_ms} ms${describeHeaders(set.request_headers)}`,
-  create({ cache: set }, { forwarded: route, path, methods, upstreams }, resources) {
+      : `cache ${setting.ttl_ms} ms${describeHeaders(setting.request_headers)}`,
+  create(setting, { forwarded: route, path, methods, upstreams }, resources) {
     if (route === undefined) return undefined;
-    const settings = methods.includes('GET') ? readSettings(set) : undefined;
-    const read = settings && createRead(route, path, settings, resources);
+    const settings = methods.includes('GET') ? routeCacheSettings(setting) : undefined;
+    const read = settings && createReadPolicy(route, path, settings, resources);
     const writes = methods.some(isUnsafe) && upstreams.some((name) => resources.cachedUpstreams.has(name));
-    const write = writes ? createWrite(route.upstream.name, resources) : undefined;
+    const write = writes ? createInvalidationPolicy(route.upstream.name, resources) : undefined;
     if (read === undefined && write === undefined) return undefined;
-    return (visit) => {
-      const { method = '' } = visit.request;
-      if (isUnsafe(method)) return write?.(visit) ?? false;
-      // What OPTIONS answers is not what GET does, and is not cached (RFC 9110, section 9.3.7).
-      return method === 'OPTIONS' ? false : (read?.(visit) ?? false);
+    return (policyContext) => {
+      const { method = '' } = policyContext.request;
+      if (isUnsafe(method)) return write?.(policyContext) ?? false;
+      // Responses to OPTIONS are not cacheable (RFC 9110, section 9.3.7).
+      return method === 'OPTIONS' ? false : (read?.(policyContext) ?? false);
     };
   },
-};
-
-interface ReadSettings extends CacheSettings {
-  readonly maxBytes: number;
-  readonly requestHeaders: RequestHeaders;
-}
-
-function readSettings(set: z.output<typeof cacheKey>): ReadSettings | undefined {
-  const settings = cacheSettings(set);
-  if (settings === undefined || set === undefined || set === 'off') return undefined;
-  return { ...settings, requestHeaders: set.request_headers };
-}
+});
 
 function describeHeaders(requestHeaders: RequestHeaders): string {
   if (requestHeaders === 'all') return ' by Vary alone';
   return requestHeaders.length === 0 ? '' : ` by ${requestHeaders.join(' ')}`;
 }
 
-function isUnsafe(method: string): boolean {
-  return method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS';
-}
-
 /**
- * A write makes what was read before it old when it sets out, and what was read meanwhile when its answer comes back: before
- * that answer leaves, so that whoever has it reads nothing older.
+ * Invalidates the upstream's responses when a write starts, and again before its response is sent. A client that has the response therefore
+ * reads nothing older.
  */
-function createWrite(upstream: string, { cache: answers }: PolicyResources): Policy {
-  const raise = (): void => answers.raise(upstream);
-  return (visit) => {
-    raise();
-    visit.onAnswer = raise;
-    // Without an answer it may have been carried out all the same.
-    visit.response.once('close', raise);
+function createInvalidationPolicy(
+  upstream: string,
+  { cache: responses }: Pick<PolicyResources, 'cache'>,
+): Policy {
+  const invalidate = (): void => responses.invalidate(upstream);
+  return (policyContext) => {
+    invalidate();
+    policyContext.onResponse = invalidate;
+    // A write without a response may still have succeeded.
+    policyContext.response.once('close', invalidate);
     return false;
   };
 }
 
 /**
- * Reads through the cache. A header of the client reaches the service only when its value is part of the key, else one client could
- * decide by a header what another one gets. That holds whether the response turns out to be cacheable or not, so that what the
- * service sees never depends on the state of the cache; only requests that bypass the cache by themselves are forwarded as they are.
+ * Serves GET through the cache. The service gets only client headers that are part of the cache key, so that no client can influence the
+ * responses of others. This applies to uncacheable responses too: the request must not depend on the state of the cache. Only requests that
+ * bypass the cache by their own headers are forwarded unchanged.
  */
-function createRead(
+function createReadPolicy(
   route: ForwardedRoute,
   path: string,
-  settings: ReadSettings,
-  { cache: answers, metrics, forwardedHeaders, isSecure, guards }: PolicyResources,
+  settings: RouteCacheSettings,
+  {
+    cache: responses,
+    metrics,
+    logger,
+    forwardedHeaders,
+    isSecure,
+    securityHeaders,
+  }: Pick<
+    PolicyResources,
+    'cache' | 'forwardedHeaders' | 'isSecure' | 'logger' | 'metrics' | 'securityHeaders'
+  >,
 ): Policy {
-  const { upstream, keepHost, timeoutMs, slowMs, retries, passesAnswer } = route;
+  const { upstream, keepHost, timeoutMs, slowMs, retries, passesResponse } = route;
   const { requestHeaders } = settings;
+  const count = (context: RequestContext, outcome: CacheOutcome): void => {
+    metrics.cacheRequest(path, outcome);
+    context.span?.set({ 'zerda.cache.outcome': outcome });
+    if (logger.isLevelEnabled('debug'))
+      logger.debug({ ...requestLogFields(context), route: path, outcome }, 'cache lookup');
+  };
   const sentHeadersOf = createSentHeaders({ requestHeaders, keepHost, forwardedHeaders });
 
-  function questionOf({ request, response, context, caller }: Visit): Question {
+  function lookupOf({ request, response, context, caller }: PolicyContext): CacheLookup {
     const target = request.url ?? '';
     const sent = sentHeadersOf(request);
     const { authorization } = request.headers;
@@ -164,66 +122,85 @@ function createRead(
       owner: ownerOf(caller, authorization),
       sent,
       settings,
-      ask: (conditions) =>
-        askWhole({
-          ...{ upstream, target, context, passesAnswer, timeoutMs, slowMs, retries },
+      fetch: (conditions) =>
+        fetchCompleteResponse({
+          upstream,
+          target,
+          context,
+          passesResponse,
+          timeoutMs,
+          slowMs,
+          retries,
           maxBytes: settings.maxBytes,
-          headers: (ms) => fetchHeaders(sent, { context, ms, authorization, conditions }),
-          onInterim: (status, raw) => passInterim(request, response, status, raw, passesAnswer),
+          template: path,
+          headers: (attempt) => fetchHeaders(sent, { context, attempt, authorization, conditions }),
+          onInterim: (status, raw) => passInterim(request, response, status, raw, passesResponse),
         }),
     };
   }
 
-  function answer({ request, response, context, answerHeaders: more }: Visit, found: Found): true {
-    metrics.cacheAsked(path, found.outcome);
-    const missing = missingSecurityHeaders(found.answer.headers, isSecure(request));
-    sendKept(request, response, found, [...guards.list(context), ...missing, ...more], passesAnswer);
+  function sendResult(
+    { request, response, context, responseHeaders: more }: PolicyContext,
+    result: CacheResult,
+  ): true {
+    count(context, result.outcome);
+    const { fetchedBy } = result.response;
+    if (result.outcome === 'coalesced' && fetchedBy !== undefined) context.span?.addLink(fetchedBy);
+    const missing = missingSecurityHeaders(result.response.headers, isSecure(request));
+    sendStored(
+      request,
+      response,
+      result,
+      [...securityHeaders.list(context), ...missing, ...more],
+      passesResponse,
+    );
     return true;
   }
 
-  async function fetch(visit: Visit, question: Question): Promise<boolean> {
-    const found = await withinDeadline(answers.fetch(question), visit.context);
-    if (found !== undefined) return answer(visit, found);
-    metrics.cacheAsked(path, 'bypass');
-    const { request, context } = visit;
+  async function fetch(policyContext: PolicyContext, lookup: CacheLookup): Promise<boolean> {
+    const result = await withinDeadline(responses.fetch(lookup), policyContext.context);
+    if (result !== undefined) return sendResult(policyContext, result);
+    const { request, context } = policyContext;
+    count(context, 'bypass');
     const { authorization } = request.headers;
-    visit.requestHeaders = (ms) => [
-      ...fetchHeaders(question.sent, { context, ms, authorization }),
+    policyContext.requestHeaders = (attempt) => [
+      ...fetchHeaders(lookup.sent, { context, attempt, authorization }),
       ...conditionsOf(request),
     ];
     return false;
   }
 
-  return (visit) => {
-    if (mustAsk(visit)) {
-      metrics.cacheAsked(path, 'bypass');
+  return (policyContext) => {
+    if (mustBypass(policyContext)) {
+      count(policyContext.context, 'bypass');
       return false;
     }
-    const question = questionOf(visit);
-    const found = answers.find(question);
-    if (visit.request.headers.range !== undefined) {
-      if (found !== undefined && holdsRange(visit.request, found)) return answer(visit, found);
-      metrics.cacheAsked(path, 'bypass');
+    const lookup = lookupOf(policyContext);
+    const result = responses.find(lookup);
+    if (policyContext.request.headers.range !== undefined) {
+      if (result !== undefined && satisfiesRange(policyContext.request, result))
+        return sendResult(policyContext, result);
+      count(policyContext.context, 'bypass');
       return false;
     }
-    return found === undefined ? fetch(visit, question) : answer(visit, found);
+    return result === undefined ? fetch(policyContext, lookup) : sendResult(policyContext, result);
   };
 }
 
-/** Whether a stored answer has the range that is asked for. Other ranges are the service's to answer: it may know better. */
-function holdsRange(request: Visit['request'], { answer }: Found): boolean {
+/** Whether a stored response satisfies the requested range. Requests for other ranges go to the service. */
+function satisfiesRange(request: PolicyContext['request'], { response: stored }: CacheResult): boolean {
   return (
-    answer.status === 200 && (request.method !== 'GET' || rangeOf(request, answer.body.length) !== undefined)
+    stored.status === 200 && (request.method !== 'GET' || rangeOf(request, stored.body.length) !== undefined)
   );
 }
 
-/** Conditions that are about this answer and not about the one that is kept. */
-const particular = ['if-range', 'if-match', 'if-unmodified-since'];
+/** Conditions that only the service can evaluate. */
+const serviceConditions = ['if-range', 'if-match', 'if-unmodified-since'];
 
-/** Whether the caller wants the answer from the service, or the answer may depend on what no key has. */
-function mustAsk({ request, caller }: Visit): boolean {
+/** Whether the client requests a response from the service, or the response may depend on headers outside the cache key. */
+function mustBypass({ request, caller }: PolicyContext): boolean {
   const { headers } = request;
-  if (particular.some((name) => headers[name] !== undefined) || hasBody(request)) return true;
+  if (serviceConditions.some((name) => headers[name] !== undefined) || hasBody(request)) return true;
   if (headers.cookie !== undefined || (headers.authorization !== undefined && caller === undefined))
     return true;
   if (headers['cache-control'] === undefined) return headers.pragma === 'no-cache';

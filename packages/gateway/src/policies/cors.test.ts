@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { sendRequest } from '@zerda/chassis/testing/http';
+import { startGateway } from '../../testing/gateway.ts';
+import { sendJson } from '../../testing/stub-service.ts';
+import { bearer, testVerifier } from '../../testing/verifier.ts';
 import { parseTable } from '../routes/read-table.ts';
-import { ask, sendJson, startGateway } from '../testing.ts';
-import { bearer, testVerifier } from './testing-verifier.ts';
 
 const table = parseTable(
   `
@@ -32,7 +34,8 @@ const preflight = {
 
 function start(context: TestContext) {
   return startGateway(context, {
-    ...{ table, door: { authentication: testVerifier } },
+    table,
+    door: { authentication: testVerifier },
     users: (_incoming, response) =>
       sendJson(
         response,
@@ -43,11 +46,11 @@ function start(context: TestContext) {
   });
 }
 
-describe('pages of other origins', () => {
-  it('are told what they may ask before anybody asks who they are', async (context) => {
+describe('CORS', () => {
+  it('responds to preflight requests without authentication or rate limit of the route', async (context) => {
     const gateway = await start(context);
     for (let round = 0; round < 4; round += 1) {
-      const { status, headers, text } = await ask(`${gateway.url}/shared`, {
+      const { status, headers, text } = await sendRequest(`${gateway.url}/shared`, {
         method: 'OPTIONS',
         headers: preflight,
       });
@@ -62,29 +65,29 @@ describe('pages of other origins', () => {
     assert.equal(gateway.users.requests.length, 0);
   });
 
-  it('may read answers where their origin is named, and errors as well', async (context) => {
+  it('adds CORS headers for an allowed origin to responses and errors', async (context) => {
     const gateway = await start(context);
-    const answer = await ask(`${gateway.url}/shared`, { headers: { ...app, ...bearer('alice') } });
+    const result = await sendRequest(`${gateway.url}/shared`, { headers: { ...app, ...bearer('alice') } });
     assert.equal(
-      answer.headers['access-control-allow-origin'],
+      result.headers['access-control-allow-origin'],
       app.origin,
       'the gateway decides, not the service',
     );
-    assert.match(answer.headers['access-control-expose-headers'] ?? '', /ETag.*RateLimit/);
-    assert.match(answer.headers.vary ?? '', /Origin.*Accept/);
+    assert.match(result.headers['access-control-expose-headers'] ?? '', /ETag.*RateLimit/);
+    assert.match(result.headers.vary ?? '', /Origin.*Accept/);
     for (const path of ['/shared', '/both']) {
-      const refused = await ask(gateway.url + path, { headers: app });
+      const rejected = await sendRequest(gateway.url + path, { headers: app });
       assert.deepEqual(
-        [refused.status, refused.headers['access-control-allow-origin']],
+        [rejected.status, rejected.headers['access-control-allow-origin']],
         [401, app.origin],
         path,
       );
     }
-    const both = await ask(`${gateway.url}/both`, { headers: { ...app, ...bearer('alice') } });
+    const both = await sendRequest(`${gateway.url}/both`, { headers: { ...app, ...bearer('alice') } });
     assert.deepEqual([both.status, both.headers['access-control-allow-origin']], [200, app.origin]);
     assert.equal(
       (
-        await ask(`${gateway.url}/both`, {
+        await sendRequest(`${gateway.url}/both`, {
           method: 'OPTIONS',
           headers: { ...preflight, 'access-control-request-method': 'GET' },
         })
@@ -93,68 +96,78 @@ describe('pages of other origins', () => {
     );
   });
 
-  it('get no permission where it is not, which a browser heeds', async (context) => {
+  it('adds no CORS headers for an origin that is not allowed', async (context) => {
     const gateway = await start(context);
     for (const origin of ['https://evil.test', 'null', 'https://app.test.evil.test', 'http://app.test']) {
-      const asked = await ask(`${gateway.url}/shared`, {
+      const preflightResult = await sendRequest(`${gateway.url}/shared`, {
         method: 'OPTIONS',
         headers: { ...preflight, origin },
       });
       assert.deepEqual(
-        [asked.status, asked.headers['access-control-allow-origin']],
+        [preflightResult.status, preflightResult.headers['access-control-allow-origin']],
         [204, undefined],
         origin,
       );
-      const answer = await ask(`${gateway.url}/shared`, {
+      const result = await sendRequest(`${gateway.url}/shared`, {
         headers: { origin, ...bearer(`page${origin.length}`) },
       });
       assert.deepEqual(
-        [answer.status, answer.headers['access-control-allow-origin']],
+        [result.status, result.headers['access-control-allow-origin']],
         [200, undefined],
         origin,
       );
     }
-    const nobody = await ask(`${gateway.url}/shared`, { headers: bearer('nobody') });
-    assert.match(nobody.headers.vary ?? '', /Origin/, 'a cache must not keep it for everybody');
+    const withoutOrigin = await sendRequest(`${gateway.url}/shared`, { headers: bearer('alice') });
+    assert.match(
+      withoutOrigin.headers.vary ?? '',
+      /Origin/,
+      'a shared cache must not serve it to other origins',
+    );
   });
 
-  it('are everybody where the table says so, without credentials', async (context) => {
+  it('allows any origin with *, without credentials', async (context) => {
     const gateway = await start(context);
-    const { headers } = await ask(`${gateway.url}/open`, { headers: app });
+    const { headers } = await sendRequest(`${gateway.url}/open`, { headers: app });
     assert.equal(headers['access-control-allow-origin'], '*');
     assert.equal(headers['access-control-allow-credentials'], undefined);
   });
 
-  it('are nobody by default, and OPTIONS is a method as any other', async (context) => {
+  it('is off by default, and OPTIONS is then an ordinary method', async (context) => {
     const gateway = await start(context);
-    assert.equal((await ask(`${gateway.url}/plain`, { method: 'OPTIONS', headers: preflight })).status, 405);
     assert.equal(
-      (await ask(`${gateway.url}/shared`, { method: 'OPTIONS' })).status,
+      (await sendRequest(`${gateway.url}/plain`, { method: 'OPTIONS', headers: preflight })).status,
       405,
-      'that is no preflight',
     );
-    assert.equal((await ask(`${gateway.url}/bare`, { method: 'OPTIONS', headers: preflight })).status, 200);
+    assert.equal(
+      (await sendRequest(`${gateway.url}/shared`, { method: 'OPTIONS' })).status,
+      405,
+      'not a preflight request',
+    );
+    assert.equal(
+      (await sendRequest(`${gateway.url}/bare`, { method: 'OPTIONS', headers: preflight })).status,
+      200,
+    );
     assert.equal(gateway.users.requests.length, 1);
   });
 
-  it('get the response of the gateway to a preflight where the route takes OPTIONS too (Fetch Standard, CORS-preflight fetch)', async (context) => {
+  it('handles preflight requests on a route that allows OPTIONS (Fetch Standard, CORS-preflight fetch)', async (context) => {
     const gateway = await start(context);
     for (const method of ['GET', 'PUT', 'OPTIONS']) {
-      const { status, headers } = await ask(`${gateway.url}/own`, {
+      const { status, headers } = await sendRequest(`${gateway.url}/own`, {
         method: 'OPTIONS',
         headers: { ...preflight, 'access-control-request-method': method },
       });
       assert.deepEqual([status, headers['access-control-allow-origin']], [204, '*'], method);
     }
     assert.equal(gateway.users.requests.length, 0);
-    const plain = await ask(`${gateway.url}/own`, { method: 'OPTIONS', headers: bearer('alice') });
-    assert.equal(plain.status, 200, 'no preflight: forwarded');
+    const plain = await sendRequest(`${gateway.url}/own`, { method: 'OPTIONS', headers: bearer('alice') });
+    assert.equal(plain.status, 200, 'not a preflight request: forwarded');
     assert.equal(gateway.users.requests.length, 1);
   });
 
-  it('may send the headers that the table allows', async (context) => {
+  it('allows the configured request headers', async (context) => {
     const gateway = await start(context);
-    const { headers } = await ask(`${gateway.url}/open`, {
+    const { headers } = await sendRequest(`${gateway.url}/open`, {
       method: 'OPTIONS',
       headers: { ...preflight, 'access-control-request-method': 'GET' },
     });
@@ -162,14 +175,14 @@ describe('pages of other origins', () => {
   });
 });
 
-describe('origins and headers of a table', () => {
+describe('configured CORS origins and headers', () => {
   const read = (cors: string) =>
     parseTable(
       `upstreams: { a: {} }\nroutes:\n  - path: /a\n    methods: [GET]\n    upstream: a\n    cors:\n      ${cors}\n`,
       'table',
     );
 
-  it('are refused with their line when no browser could send them', () => {
+  it('are rejected with their line if no browser can send them', () => {
     for (const name of [
       ...[
         'https://*.example.com',
@@ -199,7 +212,7 @@ describe('origins and headers of a table', () => {
     ])
       assert.throws(
         () => read(`origins: ['${name}']`),
-        /table:7 routes\.0\.cors\.origins\.0 (must|has)/,
+        /table:7 routes\.0\.cors\.origins\.0 (must|contains)/,
         name,
       );
     for (const name of ['*', 'a b', '', 'cookie2:', 'connection', 'x-forwarded-for', 'host', 'x-user-id'])
@@ -210,7 +223,7 @@ describe('origins and headers of a table', () => {
       );
   });
 
-  it('are accepted as browsers and apps in a web view send them', () => {
+  it('are accepted as browsers and web views send them', () => {
     for (const name of [
       ...[
         '*',

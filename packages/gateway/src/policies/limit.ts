@@ -1,122 +1,56 @@
-import { Failure } from '@zerda/chassis/failure';
-import { networkOf } from '@zerda/chassis/http/addresses';
 import { z } from 'zod';
-import type { Count, Quota } from '../limits/limiter.ts';
-import type { Policy, PolicyKind } from './policy.ts';
-import type { RequestCounter } from './request-counter.ts';
-import type { PolicyResources } from './resources.ts';
-import type { Visit } from './visit.ts';
+import { type QuotaSettings, quotaSchema } from '../limits/quota.ts';
+import type { RequestCounter, RequestCounters } from '../limits/request-counters.ts';
+import { definePolicy, type Policy, type PolicyRoute } from './policy.ts';
 
-/** How many requests are taken in how long. */
-export const quota = z
-  .strictObject({
-    requests: z.int().min(1).max(1_000_000_000).describe('Requests at most.'),
-    per_seconds: z.int().min(1).max(86_400).describe('Seconds that they are counted in.'),
-  })
-  .describe('How many requests are taken in how long; more are answered 429.');
-
-const keys = {
-  limit: z
-    .union([z.literal('off'), quota])
+/** Counts each request against the limit of its caller and the limits of its upstreams. */
+export const limit = definePolicy({
+  key: 'limit',
+  schema: z
+    .union([z.literal('off'), quotaSchema])
     .optional()
     .describe(
-      'Requests that one caller may make to this route: counted by the subject of the token, else by the address of the client (of IPv6 the /64). Without a limit by default, or when it is off.',
+      'Rate limit of each caller on this route. Requests are counted by the subject of the token, or without a token by client address (IPv6: /64 prefix). off, the default, sets no limit.',
     ),
-};
-
-/** Counts each request for its caller, and all of them for the services that they lead to. */
-export const limit: PolicyKind<typeof keys> = {
-  keys,
-  answerHeaders: ['ratelimit', 'ratelimit-policy'],
-  describe: ({ limit: set }) =>
-    set === undefined || set === 'off' ? undefined : `limit ${set.requests}/${set.per_seconds} s`,
-  create({ limit: set }, route, resources) {
-    const counters = [
-      ...(set === undefined || set === 'off' ? [] : [perCaller(set, route.name, resources)]),
-      ...route.upstreams.flatMap((name) => {
-        const ofUpstream = resources.upstreamCounters.get(name);
-        return ofUpstream === undefined ? [] : [ofUpstream];
-      }),
-    ].filter((counter) => counter !== undefined);
-    const [only] = counters;
-    if (only === undefined) return undefined;
-    const { limited } = resources.metrics;
+  scopes: ['routes', 'aggregates', 'own'],
+  resources: ['counters', 'metrics'],
+  responseHeaders: (quota, route, { counters }) =>
+    countersOf(quota, route, counters).length > 0 ? ['ratelimit', 'ratelimit-policy'] : [],
+  documentation: {
+    effect: 'counts the request, per caller and per service',
+    response: '429 `rate-limited`',
+  },
+  describe: (quota) =>
+    quota === undefined || quota === 'off' ? undefined : `limit ${quota.requests}/${quota.per_seconds} s`,
+  create(quota, route, { counters, metrics }) {
+    const used = countersOf(quota, route, counters);
+    const [first] = used;
+    if (first === undefined) return undefined;
     const step =
       ({ scope, count }: RequestCounter): Policy =>
-      (visit) =>
-        count(visit).then((failure) => {
+      (policyContext) =>
+        count(policyContext).then((failure) => {
           if (failure === undefined) return false;
-          limited(route.path, scope);
+          metrics.limited(route.path, scope);
           throw failure;
         });
-    if (counters.length === 1) return step(only);
-    const steps = counters.map(step);
-    return async (visit) => {
-      for (const each of steps) await each(visit);
+    if (used.length === 1) return step(first);
+    const steps = used.map(step);
+    return async (policyContext) => {
+      for (const countStep of steps) await countStep(policyContext);
       return false;
     };
   },
-};
+});
 
-type QuotaKey = z.output<typeof quota>;
-
-function perCaller(
-  set: QuotaKey,
-  name: string,
-  { limiters, limitFactor, clientAddress, authentication }: PolicyResources,
-): RequestCounter | undefined {
-  const scaled = scale(set, limitFactor);
-  if (scaled === undefined) return undefined;
-  const limiter = limiters.create(name, scaled);
-  const tell = createTell('caller', scaled);
-  return {
-    scope: 'caller',
-    count(visit) {
-      const client =
-        visit.caller === undefined
-          ? `address:${networkOf(clientAddress(visit.request))}`
-          : `subject:${visit.caller.subject}`;
-      // The bulkheads of the upstreams share their slots between clients, too.
-      const anonymous = visit.caller === undefined && authentication !== 'off';
-      visit.context.client = { id: client, anonymous };
-      return limiter.count(client).then((counted) => tell(visit, counted));
-    },
-  };
-}
-
-/** The limits of the upstreams that have one, by name: one for all routes that lead there. */
-export function createUpstreamCounters(
-  upstreams: Readonly<Record<string, { readonly limit?: QuotaKey | undefined }>>,
-  { limiters, limitFactor }: Pick<PolicyResources, 'limiters' | 'limitFactor'>,
-): ReadonlyMap<string, RequestCounter> {
-  const counters = new Map<string, RequestCounter>();
-  for (const [name, { limit: set }] of Object.entries(upstreams)) {
-    const scaled = set && scale(set, limitFactor);
-    if (scaled === undefined) continue;
-    const limiter = limiters.create(`upstream ${name}`, scaled);
-    const tell = createTell('upstream', scaled);
-    const count: RequestCounter['count'] = (visit) =>
-      limiter.count('all').then((counted) => tell(visit, counted));
-    counters.set(name, { scope: 'upstream', count });
-  }
-  return counters;
-}
-
-/** Undefined when limits are switched off by a factor of 0. */
-function scale({ requests, per_seconds: perSeconds }: QuotaKey, factor: number): Quota | undefined {
-  return factor === 0 ? undefined : { requests: requests * factor, perSeconds };
-}
-
-/** Writes how it stands, as draft-ietf-httpapi-ratelimit-headers-10 has it, and with what a request is refused. */
-function createTell(
-  name: string,
-  { requests, perSeconds }: Quota,
-): (visit: Visit, count: Count) => Failure | undefined {
-  const policy = `"${name}";q=${requests};w=${perSeconds}`;
-  return ({ answerHeaders }, { allowed, remaining, resetMs }) => {
-    const seconds = Math.ceil(resetMs / 1000);
-    answerHeaders.push('RateLimit-Policy', policy, 'RateLimit', `"${name}";r=${remaining};t=${seconds}`);
-    if (allowed) return undefined;
-    return new Failure('rate-limited', { headers: { 'Retry-After': String(Math.max(1, seconds)) } });
-  };
+/** Returns the counters of a route: that of the caller and those of its upstreams. */
+function countersOf(
+  quota: QuotaSettings | 'off' | undefined,
+  { name, upstreams }: Pick<PolicyRoute, 'name' | 'upstreams'>,
+  counters: RequestCounters,
+): RequestCounter[] {
+  return [
+    quota === undefined || quota === 'off' ? undefined : counters.perCaller(quota, name),
+    ...upstreams.map((upstream) => counters.ofUpstream(upstream)),
+  ].filter((counter) => counter !== undefined);
 }

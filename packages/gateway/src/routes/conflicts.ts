@@ -1,108 +1,110 @@
 import { z } from 'zod';
 import { upstreamVariable } from '../config.ts';
-import { tableAggregate, tableRoute } from './table.ts';
+import { ownPaths } from '../own-endpoints/own-paths.ts';
+import type { TableSchemas } from './table.ts';
 
-/** Something wrong in a table, and where. */
+/** An error in a table and its location. */
 export interface TableFinding {
-  /** Keys and indexes that lead to it. */
+  /** Keys and indexes of the location. */
   readonly path: readonly PropertyKey[];
-  /** What is wrong, to be read after the path. */
+  /** Description of the error; printed after the path. */
   readonly message: string;
 }
 
-/** Path of the health of all services. */
-export const healthPath = '/api/health';
-
-/** Patterns of what the gateway answers itself, whatever the table. */
-export const ownPaths: readonly string[] = [
-  healthPath,
-  '/docs',
-  '/docs/style.css',
-  '/openapi.json',
-  '/problems',
-  '/problems/{code}',
-];
-
-/** As much of a table as can be compared: entries of any shape, since those that have none are found elsewhere. */
-const comparable = z.object({
+/** The parts of a table to check, with entries of any shape; the schema reports malformed entries. */
+const looseTable = z.object({
   upstreams: z.record(z.string(), z.unknown()).catch({}),
   routes: z.array(z.unknown()).catch([]),
   aggregates: z.array(z.unknown()).catch([]),
 });
 
-const namesUpstream = z.object({ upstream: z.string() });
+const upstreamReference = z.object({ upstream: z.string() });
 
-/** What does not fit together in a table: names of nothing, two answers to one request, one address for two upstreams. */
-export function findConflicts(content: unknown): TableFinding[] {
-  const { upstreams, routes, aggregates } = comparable
+/**
+ * Returns the inconsistencies of a table: unknown names, two entries for one request, and one URL variable for two
+ * upstreams.
+ * @param schemas those of the table; malformed entries are left to them
+ */
+export function findConflicts(content: unknown, schemas: TableSchemas): TableFinding[] {
+  const { upstreams, routes, aggregates } = looseTable
     .catch({ upstreams: {}, routes: [], aggregates: [] })
     .parse(content);
   const findings: TableFinding[] = [];
   const owners = new Map(ownPaths.map((path) => [shape(path), 'the gateway itself']));
-  const refuse = (path: readonly PropertyKey[], message: string) => findings.push({ path, message });
-  const checkUpstream = (name: string, at: readonly PropertyKey[]) => {
-    if (!Object.hasOwn(upstreams, name)) refuse([...at, 'upstream'], `names no upstream: ${name}`);
+  const report = (path: readonly PropertyKey[], message: string) => findings.push({ path, message });
+  const checkUpstream = (name: string, location: readonly PropertyKey[]) => {
+    if (!Object.hasOwn(upstreams, name))
+      report([...location, 'upstream'], `names an unknown upstream: ${name}`);
   };
 
   const variables = new Map<string, string>();
   for (const name of Object.keys(upstreams)) {
     const variable = upstreamVariable(name);
     const owner = variables.get(variable);
-    if (owner !== undefined) refuse(['upstreams', name], `has its address in ${variable}, as ${owner} has`);
+    if (owner !== undefined)
+      report(['upstreams', name], `uses the variable ${variable}, which ${owner} already uses`);
     variables.set(variable, name);
   }
 
   for (const [index, entry] of aggregates.entries()) {
-    const { data: aggregate } = tableAggregate.safeParse(entry);
+    const { data: aggregate } = schemas.aggregate.safeParse(entry);
     if (aggregate === undefined) continue;
-    const { path, params, parts, answer } = aggregate;
-    const at = ['aggregates', index];
+    const { path, params, parts, answer: members } = aggregate;
+    const location = ['aggregates', index];
     const owner = owners.get(shape(path));
-    if (owner !== undefined) refuse([...at, 'path'], `is answered by ${owner}`);
-    owners.set(shape(path), at.join('.'));
+    if (owner !== undefined) report([...location, 'path'], `is already served by ${owner}`);
+    owners.set(shape(path), location.join('.'));
     for (const name of Object.keys(params)) {
-      if (!placeholders(path).includes(name)) refuse([...at, 'params', name], `is no placeholder of ${path}`);
+      if (!placeholders(path).includes(name))
+        report([...location, 'params', name], `is not a placeholder of ${path}`);
     }
     for (const [name, part] of Object.entries(parts)) {
-      checkUpstream(part.upstream, [...at, 'parts', name]);
-      const unknown = placeholders(part.path).filter(
+      checkUpstream(part.upstream, [...location, 'parts', name]);
+      const unknownPlaceholders = placeholders(part.path).filter(
         (placeholder) => !placeholders(path).includes(placeholder),
       );
-      if (unknown.length > 0)
-        refuse([...at, 'parts', name, 'path'], `has {${unknown[0]}}, which ${path} has not`);
+      if (unknownPlaceholders.length > 0)
+        report(
+          [...location, 'parts', name, 'path'],
+          `contains {${unknownPlaceholders[0]}}, which is not a placeholder of ${path}`,
+        );
     }
-    for (const [name, { from }] of Object.entries(answer)) {
+    for (const [name, { from }] of Object.entries(members)) {
       const part = from.split('.', 1)[0] ?? '';
-      if (!Object.hasOwn(parts, part)) refuse([...at, 'answer', name, 'from'], `names no part: ${part}`);
+      if (!Object.hasOwn(parts, part))
+        report([...location, 'answer', name, 'from'], `names an unknown part: ${part}`);
     }
   }
 
-  const taken = new Set<string>();
+  const takenMethods = new Set<string>();
   for (const [index, entry] of routes.entries()) {
-    const at = ['routes', index];
-    const { data: named } = namesUpstream.safeParse(entry);
-    if (named !== undefined) checkUpstream(named.upstream, at);
-    const { data: route } = tableRoute.safeParse(entry);
+    const location = ['routes', index];
+    const { data: reference } = upstreamReference.safeParse(entry);
+    if (reference !== undefined) checkUpstream(reference.upstream, location);
+    const { data: route } = schemas.route.safeParse(entry);
     if (route === undefined) continue;
     const { path, methods } = route;
     const owner = owners.get(shape(path));
-    if (owner !== undefined) refuse([...at, 'path'], `is answered by ${owner}`);
+    if (owner !== undefined) report([...location, 'path'], `is already served by ${owner}`);
     for (const method of methods) {
       const key = `${method} ${shape(path)}`;
-      if (taken.has(key))
-        refuse([...at, 'methods'], `has ${method}, which another route of that path has already`);
-      taken.add(key);
+      if (takenMethods.has(key))
+        report(
+          [...location, 'methods'],
+          `contains ${method}, which another route of the same path already contains`,
+        );
+      takenMethods.add(key);
     }
   }
   return findings;
 }
 
-/** Two patterns of one shape take the same requests. */
+/** Returns the pattern without placeholder names. Patterns of the same shape match the same requests. */
 export function shape(path: string): string {
   return path.replaceAll(/\{[^}]*\}/g, '{}');
 }
 
-/** Names of the placeholders in a pattern. */
+/** Returns the placeholder names of a pattern. */
 function placeholders(path: string): string[] {
   return [...path.matchAll(/\{([^}]*)\}/g)].map(([, name = '']) => name);
 }

@@ -3,7 +3,7 @@ import { it } from 'node:test';
 import { describeTable } from './describe-table.ts';
 import { parseTable } from './read-table.ts';
 
-it('a table is described with every limit that holds, whoever set it', () => {
+it('describes a table with every effective limit', () => {
   const table = parseTable(
     `
 upstreams:
@@ -29,7 +29,7 @@ aggregates:
     describeTable(table, { urls, timeoutMs: 5000 }),
     `
 Upstreams
-  billing       http://billing:80  at most 7 in flight  health /healthz  limit 70/1 s
+  billing       http://billing:80  max 7 in flight  health /healthz  limit 70/1 s
   user-service  http://users:80
 
 Routes

@@ -1,22 +1,28 @@
 import { upstreamVariable } from '../config.ts';
-import { describeOwnEndpoints } from '../policies/own-endpoints.ts';
-import { describePolicies } from '../policies/policies.ts';
+import { describeOwnEndpoints } from '../own-endpoints/own-endpoints.ts';
+import { policies as gatewayPolicies } from '../policies/policies.ts';
+import { describePolicies, type PolicyList } from '../policies/route-policies.ts';
 import { aggregatePolicies, resolveRoutes } from './route.ts';
 import type { RouteTable } from './table.ts';
 
 export interface DescribeTableOptions {
-  /** Addresses of the upstreams by the name of their variable. */
+  /** URLs of the upstreams by variable name. */
   readonly urls: Readonly<Record<string, string>>;
-  /** Milliseconds that a route has which sets no time. */
+  /** Upstream timeout in milliseconds for routes without `timeout_ms`. */
   readonly timeoutMs: number;
+  /** The policies; those of the gateway by default. */
+  readonly policies?: PolicyList;
 }
 
-/** A table for people to read: every route with the limits that hold for it. */
-export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTableOptions): string {
+/** Formats the table for `npm run routes`: every route with its effective limits. */
+export function describeTable(
+  table: RouteTable,
+  { urls, timeoutMs, policies = gatewayPolicies }: DescribeTableOptions,
+): string {
   const upstreams = Object.entries(table.upstreams).map(([name, { max_in_flight, health, limit }]) => [
     name,
     urls[upstreamVariable(name)] ?? '',
-    max_in_flight === undefined ? '' : `at most ${max_in_flight} in flight`,
+    max_in_flight === undefined ? '' : `max ${max_in_flight} in flight`,
     health === undefined ? '' : `health ${health}`,
     limit === undefined ? '' : `limit ${limit.requests}/${limit.per_seconds} s`,
   ]);
@@ -29,11 +35,14 @@ export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTa
     route.totalTimeoutMs === undefined ? 'no total limit' : `total ${route.totalTimeoutMs} ms`,
     `body ${route.bodyLimitBytes} B`,
     `${route.retries} retries`,
-    [...(route.encodedSlashes ? ['encoded slashes'] : []), describePolicies(route.policies)]
+    [
+      ...(route.encodedSlashes ? ['encoded slashes'] : []),
+      describePolicies(policies, 'routes', route.policies),
+    ]
       .filter((text) => text !== '')
       .join(', '),
   ]);
-  const aggregates = table.aggregates.flatMap(({ path, parts, ...own }) =>
+  const aggregates = table.aggregates.flatMap(({ path, parts, ...aggregateKeys }) =>
     Object.entries(parts).map(([name, part], index) => [
       index === 0 ? 'GET' : '',
       index === 0 ? path : '',
@@ -41,7 +50,9 @@ export function describeTable(table: RouteTable, { urls, timeoutMs }: DescribeTa
       `<- ${part.upstream} ${part.path}`,
       `${part.timeout_ms ?? timeoutMs} ms`,
       [
-        ...(index === 0 ? [describePolicies(aggregatePolicies(table, own))] : []),
+        ...(index === 0
+          ? [describePolicies(policies, 'aggregates', aggregatePolicies(table, aggregateKeys))]
+          : []),
         ...(part.cache === undefined || part.cache === 'off' ? [] : [`cache ${part.cache.ttl_ms} ms`]),
       ].join(', '),
     ]),

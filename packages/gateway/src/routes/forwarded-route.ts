@@ -1,33 +1,33 @@
-import type { Upstream } from '@zerda/chassis/http-client/upstream';
-import type { HeaderFilter } from '../passed-headers.ts';
+import type { Upstream } from '@zerda/upstream/upstream';
+import type { HeaderFilter } from '../headers/passed-headers.ts';
 
-/** A path that is forwarded, with every limit decided. */
+/** A forwarded path with all its limits. */
 export interface RouteLimits {
-  /** Pattern with placeholders, as metrics name it. */
+  /** Path pattern with placeholders; the `route` label of metrics. */
   readonly path: string;
-  /** Methods as `Allow` lists them. */
+  /** Methods, as listed in `Allow`. */
   readonly methods: readonly string[];
-  /** Milliseconds from the end of a request to the head of its answer. */
+  /** Milliseconds from the end of the request to the response head. */
   readonly timeoutMs: number;
-  /** Milliseconds after which a caller who gives up counts as a failure of the upstream. */
+  /** Milliseconds after which a disconnect of the caller counts as a failure of the upstream. */
   readonly slowMs: number;
-  /** Milliseconds between two pieces of a body, of either side. */
+  /** Maximum milliseconds between two chunks of a request or response body. */
   readonly idleTimeoutMs: number;
-  /** Milliseconds until the end of the answer; undefined without a limit. */
+  /** Maximum milliseconds to the end of the response; undefined for no limit. */
   readonly totalTimeoutMs: number | undefined;
-  /** Whether the upstream gets the caller's `Host` instead of its own. */
+  /** Whether the upstream gets the caller's `Host` header instead of its own. */
   readonly keepHost: boolean;
-  /** Bytes of a request body at most. */
+  /** Maximum size of a request body in bytes. */
   readonly bodyLimitBytes: number;
-  /** Whether paths with encoded slashes are forwarded, as data within a segment. */
+  /** Whether paths with encoded slashes are forwarded; the slashes are part of a segment. */
   readonly encodedSlashes: boolean;
-  /** How often a failed call is made again at most. */
+  /** Maximum number of retries of a failed call. */
   readonly retries: number;
 }
 
-/** A path that is forwarded, and where to. */
+/** A forwarded path with its upstream. */
 export interface ForwardedRoute extends RouteLimits {
   readonly upstream: Upstream;
-  /** Which headers of its answers go back: not those that the gateway writes itself. */
-  readonly passesAnswer: HeaderFilter;
+  /** Filter of the upstream's response headers. It removes those that the gateway sets. */
+  readonly passesResponse: HeaderFilter;
 }

@@ -1,56 +1,62 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { gatewayOperations } from '@zerda/contracts/gateway';
-import { identityOperations } from '@zerda/contracts/identity';
-import { orderOperations } from '@zerda/contracts/orders';
+import { gatewayOperations } from '@zerda/contracts/gateway/operations';
+import { orderOperations } from '@zerda/contracts/order-service/orders';
 import type { Operation } from '@zerda/contracts/protocol/operation';
-import { userOperations } from '@zerda/contracts/users';
+import { identityOperations } from '@zerda/contracts/user-service/identity';
+import { userOperations } from '@zerda/contracts/user-service/users';
 import fc from 'fast-check';
-import { standardTable } from '../testing.ts';
-import { ownPaths } from './conflicts.ts';
+import { defaultTable } from '../../testing/gateway.ts';
+import { ownPaths } from '../own-endpoints/own-paths.ts';
 import { createMatch } from './match.ts';
 import { type Route, resolveRoutes } from './route.ts';
 
-const routes = resolveRoutes(standardTable, 5000) as unknown as readonly Route[];
-const own = [...ownPaths, ...standardTable.aggregates.map(({ path }) => path)];
-const match = createMatch(routes, own);
+const routes = resolveRoutes(defaultTable, 5000) as unknown as readonly Route[];
+const reservedPaths = [...ownPaths, ...defaultTable.aggregates.map(({ path }) => path)];
+const match = createMatch(routes, reservedPaths);
 
-describe('the table that comes with the gateway', () => {
-  it('forwards every operation of both services and no other', () => {
-    const offered = routes.flatMap(({ path, methods, upstream }) =>
+describe('default route table', () => {
+  it('forwards exactly the operations of both services', () => {
+    const forwarded = routes.flatMap(({ path, methods, upstream }) =>
       methods.filter((method) => method !== 'HEAD').map((method) => `${method} ${path} -> ${upstream}`),
     );
-    const promised = (operations: Readonly<Record<string, Operation>>, upstream: string) =>
+    const documented = (operations: Readonly<Record<string, Operation>>, upstream: string) =>
       Object.values(operations).map(({ method, path }) => `${method.toUpperCase()} ${path} -> ${upstream}`);
     assert.deepEqual(
-      offered.sort(),
+      forwarded.sort(),
       [
-        ...promised({ ...userOperations, ...identityOperations }, 'user-service'),
-        ...promised(orderOperations, 'order-service'),
+        ...documented({ ...userOperations, ...identityOperations }, 'user-service'),
+        ...documented(orderOperations, 'order-service'),
       ].sort(),
     );
   });
 
-  it('lets in whom each operation is for', () => {
-    const { defaults, aggregates } = standardTable;
-    const said = new Map([
-      ...resolveRoutes(standardTable, 5000).flatMap(({ path, methods, policies }) =>
+  it('sets the access of each operation as in the contract', () => {
+    const { defaults, aggregates } = defaultTable;
+    const accessByOperation = new Map([
+      ...resolveRoutes(defaultTable, 5000).flatMap(({ path, methods, policies }) =>
         methods.map((method) => [`${method} ${path}`, policies.access] as const),
       ),
       ...aggregates.map(({ path, access = defaults.access }) => [`GET ${path}`, access] as const),
     ]);
     const operations: readonly Operation[] = Object.values({
-      ...{ ...userOperations, ...identityOperations, ...orderOperations },
-      ...{ getProfile: gatewayOperations.getProfile, getDashboard: gatewayOperations.getDashboard },
+      ...userOperations,
+      ...identityOperations,
+      ...orderOperations,
+      getProfile: gatewayOperations.getProfile,
+      getDashboard: gatewayOperations.getDashboard,
     });
     for (const { id, method, path, access } of operations)
-      assert.equal(said.get(`${method.toUpperCase()} ${path}`), access, id);
+      assert.equal(accessByOperation.get(`${method.toUpperCase()} ${path}`), access, id);
   });
 
-  it('answers the aggregates of the contract', () => {
-    const answered = [...standardTable.aggregates.map(({ path }) => path), gatewayOperations.getHealth.path];
+  it('contains the aggregates of the contract', () => {
+    const aggregatePaths = [
+      ...defaultTable.aggregates.map(({ path }) => path),
+      gatewayOperations.getHealth.path,
+    ];
     assert.deepEqual(
-      answered.sort(),
+      aggregatePaths.sort(),
       Object.values(gatewayOperations)
         .map(({ path }) => path)
         .sort(),
@@ -59,7 +65,7 @@ describe('the table that comes with the gateway', () => {
 });
 
 describe('match', () => {
-  it('takes any single segment for a placeholder, and the literal path before it', () => {
+  it('matches a placeholder with any single segment and prefers literal paths', () => {
     for (const [path, pattern] of [
       ['/api/users/1', '/api/users/{id}'],
       ['/api/users/%41', '/api/users/{id}'],
@@ -80,7 +86,7 @@ describe('match', () => {
     }
   });
 
-  it('leaves everything else alone, and what a service could read in another way', () => {
+  it('does not match other paths or paths that a service could read differently', () => {
     for (const path of [
       '',
       '*',
@@ -110,9 +116,9 @@ describe('match', () => {
     }
   });
 
-  /** Spellings of separators, and of what a service that decodes first may resolve. */
+  /** Encoded separators, and segments that a service which decodes before routing may resolve to another path. */
   const slashes = ['a%2Fb', 'a%2fb', 'a%5Cb', 'a%252Fb', 'a%255cb', 'a%c0%afb', '%2Fa', 'a%2F', 'a%2F%2Fb'];
-  const straying = [
+  const ambiguous = [
     ...['..%2f..%2fmetrics', '1%2fprofile%2f..', '..%2F', '%2e%2e%2fa', '%2E%2E', '.%2e', '%2e.', '%2e'],
     ...['..%5cmetrics', 'a%5c..', '%252e%252e%252fa', '%252e%252e', '..%252fa', 'a%252f%2e%252e'],
     ...['%c0%ae%c0%ae%c0%afa', '%c0%ae%c0%ae', '..;', '..;a%2fb', '%2e%2e;x=1', '.;', '1%2f..;%2fa'],
@@ -130,37 +136,38 @@ describe('match', () => {
     ],
   ];
 
-  it('takes no encoded slash, and nothing that decodes to a dot segment, once or twice', () => {
-    for (const segment of [...slashes, ...straying])
+  it('does not match encoded slashes, or segments that decode to a dot segment once or twice', () => {
+    for (const segment of [...slashes, ...ambiguous])
       assert.equal(match(`/api/users/${segment}`), undefined, segment);
   });
 
-  it('takes encoded slashes as data on a route that allows them, but no dot segments', () => {
-    const allowing = createMatch(
+  it('matches encoded slashes, but no dot segments, on a route that allows encoded slashes', () => {
+    const matchWithSlashes = createMatch(
       [
         { ...routes[0], path: '/f/{name}', methods: ['GET'], encodedSlashes: true } as Route,
         { ...routes[0], path: '/f/{name}', methods: ['PUT'] } as Route,
       ],
       [],
     );
-    for (const segment of slashes) assert.equal(allowing(`/f/${segment}`)?.allow, 'GET', segment);
-    assert.equal(allowing('/f/a')?.allow, 'GET, PUT');
-    for (const segment of straying) assert.equal(allowing(`/f/${segment}`), undefined, segment);
-    assert.equal(allowing('/f%2Fa'), undefined);
+    for (const segment of slashes)
+      assert.deepEqual(matchWithSlashes(`/f/${segment}`)?.methods, ['GET'], segment);
+    assert.deepEqual(matchWithSlashes('/f/a')?.methods, ['GET', 'PUT']);
+    for (const segment of ambiguous) assert.equal(matchWithSlashes(`/f/${segment}`), undefined, segment);
+    assert.equal(matchWithSlashes('/f%2Fa'), undefined);
   });
 
-  it('takes everything below a path that ends in *', () => {
-    const star = createMatch([{ ...routes[0], path: '/files/*', methods: ['GET'] } as Route], []);
+  it('matches everything below a path that ends in *', () => {
+    const wildcardMatch = createMatch([{ ...routes[0], path: '/files/*', methods: ['GET'] } as Route], []);
     for (const path of ['/files/a', '/files/a/b', '/files/a/b.c/%20', '/files/a/', '/files/']) {
-      assert.equal(star(path)?.path, '/files/*', path);
+      assert.equal(wildcardMatch(path)?.path, '/files/*', path);
     }
     for (const path of ['/files', '/filesystem', '/files/../x', '/files/a/%2e%2E/b', '/files//a', '/']) {
-      assert.equal(star(path), undefined, path);
+      assert.equal(wildcardMatch(path), undefined, path);
     }
   });
 
-  it('keeps methods of one path apart that name its placeholder differently', () => {
-    const found = createMatch(
+  it('selects the route by method when routes name the placeholder differently', () => {
+    const matched = createMatch(
       [
         { ...routes[0], path: '/y/{id}', methods: ['GET'] } as Route,
         { ...routes[0], path: '/y/{name}', methods: ['PUT'] } as Route,
@@ -168,12 +175,12 @@ describe('match', () => {
       [],
     )('/y/1');
     assert.deepEqual(
-      [found?.path, found?.allow, found?.routes.get('PUT')?.path],
-      ['/y/{id}', 'GET, PUT', '/y/{name}'],
+      [matched?.path, matched?.methods, matched?.routes.get('PUT')?.path],
+      ['/y/{id}', ['GET', 'PUT'], '/y/{name}'],
     );
   });
 
-  it('finds what a comparison segment by segment finds, for any table and any path', () => {
+  it('matches the same pattern as a segment-by-segment comparison, for any table and path', () => {
     const word = fc.constantFrom('a', 'b', 'users', 'a.b', 'x-y', '~');
     const segment = fc.oneof(word, fc.constantFrom('{id}', '{other}'));
     const pattern = fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => `/${parts.join('/')}`);
@@ -196,32 +203,32 @@ describe('match', () => {
       .map((parts) => `/${parts.join('/')}`);
     fc.assert(
       fc.property(table, sent, (paths, path) => {
-        const found = createMatch(
+        const matched = createMatch(
           paths.map((each) => ({ ...routes[0], path: each }) as Route),
           [],
         )(path)?.path;
-        assert.equal(found, expected(paths, path), `${path} in ${paths.join(' ')}`);
+        assert.equal(matched, expectedPattern(paths, path), `${path} in ${paths.join(' ')}`);
       }),
       { numRuns: 2000 },
     );
   });
 });
 
-/** What the matcher must find, written without a router. */
-function expected(patterns: readonly string[], path: string): string | undefined {
+/** Returns the pattern that must match, computed without a router. */
+function expectedPattern(patterns: readonly string[], path: string): string | undefined {
   const sent = path.split('/').slice(1);
   if (sent.some((part) => ['', '.', '..', 'ü', '%2F', '%252f'].includes(part))) return undefined;
-  const fitting = patterns.filter((pattern) => {
+  const candidates = patterns.filter((pattern) => {
     const parts = pattern.split('/').slice(1);
     return (
       parts.length === sent.length &&
       parts.every((part, index) => part.startsWith('{') || part === sent[index])
     );
   });
-  const literalFirst = (pattern: string) =>
+  const precedence = (pattern: string) =>
     pattern
       .split('/')
       .map((part) => (part.startsWith('{') ? '1' : '0'))
       .join('');
-  return fitting.sort((a, b) => (literalFirst(a) < literalFirst(b) ? -1 : 1))[0];
+  return candidates.sort((a, b) => (precedence(a) < precedence(b) ? -1 : 1))[0];
 }

@@ -4,56 +4,54 @@ import { shape } from './conflicts.ts';
 import { formOf } from './path-form.ts';
 import type { Route } from './route.ts';
 
-/** What the table has for a path. */
+/** The routes of a path. */
 export interface MatchedPath {
-  /** The pattern, as metrics and logs name it; the first one of the table where methods name placeholders differently. */
+  /** Path pattern in metrics and logs; the first in the table if routes name placeholders differently. */
   readonly path: string;
   readonly routes: ReadonlyMap<string, Route>;
-  /** Methods as `Allow` lists them. */
-  readonly allow: string;
+  readonly methods: readonly string[];
 }
 
-/** Finds what a request's path, as it was sent and without its query, is forwarded by; undefined when by nothing. */
+/** Finds the routes of a path; undefined when there are none. @param path as sent, without the query */
 export type Match = (path: string) => MatchedPath | undefined;
 
 /**
- * Matches paths segment by segment, as they were sent: nothing is decoded, so that gateway and service cannot read
- * one path in two ways. What could be read in two ways is not matched at all; only routes that allow encoded slashes match a path
- * that has some.
- * @param ownPaths patterns of what the gateway answers itself; they are never forwarded
+ * Creates the path matcher. It compares segments as sent, without decoding, so that gateway and service see the same
+ * path. Ambiguous paths never match. Only routes with `encoded_slashes: allow` match paths with encoded slashes.
+ * @param ownPaths patterns of the gateway's own endpoints; they are never forwarded
  */
 export function createMatch(routes: readonly Route[], ownPaths: readonly string[]): Match {
   const router = createRouter({ caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 8192 });
-  const add = (path: string, store: Store | undefined) =>
-    router.on('GET', routerPath(path), () => undefined, store);
+  const add = (path: string, entry: PathEntry | undefined) =>
+    router.on('GET', routerPath(path), () => undefined, entry);
   for (const path of ownPaths) add(path, undefined);
-  for (const ofShape of groupByShape(routes)) {
-    const { path = '' } = ofShape[0] ?? {};
+  for (const sameShape of groupByShape(routes)) {
+    const { path = '' } = sameShape[0] ?? {};
     add(path, {
-      plain: matchedPath(path, ofShape),
+      plain: matchedPath(path, sameShape),
       slashes: matchedPath(
         path,
-        ofShape.filter(({ encodedSlashes }) => encodedSlashes),
+        sameShape.filter(({ encodedSlashes }) => encodedSlashes),
       ),
     });
   }
   return (path) => {
     const form = formOf(path);
     if (form === 'malformed') return undefined;
-    // Encoded once more, what the router decodes is again what was sent.
+    // The router decodes its input, so the path is encoded once more.
     const encoded = path.includes('%') ? path.replaceAll('%', '%25') : path;
-    const store = router.find('GET', encoded)?.store as Store | null | undefined;
-    const found = store?.[form];
-    // The router would take an empty last segment for a placeholder too.
-    if (!found || (path.endsWith('/') && !found.path.endsWith('*'))) return undefined;
-    return found;
+    const entry = router.find('GET', encoded)?.store as PathEntry | null | undefined;
+    const matched = entry?.[form];
+    // The router would match a placeholder with an empty last segment.
+    if (!matched || (path.endsWith('/') && !matched.path.endsWith('*'))) return undefined;
+    return matched;
   };
 }
 
-/** What the router has for a pattern. */
-interface Store {
+/** The routes of a pattern, by the form of the request path. */
+interface PathEntry {
   readonly plain: MatchedPath | undefined;
-  /** For paths with encoded slashes. */
+  /** Routes that allow encoded slashes. */
   readonly slashes: MatchedPath | undefined;
 }
 
@@ -62,7 +60,7 @@ function matchedPath(path: string, routes: readonly Route[]): MatchedPath | unde
   const byMethod = new Map(
     routes.flatMap((route) => route.methods.map((method) => [method, route] as const)),
   );
-  return { path, routes: byMethod, allow: [...byMethod.keys()].join(', ') };
+  return { path, routes: byMethod, methods: [...byMethod.keys()] };
 }
 
 function groupByShape(routes: readonly Route[]): Iterable<readonly Route[]> {

@@ -12,44 +12,48 @@ import {
 } from 'yaml';
 import type { z } from 'zod';
 import { findConflicts, type TableFinding } from './conflicts.ts';
-import { type RouteTable, routeTable } from './table.ts';
+import { type RouteTable, type TableSchemas, tableSchemas } from './table.ts';
 
 /**
- * Reads the table of routes from a YAML or JSON file.
- * @throws StartupError (78) with every error of the file, each with its line
+ * Reads the route table from a YAML or JSON file.
+ * @throws StartupError (78) that lists every error with its line
  */
 export async function readTable(file: string): Promise<RouteTable> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new StartupError(
-      `the table of routes cannot be read (${error.code}): ${file}; set ROUTES_FILE`,
+      `The route table cannot be read (${error.code}): ${file}. Set ROUTES_FILE to the path of a readable file.`,
       78,
     );
   });
   return parseTable(text, file);
 }
 
-/** @throws StartupError (78), which calls the text `name` */
-export function parseTable(text: string, name: string): RouteTable {
+/**
+ * Parses a route table.
+ * @param name name of the text in error messages
+ * @throws StartupError (78) that lists every error with its line
+ */
+export function parseTable(text: string, name: string, schemas: TableSchemas = tableSchemas): RouteTable {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const at = (offset: number) => lines.linePos(offset).line;
-  if (document.errors.length > 0) {
-    throw invalid(
+  const yamlDocument = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const lineAt = (offset: number) => lines.linePos(offset).line;
+  if (yamlDocument.errors.length > 0) {
+    throw invalidTable(
       name,
-      document.errors.map(({ message, pos }) => ({ line: at(pos[0]), message })),
+      yamlDocument.errors.map(({ message, pos }) => ({ line: lineAt(pos[0]), message })),
     );
   }
-  const content: unknown = document.toJS() ?? {};
-  const result = routeTable.safeParse(content, { reportInput: true });
+  const content: unknown = yamlDocument.toJS() ?? {};
+  const result = schemas.table.safeParse(content, { reportInput: true });
   const findings = [
-    ...(result.success ? [] : result.error.issues.flatMap(describe)),
-    ...findConflicts(content),
+    ...(result.success ? [] : result.error.issues.flatMap(describeIssue)),
+    ...findConflicts(content, schemas),
   ];
   if (result.success && findings.length === 0) return result.data;
-  throw invalid(
+  throw invalidTable(
     name,
     findings.map(({ path, message }) => ({
-      line: at(offsetOf(document, path)),
+      line: lineAt(offsetOf(yamlDocument, path)),
       message: `${path.map(String).join('.') || 'the table'} ${message}`,
     })),
   );
@@ -61,16 +65,16 @@ interface TableError {
   readonly message: string;
 }
 
-function invalid(name: string, errors: readonly TableError[]): StartupError {
+function invalidTable(name: string, errors: readonly TableError[]): StartupError {
   const sorted = errors.toSorted((a, b) => a.line - b.line);
   return new StartupError(
-    `The table of routes is wrong:\n${sorted.map(({ line, message }) => `  ${name}:${line} ${message}`).join('\n')}`,
+    `The route table is invalid:\n${sorted.map(({ line, message }) => `  ${name}:${line} ${message}`).join('\n')}`,
     78,
   );
 }
 
-/** An unknown key is found where it stands, not where it is missing. */
-function describe(issue: z.core.$ZodIssue): TableFinding[] {
+/** Converts an issue of the schema. An unknown key is reported at its own location, not at that of its parent. */
+function describeIssue(issue: z.core.$ZodIssue): TableFinding[] {
   switch (issue.code) {
     case 'unrecognized_keys':
       return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'is not a key of the table' }));
@@ -92,25 +96,25 @@ function describe(issue: z.core.$ZodIssue): TableFinding[] {
   }
 }
 
-/** A value that may have several forms is told what is wrong with the one that it has, else which there are. */
+/** Describes a value that matches no form of a union: the errors of the form that it resembles, otherwise all forms. */
 function describeForms({ errors, path }: z.core.$ZodIssueInvalidUnion): TableFinding[] {
   const forms = errors.map((issues) =>
-    issues.flatMap((inner) => describe({ ...inner, path: [...path, ...inner.path] })),
+    issues.flatMap((inner) => describeIssue({ ...inner, path: [...path, ...inner.path] })),
   );
-  const meant = errors.findIndex((issues) =>
-    issues.every((inner) => inner.path.length > 0 || !formOf.has(inner.code ?? '')),
+  const matchingForm = errors.findIndex((issues) =>
+    issues.every((inner) => inner.path.length > 0 || !formIssues.has(inner.code ?? '')),
   );
-  const found = forms[meant];
-  if (found !== undefined) return found;
+  const formFindings = forms[matchingForm];
+  if (formFindings !== undefined) return formFindings;
   return [{ path, message: [...new Set(forms.flat().map(({ message }) => message))].join(', or ') }];
 }
 
-/** What says that a value has another form altogether. */
-const formOf: ReadonlySet<string> = new Set(['invalid_type', 'invalid_value']);
+/** Issue codes of a value that does not resemble the form at all. */
+const formIssues: ReadonlySet<string> = new Set(['invalid_type', 'invalid_value']);
 
-/** Where the nearest part of the path is that the file has: a key where there is one, since its value may be lines below. */
-function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {
-  let node: unknown = document.contents;
+/** Returns the offset of the deepest existing part of the path: of the key if there is one, as values may be lines below. */
+function offsetOf(yamlDocument: Document.Parsed, path: readonly PropertyKey[]): number {
+  let node: unknown = yamlDocument.contents;
   let offset = 0;
   for (const step of path) {
     if (!isCollection(node)) break;

@@ -1,98 +1,97 @@
-import { createAnswerFilter } from '../passed-headers.ts';
-import { cacheSettings } from '../policies/cache.ts';
-import {
-  createPolicies,
-  type PolicySettings,
-  policyHeaders,
-  policyKeys,
-  type RoutePolicies,
-} from '../policies/policies.ts';
-import type { PolicyResources } from '../policies/resources.ts';
-import { type Upstreams, upstreamOf } from '../upstreams.ts';
+import type { ResponseHeaders } from '@zerda/chassis/http/response-headers';
+import { cacheSettings } from '../cache/cache-settings.ts';
+import { createResponseFilter } from '../headers/passed-headers.ts';
+import type { PolicyFactory, PolicySettings, RoutePolicies } from '../policies/route-policies.ts';
+import { type Upstreams, upstreamOf } from '../upstreams/upstreams.ts';
 import type { ForwardedRoute, RouteLimits } from './forwarded-route.ts';
 import type { RouteTable } from './table.ts';
 
-/** A path that is forwarded, as the table has it. */
+/** A forwarded path with its settings from the table. */
 export interface RouteSettings extends RouteLimits {
   /** Name of the upstream. */
   readonly upstream: string;
-  /** What is decided before it is forwarded. */
+  /** Settings of the policies that run before a request is forwarded. */
   readonly policies: PolicySettings;
 }
 
-/** A path that is forwarded, with what is decided before. */
+/** A forwarded path with its policies. */
 export interface Route extends ForwardedRoute, RoutePolicies {}
 
-const standard = { idleTimeoutMs: 30_000, bodyLimitBytes: 1024 * 1024, retries: 1 };
+const defaultLimits = { idleTimeoutMs: 30_000, bodyLimitBytes: 1024 * 1024, retries: 1 };
 
 /**
- * The routes of a table, what they leave out filled in from its defaults, then from ours.
- * @param timeoutMs what a route gets that sets no `timeout_ms`
+ * Returns the routes of a table with all limits set: from the route, the table's `defaults`, or the gateway's defaults.
+ * @param timeoutMs upstream timeout in milliseconds for routes without `timeout_ms`
  */
 export function resolveRoutes(
   { routes, defaults, upstreams }: RouteTable,
   timeoutMs: number,
 ): RouteSettings[] {
-  return routes.map(({ path, methods, upstream, ...own }) => {
-    const limits = { ...defaults, ...own };
-    const ofRoute = limits.timeout_ms ?? timeoutMs;
+  return routes.map(({ path, methods, upstream, encoded_slashes, ...routeKeys }) => {
+    const {
+      timeout_ms: routeTimeoutMs = timeoutMs,
+      slow_ms: slowMs = Math.ceil(routeTimeoutMs / 2),
+      idle_timeout_ms: idleTimeoutMs = defaultLimits.idleTimeoutMs,
+      total_timeout_ms: totalTimeoutMs,
+      body_limit_bytes: bodyLimitBytes = defaultLimits.bodyLimitBytes,
+      retries = defaultLimits.retries,
+      ...policies
+    } = { ...defaults, ...routeKeys };
     return {
       path,
       methods: methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])),
       upstream,
       keepHost: upstreams[upstream]?.host === 'caller',
-      timeoutMs: ofRoute,
-      slowMs: limits.slow_ms ?? Math.ceil(ofRoute / 2),
-      idleTimeoutMs: limits.idle_timeout_ms ?? standard.idleTimeoutMs,
-      totalTimeoutMs: limits.total_timeout_ms,
-      bodyLimitBytes: limits.body_limit_bytes ?? standard.bodyLimitBytes,
-      encodedSlashes: own.encoded_slashes === 'allow',
-      retries: limits.retries ?? standard.retries,
-      policies: policySettings(limits),
+      timeoutMs: routeTimeoutMs,
+      slowMs,
+      idleTimeoutMs,
+      totalTimeoutMs,
+      bodyLimitBytes,
+      encodedSlashes: encoded_slashes === 'allow',
+      retries,
+      policies,
     };
   });
 }
 
-/** The policies of an entry, what it leaves out taken from the table's defaults. */
-function policySettings(...entries: readonly object[]): PolicySettings {
-  const all: Readonly<Record<string, unknown>> = Object.assign({}, ...entries);
-  return Object.fromEntries(
-    Object.keys(policyKeys).flatMap((key) => (all[key] === undefined ? [] : [[key, all[key]]])),
-  );
+/** Returns the policy settings of an aggregate, with the table's defaults. */
+export function aggregatePolicies(
+  { defaults }: Pick<RouteTable, 'defaults'>,
+  aggregate: PolicySettings,
+): PolicySettings {
+  return { ...defaults, ...aggregate };
 }
 
-/** The policies of an aggregate: those of the table too, but for the cache, which its parts have. */
-export function aggregatePolicies({ defaults }: Pick<RouteTable, 'defaults'>, own: object): PolicySettings {
-  const { cache: _ofRoutes, ...shared } = policySettings(defaults, own);
-  return shared;
+export interface CreateRoutesOptions {
+  readonly policyFactory: PolicyFactory;
+  /** Headers that the gateway sets on every forwarded response. */
+  readonly securityHeaders: ResponseHeaders;
 }
 
-/** Joins settings to the upstreams that they name, and to what is decided before they are called. */
+/** Creates the routes: connects their settings with upstreams and policies. */
 export function createRoutes(
   settings: readonly RouteSettings[],
   upstreams: Upstreams,
-  resources: PolicyResources,
+  { policyFactory, securityHeaders }: CreateRoutesOptions,
 ): Route[] {
   return settings.map(({ policies, ...limits }) => {
     const upstream = upstreamOf(upstreams, limits.upstream);
-    const passesAnswer = createAnswerFilter(new Set([...resources.guards.names, ...policyHeaders(policies)]));
-    const forwarded = { ...limits, upstream, passesAnswer };
-    return {
-      ...forwarded,
-      ...createPolicies(
-        policies,
-        {
-          name: `${limits.methods.join('+')} ${limits.path}`,
-          ...{ path: limits.path, methods: limits.methods, upstreams: [limits.upstream] },
-          forwarded,
-        },
-        resources,
-      ),
-    };
+    const route = {
+      scope: 'routes',
+      name: `${limits.methods.join('+')} ${limits.path}`,
+      path: limits.path,
+      methods: limits.methods,
+      upstreams: [limits.upstream],
+    } as const;
+    const passesResponse = createResponseFilter(
+      new Set([...securityHeaders.names, ...policyFactory.responseHeaders(policies, route)]),
+    );
+    const forwarded = { ...limits, upstream, passesResponse };
+    return { ...forwarded, ...policyFactory.create(policies, { ...route, forwarded }) };
   });
 }
 
-/** Names of the upstreams that have a route or a part whose answers are kept. */
+/** Returns the names of the upstreams that have a route or an aggregate part with a cache. */
 export function cachedUpstreams(
   { aggregates }: Pick<RouteTable, 'aggregates'>,
   routes: readonly RouteSettings[],

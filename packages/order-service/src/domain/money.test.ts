@@ -7,7 +7,7 @@ import { toAmount, toCents } from './money.ts';
 const cents = fc.integer({ min: 1, max: 999_999_999 });
 
 describe('money', () => {
-  it('comes back as it went in for every amount that the contract takes', () => {
+  it('converts every amount that the contract allows to cents and back', () => {
     fc.assert(
       fc.property(cents, (value) => {
         const text = `${Math.floor(value / 100)}.${String(value % 100).padStart(2, '0')}`;
@@ -18,7 +18,7 @@ describe('money', () => {
     );
   });
 
-  it('adds up without a lost cent', () => {
+  it('sums amounts exactly', () => {
     fc.assert(
       fc.property(fc.array(cents, { maxLength: 1000 }), (values) => {
         const sum = values

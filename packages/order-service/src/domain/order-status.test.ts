@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { isFailure } from '@zerda/chassis/testing';
-import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
+import { isFailure } from '@zerda/chassis/testing/observed';
+import { type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
 import fc from 'fast-check';
 import { firstStatus, moveStatus } from './order-status.ts';
 
-/** The specification's table, written down a second time. */
+/** Transitions of the specification, repeated independently of the implementation. */
 const allowed = new Set([
   'pending > processing',
   'pending > cancelled',
@@ -14,37 +14,37 @@ const allowed = new Set([
   'shipped > completed',
 ]);
 
-const isRefusal = isFailure('invalid-transition');
+const isInvalidTransition = isFailure('invalid-transition');
 
 describe('moveStatus', () => {
   for (const from of orderStatuses) {
     for (const to of orderStatuses) {
-      const may = allowed.has(`${from} > ${to}`);
-      it(`${may ? 'lets' : 'does not let'} an order go from ${from} to ${to}`, () => {
-        if (may) assert.equal(moveStatus(from, to), to);
-        else assert.throws(() => moveStatus(from, to), isRefusal);
+      const isAllowed = allowed.has(`${from} > ${to}`);
+      it(`${isAllowed ? 'allows' : 'rejects'} the transition from ${from} to ${to}`, () => {
+        if (isAllowed) assert.equal(moveStatus(from, to), to);
+        else assert.throws(() => moveStatus(from, to), isInvalidTransition);
       });
     }
   }
 
-  it('never cancels what was shipped, and never leaves an end, whatever is asked in whatever order', () => {
+  it('never cancels a shipped order and never leaves a final status, for any sequence of requests', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom(...orderStatuses), { maxLength: 30 }), (wishes) => {
+      fc.property(fc.array(fc.constantFrom(...orderStatuses), { maxLength: 30 }), (requestedStatuses) => {
         let status: OrderStatus = firstStatus;
-        const life = [status];
-        for (const wish of wishes) {
+        const history = [status];
+        for (const requested of requestedStatuses) {
           try {
-            status = moveStatus(status, wish);
-            life.push(status);
+            status = moveStatus(status, requested);
+            history.push(status);
           } catch (error) {
-            assert.ok(isRefusal(error));
+            assert.ok(isInvalidTransition(error));
           }
         }
-        for (const [index, next] of life.slice(1).entries()) {
-          assert.ok(allowed.has(`${life[index]} > ${next}`), life.join(' > '));
+        for (const [index, next] of history.slice(1).entries()) {
+          assert.ok(allowed.has(`${history[index]} > ${next}`), history.join(' > '));
         }
-        assert.ok(!(life.includes('shipped') && life.includes('cancelled')), life.join(' > '));
-        assert.equal(new Set(life).size, life.length, 'no status is taken twice');
+        assert.ok(!(history.includes('shipped') && history.includes('cancelled')), history.join(' > '));
+        assert.equal(new Set(history).size, history.length, 'no status occurs twice');
       }),
     );
   });

@@ -1,8 +1,8 @@
 import { Failure } from '@zerda/chassis/failure';
-import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
+import { type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
 
-/** Which statuses an order may take from the one it has: the whole life of an order. */
-const followers: Readonly<Record<OrderStatus, readonly OrderStatus[]>> = {
+/** Allowed transitions: the next statuses of each status. */
+const transitions: Readonly<Record<OrderStatus, readonly OrderStatus[]>> = {
   pending: ['processing', 'cancelled'],
   processing: ['shipped', 'cancelled'],
   shipped: ['completed'],
@@ -10,19 +10,19 @@ const followers: Readonly<Record<OrderStatus, readonly OrderStatus[]>> = {
   cancelled: [],
 };
 
-/** Statuses that an order can be cancelled from, in the order in which it takes them. */
+/** Statuses from which an order can be canceled, in the order of its lifecycle. */
 export const cancellable: readonly OrderStatus[] = orderStatuses.filter((status) =>
-  followers[status].includes('cancelled'),
+  transitions[status].includes('cancelled'),
 );
 
-/** The status that every order begins with. */
+/** Status of a new order. */
 export const firstStatus: OrderStatus = 'pending';
 
 /**
- * The status an order has after it was asked to go from one to another.
- * @throws Failure `invalid-transition` when it may not, to the one it has already included
+ * Returns `to` if the transition is allowed.
+ * @throws Failure `invalid-transition` otherwise, including when both statuses are the same
  */
 export function moveStatus(from: OrderStatus, to: OrderStatus): OrderStatus {
-  if (followers[from].includes(to)) return to;
-  throw new Failure('invalid-transition', { detail: `An order that is ${from} cannot become ${to}.` });
+  if (transitions[from].includes(to)) return to;
+  throw new Failure('invalid-transition', { detail: `The transition from ${from} to ${to} is not allowed.` });
 }

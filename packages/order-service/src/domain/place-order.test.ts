@@ -1,59 +1,64 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { Failure } from '@zerda/chassis/failure';
-import { isFailure } from '@zerda/chassis/testing';
-import type { UserState } from '../store/known-users.ts';
-import { createPlaceOrder, type PlaceOrderDependencies } from './place-order.ts';
+import type { Once } from '@zerda/chassis/idempotency/idempotency';
+import { isFailure } from '@zerda/chassis/testing/observed';
+import type { Order } from './order.ts';
+import { createPlaceOrder, type PlaceOrderDependencies, type UserState } from './place-order.ts';
 
+const placed = { id: 1 } as Order;
 const order = { user_id: 7, product: 'Desk', quantity: 1, total: 80 };
-const answer = () => ({ body: 'answer' });
 
 function dependencies(users: PlaceOrderDependencies['users'], state?: UserState) {
   const calls: string[] = [];
   const orders = {
-    findPlaced: async () => undefined,
     findUser: async () => state,
     place: async () => {
       calls.push('placed');
-      return { body: 'answer', replayed: false };
+      return placed;
     },
   } as unknown as PlaceOrderDependencies['orders'];
   return { calls, orders, users };
 }
 
 describe('placeOrder', () => {
-  it('stores nothing for a user who does not exist', async () => {
+  it('rejects an order of an unknown user and stores nothing', async () => {
     const { calls, ...rest } = dependencies({ exists: async () => false });
-    const placing = createPlaceOrder(rest)({ order, keyed: undefined, answer });
+    const placing = createPlaceOrder(rest)(order);
     await assert.rejects(placing, isFailure('unknown-user'));
     assert.deepEqual(calls, []);
   });
 
-  it('stores nothing when it cannot be known whether the user exists', async () => {
-    const away = new Failure('dependency-unavailable');
-    const { calls, ...rest } = dependencies({ exists: () => Promise.reject(away) });
-    await assert.rejects(createPlaceOrder(rest)({ order, keyed: undefined, answer }), away);
+  it('stores nothing when user-service is unavailable', async () => {
+    const unavailable = new Failure('dependency-unavailable');
+    const { calls, ...rest } = dependencies({ exists: () => Promise.reject(unavailable) });
+    await assert.rejects(createPlaceOrder(rest)(order), unavailable);
     assert.deepEqual(calls, []);
   });
 
-  it('asks nobody for a user of whom events have told', async () => {
-    const asked = { exists: () => Promise.reject(new Error('asked')) };
-    const known = dependencies(asked, 'known');
-    await createPlaceOrder(known)({ order, keyed: undefined, answer });
+  it('does not call user-service for a user in the projection', async () => {
+    const failingDirectory = { exists: () => Promise.reject(new Error('user-service was called')) };
+    const known = dependencies(failingDirectory, 'known');
+    await createPlaceOrder(known)(order);
     assert.deepEqual(known.calls, ['placed']);
-    const { calls, ...deleted } = dependencies(asked, 'deleted');
-    const placing = createPlaceOrder(deleted)({ order, keyed: undefined, answer });
+    const { calls, ...deleted } = dependencies(failingDirectory, 'deleted');
+    const placing = createPlaceOrder(deleted)(order);
     await assert.rejects(placing, isFailure('unknown-user'));
     assert.deepEqual(calls, []);
   });
 
-  it('answers a repeat without asking for the user again', async () => {
+  it('passes the order and the once of the request to the store', async () => {
     const { orders } = dependencies({ exists: async () => true });
-    const placed = { body: 'first answer', replayed: true };
+    const place = mock.fn(orders.place);
+    const once: Once<Order> = (_tx, write) => write();
     const placeOrder = createPlaceOrder({
-      orders: { ...orders, findPlaced: async () => placed as never },
-      users: { exists: () => Promise.reject(new Error('asked')) },
+      orders: { ...orders, place },
+      users: { exists: async () => true },
     });
-    assert.equal(await placeOrder({ order, keyed: undefined, answer }), placed);
+    assert.equal(await placeOrder(order, once), placed);
+    assert.deepEqual(
+      place.mock.calls.map((call) => call.arguments),
+      [[order, once]],
+    );
   });
 });

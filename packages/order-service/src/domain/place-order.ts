@@ -1,43 +1,49 @@
-import type { Answered, KeptAnswer, KeyedRequest } from '@zerda/chassis/idempotency/idempotency';
-import type { NewOrder } from '@zerda/contracts/orders';
-import type { OrderStore } from '../store/order-store.ts';
-import type { StoredOrder } from '../store/tables.ts';
+import type { Once } from '@zerda/chassis/idempotency/idempotency';
+import type { NewOrder } from '@zerda/contracts/order-service/orders';
+import type { Order } from './order.ts';
 import { unknownUser } from './unknown-user.ts';
 
-/** Answers who exists, for users of whom no event has told. */
+/** State of a user in the projection. */
+export type UserState = 'known' | 'deleted';
+
+/** Stores orders and the projection of users. */
+export interface PlacedOrders {
+  /** Returns the state of a user in the projection; undefined if the projection does not contain the user. */
+  findUser(userId: number): Promise<UserState | undefined>;
+  /**
+   * Stores an order with its event. The caller must have verified that the user exists.
+   * @param once wraps the writes; by default they always run
+   * @throws Failure `unknown-user` if the projection says that the user was deleted
+   */
+  place(order: NewOrder, once?: Once<Order>): Promise<Order>;
+}
+
+/** Looks up users that are not in the projection. */
 export interface UserDirectory {
-  /** @throws Failure `dependency-unavailable` when it cannot be known, `unauthenticated` when the caller is known no more */
+  /**
+   * Returns whether the user exists.
+   * @throws Failure `dependency-unavailable` if user-service does not respond, `unauthenticated` if it rejects the access token
+   */
   exists(userId: number): Promise<boolean>;
 }
 
 export interface PlaceOrderDependencies {
-  readonly orders: Pick<OrderStore, 'findPlaced' | 'findUser' | 'place'>;
+  readonly orders: PlacedOrders;
   readonly users: UserDirectory;
 }
 
-/** An order as its caller asked for it, and what a repeat of the request is answered with. */
-export interface OrderRequest<Body> {
-  readonly order: NewOrder;
-  readonly keyed: KeyedRequest | undefined;
-  readonly answer: (order: StoredOrder) => KeptAnswer<Body>;
-}
-
-export type PlaceOrder = <Body>(request: OrderRequest<Body>) => Promise<Answered<Body>>;
-
 /**
- * Places an order for a user who exists: events have told of them, or else user-service is asked, before the transaction and
- * without a lock. That they are not deleted meanwhile is for the transaction to see.
- * @throws Failure `unknown-user`, `dependency-unavailable`, and those of `OrderStore.place`
+ * Places an order for an existing user. If the user is not in the projection, user-service is called before the transaction.
+ * The transaction itself detects a user who is deleted in the meantime.
+ * @throws Failure `unknown-user`, `dependency-unavailable`
  */
+export type PlaceOrder = (order: NewOrder, once?: Once<Order>) => Promise<Order>;
+
 export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): PlaceOrder {
-  return async <Body>({ order, keyed, answer }: OrderRequest<Body>) => {
+  return async (order, once) => {
     const state = await orders.findUser(order.user_id);
-    if (state !== 'known') {
-      // A repeat is answered also when its user has gone, or cannot be asked for.
-      const placed = await orders.findPlaced<Body>(keyed);
-      if (placed !== undefined) return placed;
-      if (state === 'deleted' || !(await users.exists(order.user_id))) throw unknownUser();
-    }
-    return orders.place(order, keyed, answer);
+    const exists = state === undefined ? await users.exists(order.user_id) : state === 'known';
+    if (!exists) throw unknownUser();
+    return orders.place(order, once);
   };
 }

@@ -1,38 +1,43 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
-import { createReceiver } from '@zerda/chassis/events/receiver';
-import type { EventReceiver } from '@zerda/chassis/events/transport';
 import { Failure } from '@zerda/chassis/failure';
-import { isFailure, silentLogger, testMetrics } from '@zerda/chassis/testing';
-import { orderEvents } from '@zerda/contracts/events/orders';
-import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import { describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { createGate, isFailure, silentLogger, testMetrics } from '@zerda/chassis/testing/observed';
+import { orderEvents } from '@zerda/contracts/order-service/events';
+import { type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
+import { eventMetrics } from '@zerda/events/event-metrics';
+import { createReceiver } from '@zerda/events/receiver';
+import type { EventReceiver } from '@zerda/events/transport';
+import { and, asc, eq, inArray } from 'drizzle-orm';
 import fc from 'fast-check';
+import { migrations } from '../../testing/app.ts';
+import { eventsIn, userEventTexts } from '../../testing/events.ts';
+import { countRowsByStatus } from '../../testing/orders.ts';
+import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
 import { createPlaceOrder } from '../domain/place-order.ts';
 import { readStatusCounts } from '../store/order-counters.ts';
 import { createOrderStore, insertOrder, type OrderStore } from '../store/order-store.ts';
-import { orders, type StoredOrder } from '../store/tables.ts';
-import { migrations } from '../testing.ts';
-import { eventsIn, userEventTexts } from '../testing-events.ts';
+import { orders } from '../store/tables.ts';
 import { userSubscriptions } from './user-subscriptions.ts';
 
 const isUnknownUser = isFailure('unknown-user');
 
-describeOnEachEngine('what order-service does when it hears of users', { migrations }, (open) => {
+describeOnEachEngine('user events in order-service', { migrations }, (openDatabase) => {
   let database: Database;
   let store: OrderStore;
   let receiver: EventReceiver;
   let lastId = 100;
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
     store = createOrderStore(database);
     receiver = createReceiver({
-      ...{ database, subscriptions: userSubscriptions, logger: silentLogger() },
-      metrics: testMetrics().events,
+      database,
+      subscriptions: userSubscriptions,
+      logger: silentLogger(),
+      metrics: eventMetrics(testMetrics().registry),
     });
   });
 
@@ -41,55 +46,55 @@ describeOnEachEngine('what order-service does when it hears of users', { migrati
     return lastId;
   }
 
-  async function hear(text: string): Promise<string> {
+  async function receive(text: string): Promise<string> {
     return (await receiver.receive(text)).outcome;
   }
 
-  async function place(userId: number): Promise<StoredOrder> {
+  async function place(userId: number): Promise<Order> {
     const order = { user_id: userId, product: 'Desk', quantity: 1, total: 10 };
-    return (await store.place(order, undefined, (stored) => ({ body: stored }))).body;
+    return store.place(order);
   }
 
-  async function ordersOf(userId: number): Promise<StoredOrder[]> {
-    return database.read((db) =>
+  async function ordersOf(userId: number): Promise<Order[]> {
+    return database.query((db) =>
       db.select().from(orders).where(eq(orders.userId, userId)).orderBy(asc(orders.id)),
     );
   }
 
   async function openOrders(userId: number): Promise<number> {
-    const open: OrderStatus[] = ['pending', 'processing'];
-    return database.read((db) =>
-      db.$count(orders, and(eq(orders.userId, userId), inArray(orders.status, open))),
+    const openStatuses: OrderStatus[] = ['pending', 'processing'];
+    return database.query((db) =>
+      db.$count(orders, and(eq(orders.userId, userId), inArray(orders.status, openStatuses))),
     );
   }
 
-  it('knows a user from the first event of them, whichever it is', async () => {
+  it('adds a user on the first event of any type', async () => {
     const [created, updated] = [newId(), newId()];
     assert.equal(await store.findUser(created), undefined);
-    await hear(userEventTexts.created(created));
-    await hear(userEventTexts.updated(updated, 5));
+    await receive(userEventTexts.created(created));
+    await receive(userEventTexts.updated(updated, 5));
     assert.deepEqual([await store.findUser(created), await store.findUser(updated)], ['known', 'known']);
   });
 
-  it('resurrects nobody, whatever comes late', async () => {
+  it('does not restore a deleted user on late events', async () => {
     const id = newId();
-    assert.equal(await hear(userEventTexts.deleted(id, 3)), 'applied');
-    assert.equal(await hear(userEventTexts.created(id, 1)), 'stale');
-    assert.equal(await hear(userEventTexts.updated(id, 2)), 'stale');
+    assert.equal(await receive(userEventTexts.deleted(id, 3)), 'applied');
+    assert.equal(await receive(userEventTexts.created(id, 1)), 'stale');
+    assert.equal(await receive(userEventTexts.updated(id, 2)), 'stale');
     assert.equal(await store.findUser(id), 'deleted');
     await assert.rejects(place(id), isUnknownUser);
     assert.equal(await openOrders(id), 0);
   });
 
-  it('cancels the open orders of a deleted user, tells of each, and leaves those on their way', async () => {
+  it('cancels pending and processing orders of a deleted user with one event each', async () => {
     const id = newId();
     for (const status of orderStatuses) {
-      await database.write((tx) =>
+      await database.transaction((tx) =>
         insertOrder(tx, { user_id: id, product: status, quantity: 1, total: 10 }, status),
       );
     }
     const { length } = await eventsIn(database);
-    await hear(userEventTexts.deleted(id));
+    await receive(userEventTexts.deleted(id));
     assert.deepEqual(
       (await ordersOf(id)).map(({ product, status, version }) => [product, status, version]),
       [
@@ -100,9 +105,9 @@ describeOnEachEngine('what order-service does when it hears of users', { migrati
         ['cancelled', 'cancelled', 1],
       ],
     );
-    const told = (await eventsIn(database)).slice(length);
+    const events = (await eventsIn(database)).slice(length);
     assert.deepEqual(
-      told.map(({ type, sequence, data }) => {
+      events.map(({ type, sequence, data }) => {
         const { user_id, from, reason } = orderEvents.orderCancelled.data.parse(data);
         return [type, sequence, user_id, from, reason];
       }),
@@ -113,60 +118,42 @@ describeOnEachEngine('what order-service does when it hears of users', { migrati
     );
   });
 
-  it('cancels more orders than one transaction does, each once and told of once', async () => {
+  it('cancels more orders than one batch, each with exactly one event', async () => {
     const id = newId();
-    const many = 250;
-    await database.write(async (tx) => {
-      for (let count = 0; count < many; count += 1) {
+    const orderCount = 250;
+    await database.transaction(async (tx) => {
+      for (let count = 0; count < orderCount; count += 1) {
         const status = count % 3 === 0 ? 'processing' : 'pending';
         await insertOrder(tx, { user_id: id, product: 'x', quantity: 1, total: 1 }, status);
       }
     });
     const text = userEventTexts.deleted(id);
     const { length } = await eventsIn(database);
-    assert.equal(await hear(text), 'applied');
-    assert.equal(await hear(text), 'duplicate');
+    assert.equal(await receive(text), 'applied');
+    assert.equal(await receive(text), 'duplicate');
     assert.equal(await openOrders(id), 0);
     const subjects = (await eventsIn(database)).slice(length).map(({ subject }) => subject);
-    assert.deepEqual([subjects.length, new Set(subjects).size], [many, many]);
-    assert.deepEqual(await database.read(readStatusCounts), await recount());
+    assert.deepEqual([subjects.length, new Set(subjects).size], [orderCount, orderCount]);
+    assert.deepEqual(await database.query(readStatusCounts), await countRowsByStatus(database));
   });
 
-  it('waits for an order that is being placed, and cancels it', async () => {
+  it('waits for an order in flight and cancels it', async () => {
     const id = newId();
-    let stored = (): void => undefined;
-    const hearing = new Promise<void>((resolve) => {
-      stored = resolve;
-    }).then(() => hear(userEventTexts.deleted(id)));
-    await store.place({ user_id: id, product: 'x', quantity: 1, total: 1 }, undefined, (order) => {
-      stored();
-      return { body: order };
+    const stored = createGate();
+    const receiving = stored.pass().then(() => receive(userEventTexts.deleted(id)));
+    await store.place({ user_id: id, product: 'x', quantity: 1, total: 1 }, async (_tx, write) => {
+      const order = await write();
+      stored.open();
+      return order;
     });
-    assert.equal(await hearing, 'applied');
+    assert.equal(await receiving, 'applied');
     assert.deepEqual(
       (await ordersOf(id)).map(({ status }) => status),
       ['cancelled'],
     );
   });
 
-  async function recount() {
-    const rows = await database.read((db) =>
-      db
-        .select({
-          status: orders.status,
-          orders: sql<number>`count(*)`,
-          totalCents: sql<number>`sum(${orders.totalCents})::int8`,
-        })
-        .from(orders)
-        .groupBy(orders.status),
-    );
-    const found = new Map(rows.map(({ status, ...numbers }) => [status, numbers]));
-    return Object.fromEntries(
-      orderStatuses.map((status) => [status, found.get(status) ?? { orders: 0, totalCents: 0 }]),
-    );
-  }
-
-  it('leaves no open order of a deleted user, in whatever order things happen', async () => {
+  it('leaves no open order of a deleted user, for any interleaving of operations', async () => {
     const step = fc.record({
       kind: fc.constantFrom('place', 'place', 'move', 'cancel', 'created', 'deleted', 'deleted again'),
       user: fc.integer({ min: 0, max: 2 }),
@@ -178,18 +165,16 @@ describeOnEachEngine('what order-service does when it hears of users', { migrati
         const users = [newId(), newId(), newId()];
         const placed: number[] = [];
         const texts = users.map((id) => userEventTexts.deleted(id));
-        // user-service says that everybody is there: what it says can be old by the time the order is stored.
+        // User-service reports that every user exists, because its response can be outdated when the order is stored.
         const placeOrder = createPlaceOrder({ orders: store, users: { exists: async () => true } });
         const act = async ({ kind, user, at, delayMs }: (typeof steps)[number]): Promise<void> => {
           const [id = 0, text = ''] = [users[user], texts[user]];
           await new Promise((resolve) => setTimeout(resolve, delayMs));
           if (kind === 'place') {
             const order = { user_id: id, product: 'x', quantity: 1, total: 1 };
-            const answer = (stored: StoredOrder) => ({ body: stored });
-            const { body } = await placeOrder({ order, keyed: undefined, answer });
-            placed.push(body.id);
-          } else if (kind === 'created') await hear(userEventTexts.created(id));
-          else if (kind.startsWith('deleted')) await hear(text);
+            placed.push((await placeOrder(order)).id);
+          } else if (kind === 'created') await receive(userEventTexts.created(id));
+          else if (kind.startsWith('deleted')) await receive(text);
           else {
             const target = placed[at % Math.max(1, placed.length)];
             const to = kind === 'cancel' ? 'cancelled' : at % 2 === 0 ? 'processing' : 'shipped';
@@ -201,25 +186,25 @@ describeOnEachEngine('what order-service does when it hears of users', { migrati
           if (result.status === 'rejected')
             assert.ok(result.reason instanceof Failure, String(result.reason));
         }
-        await Promise.all(texts.map(hear));
+        await Promise.all(texts.map(receive));
         for (const id of users) assert.equal(await openOrders(id), 0);
-        assert.deepEqual(await database.read(readStatusCounts), await recount());
+        assert.deepEqual(await database.query(readStatusCounts), await countRowsByStatus(database));
       }),
       { numRuns: 15 },
     );
-    await assertOneEventAVersion();
+    await assertOneEventPerVersion();
   });
 
-  /** Each change of an order made exactly one event, in the order of its versions. */
-  async function assertOneEventAVersion(): Promise<void> {
-    const told = new Map<string, number[]>();
+  /** Asserts that each version of an order has exactly one event, in order. */
+  async function assertOneEventPerVersion(): Promise<void> {
+    const versions = new Map<string, number[]>();
     for (const { subject, sequence } of await eventsIn(database)) {
-      told.set(subject, [...(told.get(subject) ?? []), Number(sequence)]);
+      versions.set(subject, [...(versions.get(subject) ?? []), Number(sequence)]);
     }
-    const rows = await database.read((db) => db.select().from(orders));
+    const rows = await database.query((db) => db.select().from(orders));
     for (const { id, version } of rows) {
       assert.deepEqual(
-        told.get(`orders/${id}`),
+        versions.get(`orders/${id}`),
         Array.from({ length: version }, (_, n) => n + 1),
       );
     }

@@ -2,26 +2,26 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
-import { documents } from '@zerda/contracts/openapi/documents';
+import { findDocument } from '@zerda/contracts/openapi/documents';
 import type { Express } from 'express';
 import request from 'supertest';
-import { openTestApp } from '../testing.ts';
+import { openTestApp } from '../../testing/app.ts';
 
 let app: Express;
 let database: Database;
-/** Whether user-service can be asked; users up to 100 exist. */
-let asked: 'answers' | 'is away';
+/** State of user-service. Users up to 100 exist. */
+let userService: 'available' | 'unavailable';
 
 before(async () => {
   ({ app, database } = await openTestApp({
     async exists(userId) {
-      if (asked === 'answers') return userId <= 100;
-      throw new Failure('dependency-unavailable', { headers: { 'Retry-After': '1' } });
+      if (userService === 'available') return userId <= 100;
+      throw new Failure('dependency-unavailable', { retryAfterSeconds: 1 });
     },
   }));
 });
 beforeEach(() => {
-  asked = 'answers';
+  userService = 'available';
 });
 after(() => database.close());
 
@@ -40,7 +40,7 @@ async function countOrders(): Promise<number> {
 }
 
 describe('POST /api/orders', () => {
-  it('answers the order as stored, pending, with its version and its path', async () => {
+  it('returns the stored pending order with ETag and Location', async () => {
     const { body, headers } = await request(app).post('/api/orders').send(desk).expect(201);
     const { id, created_at, updated_at, ...rest } = body.data;
     assert.deepEqual(rest, { ...desk, status: 'pending' });
@@ -49,7 +49,7 @@ describe('POST /api/orders', () => {
     assert.deepEqual((await request(app).get(`/api/orders/${id}`)).body, body);
   });
 
-  it('names every member that does not fit', async () => {
+  it('lists every invalid member', async () => {
     const wrong = { user_id: '1', product: ' ', quantity: 0, total: 1.005, status: 'completed' };
     const { body } = await request(app).post('/api/orders').send(wrong).expect(422);
     assert.deepEqual(body.errors.map(({ path }: { path: string }) => path).sort(), [
@@ -61,67 +61,71 @@ describe('POST /api/orders', () => {
     ]);
   });
 
-  it('answers 422 for a user who does not exist, and stores nothing', async () => {
-    const counted = await countOrders();
+  it('returns 422 and stores nothing for an unknown user', async () => {
+    const countBefore = await countOrders();
     const { body } = await request(app)
       .post('/api/orders')
       .send({ ...desk, user_id: 101 })
       .expect(422);
     assert.deepEqual([body.type, body.errors[0].path], ['/problems/unknown-user', 'user_id']);
-    assert.equal(await countOrders(), counted);
+    assert.equal(await countOrders(), countBefore);
   });
 
-  it('answers 503 when it cannot be known whether the user exists, says when to come back, and stores nothing', async () => {
-    const counted = await countOrders();
-    asked = 'is away';
-    // Somebody of whom no event and no earlier order has told.
-    const stranger = { ...desk, user_id: 77 };
-    const post = () => request(app).post('/api/orders').set('idempotency-key', 'patient').send(stranger);
+  it('returns 503 with Retry-After and stores nothing when user-service is unavailable', async () => {
+    const countBefore = await countOrders();
+    userService = 'unavailable';
+    // A user who is not in the projection.
+    const orderOfUnknownUser = { ...desk, user_id: 77 };
+    const post = () =>
+      request(app).post('/api/orders').set('idempotency-key', 'patient').send(orderOfUnknownUser);
     const { body, headers } = await post().expect(503);
     assert.deepEqual(
       [body.type, headers['x-problem']],
       ['/problems/dependency-unavailable', 'dependency-unavailable'],
     );
     assert.ok(Number(headers['retry-after']) >= 1);
-    assert.equal(await countOrders(), counted);
-    asked = 'answers';
+    assert.equal(await countOrders(), countBefore);
+    userService = 'available';
     await post().expect(201);
   });
 
-  it('places once for one Idempotency-Key, and answers a repeat although the user cannot be asked for', async () => {
+  it('places one order for one Idempotency-Key, and replays it when user-service is unavailable', async () => {
     const post = () => request(app).post('/api/orders').set('idempotency-key', 'one').send(desk);
     const first = await post().expect(201);
     await request(app)
       .delete(first.headers.location ?? '')
       .expect(200);
-    const counted = await countOrders();
-    asked = 'is away';
+    const countBefore = await countOrders();
+    userService = 'unavailable';
     const second = await post().expect(201);
     assert.deepEqual(second.body, first.body);
     assert.equal(second.headers['idempotency-replayed'], 'true');
-    assert.equal(await countOrders(), counted);
-    const other = request(app)
+    assert.equal(await countOrders(), countBefore);
+    const conflicting = request(app)
       .post('/api/orders')
       .set('idempotency-key', 'one')
       .send({ ...desk, quantity: 3 });
-    assert.equal((await other.expect(422)).body.type, '/problems/idempotency-key-reused');
+    assert.equal((await conflicting.expect(422)).body.type, '/problems/idempotency-key-reused');
   });
 
-  it('places once for twins at the same time', async () => {
-    const counted = await countOrders();
-    const twins = await Promise.all(
+  it('places one order for concurrent duplicates', async () => {
+    const countBefore = await countOrders();
+    const duplicates = await Promise.all(
       Array.from({ length: 8 }, () =>
-        request(app).post('/api/orders').set('idempotency-key', 'twins').send(desk),
+        request(app).post('/api/orders').set('idempotency-key', 'duplicates').send(desk),
       ),
     );
-    assert.deepEqual([...new Set(twins.map(({ status, body }) => `${status} ${body.data?.id}`))].length, 1);
-    assert.equal(twins.filter(({ headers }) => headers['idempotency-replayed'] !== 'true').length, 1);
-    assert.equal(await countOrders(), counted + 1);
+    assert.deepEqual(
+      [...new Set(duplicates.map(({ status, body }) => `${status} ${body.data?.id}`))].length,
+      1,
+    );
+    assert.equal(duplicates.filter(({ headers }) => headers['idempotency-replayed'] !== 'true').length, 1);
+    assert.equal(await countOrders(), countBefore + 1);
   });
 });
 
 describe('GET /api/orders', () => {
-  it('answers pages that lead to the end', async () => {
+  it('returns all orders page by page', async () => {
     for (let count = 0; count < 5; count += 1) await place();
     const ids: number[] = [];
     for (let cursor = ''; ; ) {
@@ -137,7 +141,7 @@ describe('GET /api/orders', () => {
     );
   });
 
-  it('filters by user and status, and refuses what it does not know', async () => {
+  it('filters by user and status and rejects unknown parameters and values', async () => {
     const { id, path } = await place({ user_id: 42 });
     await place({ user_id: 42 });
     await request(app).delete(path).expect(200);
@@ -153,23 +157,25 @@ describe('GET /api/orders', () => {
 });
 
 describe('GET /api/orders/user/{user_id}', () => {
-  it('answers a page of the orders of the user, with the number of all of them', async () => {
+  it('returns a page of the orders of the user with the total', async () => {
     for (let count = 0; count < 3; count += 1) await place({ user_id: 43 });
     const { body } = await request(app).get('/api/orders/user/43?limit=2').expect(200);
     assert.deepEqual([body.data.length, body.page.total], [2, 3]);
     assert.ok(body.page.next);
-    const rest = await request(app).get(`/api/orders/user/43?limit=2&cursor=${body.page.next}`).expect(200);
-    assert.deepEqual([rest.body.data.length, rest.body.page], [1, { next: null, total: 3 }]);
+    const lastPage = await request(app)
+      .get(`/api/orders/user/43?limit=2&cursor=${body.page.next}`)
+      .expect(200);
+    assert.deepEqual([lastPage.body.data.length, lastPage.body.page], [1, { next: null, total: 3 }]);
   });
 
-  it('answers an empty list for a user without orders', async () => {
+  it('returns an empty list for a user without orders', async () => {
     const { body } = await request(app).get('/api/orders/user/99999').expect(200);
     assert.deepEqual(body, { status: 'success', data: [], page: { next: null, total: 0 } });
   });
 });
 
 describe('PUT /api/orders/{id}/status', () => {
-  it('leads an order through its life', async () => {
+  it('moves an order through its lifecycle and rejects invalid transitions', async () => {
     const { path } = await place();
     for (const status of ['processing', 'shipped', 'completed']) {
       const { body } = await request(app).put(`${path}/status`).send({ status }).expect(200);
@@ -178,11 +184,11 @@ describe('PUT /api/orders/{id}/status', () => {
     const { body } = await request(app).put(`${path}/status`).send({ status: 'cancelled' }).expect(409);
     assert.deepEqual(
       [body.type, body.detail],
-      ['/problems/invalid-transition', 'An order that is completed cannot become cancelled.'],
+      ['/problems/invalid-transition', 'The transition from completed to cancelled is not allowed.'],
     );
   });
 
-  it('refuses a change of another version than the caller has seen', async () => {
+  it('returns 412 for failed preconditions', async () => {
     const { path } = await place();
     const put = (status: string) =>
       request(app).put(`${path}/status`).set('if-match', '"1"').send({ status });
@@ -197,14 +203,14 @@ describe('PUT /api/orders/{id}/status', () => {
     await request(app).get(path).set('if-match', '"1"').expect(412);
   });
 
-  it('refuses a status that there is none of', async () => {
+  it('rejects an unknown status', async () => {
     const { path } = await place();
     await request(app).put(`${path}/status`).send({ status: 'lost' }).expect(422);
   });
 });
 
 describe('DELETE /api/orders/{id}', () => {
-  it('cancels an order and answers it, once', async () => {
+  it('cancels an order and returns 409 for a second request', async () => {
     const { path } = await place();
     assert.equal((await request(app).delete(path).expect(200)).body.data.status, 'cancelled');
     assert.equal((await request(app).get(path).expect(200)).body.data.status, 'cancelled');
@@ -213,40 +219,40 @@ describe('DELETE /api/orders/{id}', () => {
 });
 
 describe('order-service', () => {
-  it('answers 304 to who has the current version', async () => {
+  it('returns 304 for the current version', async () => {
     const { path } = await place();
     await request(app).get(path).set('if-none-match', '"1"').expect(304);
     await request(app).delete(path).expect(200);
     await request(app).get(path).set('if-none-match', '"1"').expect(200);
   });
 
-  it('does not find what is not there', async () => {
-    for (const answer of [
+  it('returns 404 for unknown orders', async () => {
+    for (const response of [
       await request(app).get('/api/orders/2147483647'),
       await request(app).delete('/api/orders/2147483647'),
       await request(app).put('/api/orders/2147483647/status').send({ status: 'shipped' }),
     ]) {
-      assert.deepEqual([answer.status, answer.body.type], [404, '/problems/order-not-found']);
+      assert.deepEqual([response.status, response.body.type], [404, '/problems/order-not-found']);
     }
   });
 
-  it('adds up what its statistics show, to the cent', async () => {
+  it('returns exact sums in its statistics', async () => {
     const stats = async () => (await request(app).get('/api/orders/stats').expect(200)).body.data;
-    const before = await stats();
+    const statsBefore = await stats();
     for (const total of [0.1, 0.2, 999.99]) {
       const { path } = await place({ total });
       for (const status of ['processing', 'shipped', 'completed']) {
         await request(app).put(`${path}/status`).send({ status }).expect(200);
       }
     }
-    const grown = await stats();
-    assert.equal(grown.orders, before.orders + 3);
-    assert.equal(grown.by_status.completed.count, before.by_status.completed.count + 3);
-    const sum = Math.round(before.by_status.completed.total * 100) + 10 + 20 + 99_999;
-    assert.equal(grown.by_status.completed.total, sum / 100);
+    const statsAfter = await stats();
+    assert.equal(statsAfter.orders, statsBefore.orders + 3);
+    assert.equal(statsAfter.by_status.completed.count, statsBefore.by_status.completed.count + 3);
+    const sum = Math.round(statsBefore.by_status.completed.total * 100) + 10 + 20 + 99_999;
+    assert.equal(statsAfter.by_status.completed.total, sum / 100);
   });
 
-  it('tells its health, which no id shadows', async () => {
+  it('returns its health at /api/orders/health', async () => {
     const { body } = await request(app).get('/api/orders/health').expect(200);
     assert.deepEqual(body.data, {
       service: 'order-service',
@@ -255,8 +261,8 @@ describe('order-service', () => {
     });
   });
 
-  it('serves its contract', async () => {
+  it('serves its OpenAPI document', async () => {
     const { body } = await request(app).get('/openapi.json').expect(200);
-    assert.deepEqual(body, JSON.parse(JSON.stringify(documents['order-service'])));
+    assert.deepEqual(body, JSON.parse(JSON.stringify(findDocument('order-service'))));
   });
 });

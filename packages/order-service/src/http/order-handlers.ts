@@ -1,99 +1,111 @@
+import { addAuditDetails } from '@zerda/chassis/audit/audit-log';
 import { forbidden } from '@zerda/chassis/auth/bearer';
 import { type Caller, mayActFor } from '@zerda/chassis/auth/caller';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
+import type { Idempotency } from '@zerda/chassis/idempotency/idempotency';
 import {
-  type Order,
+  type Order as OrderBody,
   type OrderStats,
   type OrderStatus,
   type orderOperations,
   orderStatuses,
-} from '@zerda/contracts/orders';
+} from '@zerda/contracts/order-service/orders';
 import { toAmount } from '../domain/money.ts';
+import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
 import type { PlaceOrder } from '../domain/place-order.ts';
 import type { StatusCount } from '../store/order-counters.ts';
 import type { OrderStore } from '../store/order-store.ts';
-import type { StoredOrder } from '../store/tables.ts';
 
 export interface OrderHandlersDependencies {
   readonly orders: OrderStore;
   readonly placeOrder: PlaceOrder;
+  readonly idempotency: Idempotency;
 }
 
-/** What answers each operation of the order service's contract, to those who may ask. */
+/** Creates the handlers of all operations of order-service, including their authorization. */
 export function createOrderHandlers({
   orders,
   placeOrder,
+  idempotency,
 }: OrderHandlersDependencies): Handlers<typeof orderOperations> {
   return {
     async orderHealth({ caller }) {
-      // Counted for every caller, because it shows that the database responds.
-      const { orders: orders_count } = showStats(await orders.countByStatus());
+      // Queried for every caller, to verify that the database responds.
+      const { orders: orders_count } = formatStats(await orders.countByStatus());
       const counts = caller?.role === 'admin' ? { orders_count } : {};
       return { body: success({ service: 'order-service', status: 'healthy', ...counts }) };
     },
     async orderStats() {
-      return { body: success(showStats(await orders.countByStatus())) };
+      return { body: success(formatStats(await orders.countByStatus())) };
     },
     async listOrders({ caller, query: { cursor, limit, user_id, status } }) {
-      const selection = { after: cursor, limit: limit + 1, userId: user_id, status, only: onlyOf(caller) };
-      const read = await orders.list(selection);
-      const { rows, next } = cutPage(read, limit);
-      return { body: { ...success(rows.map(show)), page: { next } } };
+      const selection = {
+        after: cursor,
+        limit: limit + 1,
+        userId: user_id,
+        status,
+        ownerId: ownerFilter(caller),
+      };
+      const { rows, next } = cutPage(await orders.list(selection), limit);
+      return { body: { ...success(rows.map(formatOrder)), page: { next } } };
     },
     async listOrdersOfUser({ caller, params: { user_id: userId }, query: { cursor, limit, status } }) {
-      requireOwn(caller, userId);
-      const [read, total] = await Promise.all([
+      requireAccessTo(caller, userId);
+      const [ordersOfUser, total] = await Promise.all([
         orders.list({ after: cursor, limit: limit + 1, userId, status }),
         orders.countOf(userId),
       ]);
-      const { rows, next } = cutPage(read, limit);
-      return { body: { ...success(rows.map(show)), page: { next, total } } };
+      const { rows, next } = cutPage(ordersOfUser, limit);
+      return { body: { ...success(rows.map(formatOrder)), page: { next, total } } };
     },
     async getOrder({ caller, params: { id } }) {
-      return one(await orders.find(id, onlyOf(caller)));
+      return orderResponse(await orders.find(id, ownerFilter(caller)));
     },
     async placeOrder({ caller, body: order, keyed }) {
-      requireOwn(caller, order.user_id);
-      return placeOrder({
-        order,
-        keyed,
-        answer: (placed) => ({ ...one(placed), location: `/api/orders/${placed.id}` }),
-      });
+      requireAccessTo(caller, order.user_id);
+      return idempotency.run(keyed, (once) => placeOrder(order, once), createdResponse);
     },
     async updateOrderStatus({ caller, params: { id }, body: { status }, precondition }) {
-      const only = onlyOf(caller);
-      if (only !== undefined && status !== 'cancelled') {
-        // Of an order that is another's, not even this is told.
-        await orders.find(id, only);
-        throw forbidden('Users may cancel their orders; admins move them on.');
+      addAuditDetails({ newStatus: status });
+      const ownerId = ownerFilter(caller);
+      if (ownerId !== undefined && status !== 'cancelled') {
+        // An order of another user is a 404, not a 403.
+        await orders.find(id, ownerId);
+        throw forbidden('Users can only cancel their orders. Other status changes require the role admin.');
       }
-      return one(await orders.changeStatus(id, (from) => moveStatus(from, status), precondition, only));
+      return orderResponse(
+        await orders.changeStatus(id, (from) => moveStatus(from, status), precondition, ownerId),
+      );
     },
     async cancelOrder({ caller, params: { id }, precondition }) {
       const cancel = (from: OrderStatus) => moveStatus(from, 'cancelled');
-      return one(await orders.changeStatus(id, cancel, precondition, onlyOf(caller)));
+      return orderResponse(await orders.changeStatus(id, cancel, precondition, ownerFilter(caller)));
     },
   };
 }
 
-/** Whose orders the caller may see; everybody's when undefined. An identity that is no user has none, and nobody has the id 0. */
-function onlyOf({ role, userId }: Caller): number | undefined {
+/** Returns the owner whose orders the caller can see; undefined for all. No user has the id 0, which callers without a user get. */
+function ownerFilter({ role, userId }: Caller): number | undefined {
   return role === 'admin' ? undefined : (userId ?? 0);
 }
 
-/** Decided by the id alone, before anybody looks whether it exists. */
-function requireOwn(caller: Caller, userId: number): void {
-  if (!mayActFor(caller, userId)) throw forbidden('This concerns another user.');
+/** Checks only the id, so that the response does not reveal whether the user exists. */
+function requireAccessTo(caller: Caller, userId: number): void {
+  if (!mayActFor(caller, userId)) throw forbidden('The resource belongs to another user.');
 }
 
-function one(order: StoredOrder) {
-  return { body: success(show(order)), version: order.version };
+function createdResponse(order: Order) {
+  return { ...orderResponse(order), location: `/api/orders/${order.id}` };
 }
 
-function show({
+function orderResponse(order: Order) {
+  return { body: success(formatOrder(order)), version: order.version };
+}
+
+function formatOrder({
   id,
   userId,
   product,
@@ -102,7 +114,7 @@ function show({
   status,
   createdAt,
   updatedAt,
-}: StoredOrder): Order {
+}: Order): OrderBody {
   return {
     id,
     user_id: userId,
@@ -115,7 +127,7 @@ function show({
   };
 }
 
-function showStats(counts: Record<OrderStatus, StatusCount>): OrderStats {
+function formatStats(counts: Record<OrderStatus, StatusCount>): OrderStats {
   const by_status = Object.fromEntries(
     orderStatuses.map((status) => {
       const { orders: count, totalCents } = counts[status];

@@ -1,11 +1,11 @@
 import { it } from 'node:test';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
-import { assertConstraintsMapped } from '@zerda/chassis/database/testing-constraints';
-import { migrations } from '../testing.ts';
+import { assertConstraintsMapped } from '@zerda/chassis/testing/constraints';
+import { describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { migrations } from '../../testing/app.ts';
 import { constraints } from './constraints.ts';
 
-describeOnEachEngine('the constraints of the schema', { migrations }, (open) => {
-  it('are each a problem to callers, as the catalogue lists them', async () => {
-    await assertConstraintsMapped(await open(), constraints);
+describeOnEachEngine('constraints of the schema', { migrations }, (openDatabase) => {
+  it('are all mapped to a failure', async () => {
+    await assertConstraintsMapped(await openDatabase(), constraints);
   });
 });

@@ -5,7 +5,7 @@ import {
   invalidValue,
 } from '@zerda/chassis/database/constraints';
 
-/** What the violation of each constraint of this service's schema is to the caller. */
+/** Failure that a violation of each constraint of the schema causes. */
 export const constraints: ConstraintFailures = {
   ...commonConstraints,
   orders_quantity_check: invalidValue,

@@ -1,28 +1,26 @@
 import type { Queries } from '@zerda/chassis/database/database';
 import { eq } from 'drizzle-orm';
+import type { UserState } from '../domain/place-order.ts';
 import { unknownUser } from '../domain/unknown-user.ts';
 import { knownUsers } from './tables.ts';
 
-/** What is known of a user: that they are there, or that they are gone. */
-export type UserState = 'known' | 'deleted';
-
-/** What is known of a user; undefined when nothing is, which says nothing. */
+/** Returns the state of a user; undefined if the projection has no row, in which case the user may exist. */
 export async function readUserState(db: Queries, userId: number): Promise<UserState | undefined> {
   return stateOf(await db.select().from(knownUsers).where(eq(knownUsers.userId, userId)));
 }
 
-/** Makes users known; those that were deleted stay so. */
-export async function rememberUsers(tx: Queries, userIds: readonly number[]): Promise<void> {
+/** Adds users to the projection. Deleted users remain deleted. */
+export async function addKnownUsers(tx: Queries, userIds: readonly number[]): Promise<void> {
   if (userIds.length === 0) return;
   await tx
     .insert(knownUsers)
-    // In one order for all writers, so that they do not wait for each other in a circle.
+    // All writers insert in the same order, which prevents deadlocks.
     .values(userIds.toSorted((a, b) => a - b).map((userId) => ({ userId })))
     .onConflictDoNothing();
 }
 
-/** Notes for good that a user is gone. Waits for orders that are just being placed, and lets no later one through. */
-export async function forgetUser(tx: Queries, userId: number): Promise<void> {
+/** Marks a user as deleted permanently. Waits for orders of the user in flight; later orders are rejected. */
+export async function markUserDeleted(tx: Queries, userId: number): Promise<void> {
   await tx
     .insert(knownUsers)
     .values({ userId, deleted: true })
@@ -30,14 +28,14 @@ export async function forgetUser(tx: Queries, userId: number): Promise<void> {
 }
 
 /**
- * Keeps a user from being forgotten until the transaction ends. One of whom nothing is known becomes known: whoever places an
- * order has asked for them.
- * @throws Failure `unknown-user` when they are gone
+ * Locks a user against deletion until the transaction ends. A user without a row is added, because the caller has verified
+ * that the user exists.
+ * @throws Failure `unknown-user` if the user was deleted
  */
-export async function holdUser(tx: Queries, userId: number): Promise<void> {
+export async function lockKnownUser(tx: Queries, userId: number): Promise<void> {
   let state = await lockUser(tx, userId);
   if (state === undefined) {
-    await rememberUsers(tx, [userId]);
+    await addKnownUsers(tx, [userId]);
     state = await lockUser(tx, userId);
   }
   if (state !== 'known') throw unknownUser();

@@ -1,20 +1,21 @@
 import type { Queries } from '@zerda/chassis/database/database';
-import { type OrderStatus, orderStatuses } from '@zerda/contracts/orders';
+import { type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
 import { eq, sql } from 'drizzle-orm';
-import { orderCounters, type StoredOrder, userOrderCounters } from './tables.ts';
+import type { Order } from '../domain/order.ts';
+import { orderCounters, userOrderCounters } from './tables.ts';
 
-/** Rows that share the count of each status, so that writers at the same time seldom wait for one another. */
+/** Number of rows that share the count of each status, so that concurrent writers rarely wait for a lock. */
 const slots = 16;
 
-/** Orders in one status. */
+/** Number of orders with one status, and the sum of their totals. */
 export interface StatusCount {
   readonly orders: number;
   readonly totalCents: number;
 }
 
-/** Counts a new order, in the transaction that stores it. */
-export async function countPlaced(tx: Queries, order: StoredOrder): Promise<void> {
-  await count(tx, [{ order, status: order.status, sign: 1 }]);
+/** Adds a new order to the counters; runs in the transaction that stores it. */
+export async function countPlaced(tx: Queries, order: Order): Promise<void> {
+  await applyChanges(tx, [{ order, status: order.status, sign: 1 }]);
   await tx
     .insert(userOrderCounters)
     .values({ userId: order.userId, orders: 1 })
@@ -24,33 +25,33 @@ export async function countPlaced(tx: Queries, order: StoredOrder): Promise<void
     });
 }
 
-/** An order that has another status now. */
-export interface Move {
-  readonly order: StoredOrder;
-  /** The status it had. */
+/** An order whose status has changed. */
+export interface StatusChange {
+  readonly order: Order;
+  /** Previous status. */
   readonly from: OrderStatus;
 }
 
-/** Counts orders from the statuses they had to those they have, in the transaction that changes them. */
-export async function countMoved(tx: Queries, moves: readonly Move[]): Promise<void> {
-  await count(
+/** Moves orders from the counters of their previous status to those of the current one; runs in the transaction of the change. */
+export async function countStatusChanges(tx: Queries, statusChanges: readonly StatusChange[]): Promise<void> {
+  await applyChanges(
     tx,
-    moves.flatMap(({ order, from }) => [
+    statusChanges.flatMap(({ order, from }) => [
       { order, status: from, sign: -1 },
       { order, status: order.status, sign: 1 },
     ]),
   );
 }
 
-/** An order counted in (1) or out (-1) of a status. */
-interface Change {
-  readonly order: StoredOrder;
+/** Adds an order to the counter of a status (1) or removes it (-1). */
+interface CounterChange {
+  readonly order: Order;
   readonly status: OrderStatus;
   readonly sign: 1 | -1;
 }
 
-/** Makes all changes in one statement that locks rows in the order of their key: writers never wait in a circle. */
-async function count(tx: Queries, changes: readonly Change[]): Promise<void> {
+/** Applies all changes in one statement that locks the rows in key order, which prevents deadlocks. */
+async function applyChanges(tx: Queries, changes: readonly CounterChange[]): Promise<void> {
   if (changes.length === 0) return;
   const sums = new Map<string, typeof orderCounters.$inferInsert>();
   for (const { order, status, sign } of changes) {
@@ -73,7 +74,7 @@ async function count(tx: Queries, changes: readonly Change[]): Promise<void> {
     });
 }
 
-/** Orders in each status, without reading them. */
+/** Returns the counters of each status. The cost does not depend on the number of orders. */
 export async function readStatusCounts(db: Queries): Promise<Record<OrderStatus, StatusCount>> {
   const rows = await db
     .select({
@@ -83,13 +84,13 @@ export async function readStatusCounts(db: Queries): Promise<Record<OrderStatus,
     })
     .from(orderCounters)
     .groupBy(orderCounters.status);
-  const counted = new Map(rows.map(({ status, ...numbers }) => [status, numbers]));
+  const countByStatus = new Map(rows.map(({ status, ...count }) => [status, count]));
   return Object.fromEntries(
-    orderStatuses.map((status) => [status, counted.get(status) ?? { orders: 0, totalCents: 0 }]),
+    orderStatuses.map((status) => [status, countByStatus.get(status) ?? { orders: 0, totalCents: 0 }]),
   ) as Record<OrderStatus, StatusCount>;
 }
 
-/** The number of a user's orders, whatever their status, without reading them. */
+/** Returns the number of a user's orders in any status. The cost does not depend on the number of orders. */
 export async function readOrderCountOf(db: Queries, userId: number): Promise<number> {
   const [row] = await db
     .select({ orders: userOrderCounters.orders })

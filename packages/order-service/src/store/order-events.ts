@@ -1,34 +1,38 @@
-import { type Announcement, announce } from '@zerda/chassis/events/outbox';
-import { type CancelReason, orderEvents } from '@zerda/contracts/events/orders';
-import type { OrderStatus } from '@zerda/contracts/orders';
+import { type CancelReason, orderEvents } from '@zerda/contracts/order-service/events';
+import type { OrderStatus } from '@zerda/contracts/order-service/orders';
+import { type NewEvent, newEvent } from '@zerda/events/outbox';
 import { toAmount } from '../domain/money.ts';
-import type { StoredOrder } from './tables.ts';
+import type { Order } from '../domain/order.ts';
 
-/** Tells of an order that was placed. */
-export function announceOrder(order: StoredOrder): Announcement {
+/** Returns the event of a placed order. */
+export function announceOrder(order: Order): NewEvent {
   const { id, userId, product, quantity, totalCents, status, version, createdAt } = order;
-  return announce(orderEvents.orderCreated, {
+  return newEvent(orderEvents.orderCreated, {
     id,
     version,
     data: {
-      ...{ id, user_id: userId, product, quantity, status },
+      id,
+      user_id: userId,
+      product,
+      quantity,
+      status,
       total: toAmount(totalCents),
       created_at: createdAt.toISOString(),
     },
   });
 }
 
-/** Tells of an order that has another status now; a cancellation is an event of its own. */
+/** Returns the event of a status change. A cancellation has its own event type. */
 export function announceChange(
-  { id, userId, status, version, updatedAt }: StoredOrder,
+  { id, userId, status, version, updatedAt }: Order,
   from: OrderStatus,
   reason: CancelReason = 'requested',
-): Announcement {
-  const at = updatedAt.toISOString();
+): NewEvent {
+  const changedAt = updatedAt.toISOString();
   if (status === 'cancelled') {
-    const data = { id, user_id: userId, from, reason, cancelled_at: at };
-    return announce(orderEvents.orderCancelled, { id, version, data });
+    const data = { id, user_id: userId, from, reason, cancelled_at: changedAt };
+    return newEvent(orderEvents.orderCancelled, { id, version, data });
   }
-  const data = { id, user_id: userId, from, to: status, updated_at: at };
-  return announce(orderEvents.orderStatusChanged, { id, version, data });
+  const data = { id, user_id: userId, from, to: status, updated_at: changedAt };
+  return newEvent(orderEvents.orderStatusChanged, { id, version, data });
 }

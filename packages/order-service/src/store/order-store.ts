@@ -1,126 +1,111 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
-import { createInTurn } from '@zerda/chassis/database/in-turn';
-import { append } from '@zerda/chassis/events/outbox';
+import { createKeyedMutex } from '@zerda/chassis/database/keyed-mutex';
 import { Failure } from '@zerda/chassis/failure';
-import { type Precondition, requireMatch } from '@zerda/chassis/http/entity-tag';
-import {
-  type Answered,
-  findKept,
-  type KeptAnswer,
-  type KeyedRequest,
-  once,
-} from '@zerda/chassis/idempotency/idempotency';
-import type { NewOrder, OrderStatus } from '@zerda/contracts/orders';
+import { always } from '@zerda/chassis/idempotency/idempotency';
+import { type Precondition, requireMatch } from '@zerda/chassis/precondition';
+import type { NewOrder, OrderStatus } from '@zerda/contracts/order-service/orders';
+import { appendEvents } from '@zerda/events/outbox';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import { toCents } from '../domain/money.ts';
+import type { Order } from '../domain/order.ts';
 import { firstStatus } from '../domain/order-status.ts';
-import { holdUser, readUserState, type UserState } from './known-users.ts';
+import type { PlacedOrders } from '../domain/place-order.ts';
+import { lockKnownUser, readUserState } from './known-users.ts';
 import {
-  countMoved,
   countPlaced,
+  countStatusChanges,
   readOrderCountOf,
   readStatusCounts,
   type StatusCount,
 } from './order-counters.ts';
 import { announceChange, announceOrder } from './order-events.ts';
-import { orders, type StoredOrder } from './tables.ts';
+import { orders } from './tables.ts';
 
-/** Which orders a list has. */
+/** Selects the orders of a list. */
 export interface OrderSelection {
-  /** Only ids above this one. */
+  /** Only ids greater than this one. */
   readonly after?: number | undefined;
-  /** Rows at most. */
+  /** Maximum number of rows. */
   readonly limit: number;
   readonly userId?: number | undefined;
   readonly status?: OrderStatus | undefined;
-  /** Only orders of the user with this id: for a caller who may see no others. */
-  readonly only?: number | undefined;
+  /** Only orders of this user, because the caller cannot see others. Applies in addition to `userId`. */
+  readonly ownerId?: number | undefined;
 }
 
-/** The orders, each write in a transaction of its own, with the event that tells of it. */
-export interface OrderStore {
-  /** Orders in the order of their ids. */
-  list(selection: OrderSelection): Promise<StoredOrder[]>;
+/** Store of the orders. Each write is one transaction that also writes the event to the outbox. */
+export interface OrderStore extends PlacedOrders {
+  /** Returns orders in ascending order of id. */
+  list(selection: OrderSelection): Promise<Order[]>;
   /**
-   * @param only the user whose order it must be; anybody's when undefined
-   * @throws Failure `order-not-found`, also for the order of another user
+   * Returns an order.
+   * @param ownerId required owner of the order; any owner if undefined
+   * @throws Failure `order-not-found`, also for an order of another user
    */
-  find(id: number, only?: number): Promise<StoredOrder>;
-  /** Orders by status. */
+  find(id: number, ownerId?: number): Promise<Order>;
+  /** Returns the number of orders and the sum of their totals, by status. */
   countByStatus(): Promise<Record<OrderStatus, StatusCount>>;
-  /** The number of a user's orders, whatever their status. */
+  /** Returns the number of a user's orders in any status. */
   countOf(userId: number): Promise<number>;
-  /** What an earlier request with this key was answered; undefined when there was none. @throws as `findKept` */
-  findPlaced<Body>(request: KeyedRequest | undefined): Promise<Answered<Body> | undefined>;
-  /** What events have told of a user; undefined when they have told nothing. */
-  findUser(userId: number): Promise<UserState | undefined>;
   /**
-   * Stores an order, and with it what a repeat of the request is answered with. The caller has made sure that the user exists.
-   * @throws Failure `unknown-user` when events have told that they are gone, and as `once`
-   */
-  place<Body>(
-    order: NewOrder,
-    request: KeyedRequest | undefined,
-    answer: (order: StoredOrder) => KeptAnswer<Body>,
-  ): Promise<Answered<Body>>;
-  /**
-   * Gives an order the status that `next` makes of the one it has; nobody else changes it meanwhile.
-   * @param only the user whose order it must be; anybody's when undefined
-   * @throws Failure `order-not-found`, also for the order of another user, `precondition-failed`, and what `next` throws
+   * Sets the status to the result of `next`, which is called with the current status while the order is locked.
+   * @param ownerId required owner of the order; any owner if undefined
+   * @throws Failure `order-not-found`, also for an order of another user, `precondition-failed`, and errors of `next`
    */
   changeStatus(
     id: number,
     next: (status: OrderStatus) => OrderStatus,
     precondition?: Precondition,
-    only?: number,
-  ): Promise<StoredOrder>;
+    ownerId?: number,
+  ): Promise<Order>;
 }
 
 export function createOrderStore(database: Database): OrderStore {
-  // Each new order locks the counter of its user.
-  const turns = createInTurn();
+  // Each new order locks the counter of its user, so concurrent orders of one user would only occupy connections.
+  const turns = createKeyedMutex();
   return {
-    list: (selection) => database.read((db) => selectOrders(db, selection)),
-    async find(id, only) {
-      const [order] = await database.read((db) => db.select().from(orders).where(isOrder(id, only)));
-      return found(order);
+    list: (selection) => database.query((db) => selectOrders(db, selection)),
+    async find(id, ownerId) {
+      const [order] = await database.query((db) => db.select().from(orders).where(isOrder(id, ownerId)));
+      return requireOrder(order);
     },
-    countByStatus: () => database.read(readStatusCounts),
-    countOf: (userId) => database.read((db) => readOrderCountOf(db, userId)),
-    findPlaced: (request) => findKept(database, request),
-    findUser: (userId) => database.read((db) => readUserState(db, userId)),
-    place: (order, request, answer) =>
+    countByStatus: () => database.query(readStatusCounts),
+    countOf: (userId) => database.query((db) => readOrderCountOf(db, userId)),
+    findUser: (userId) => database.query((db) => readUserState(db, userId)),
+    place: (order, once = always) =>
       turns.run(order.user_id, () =>
-        once(database, request, async (tx) => {
-          await holdUser(tx, order.user_id);
-          return answer(await insertOrder(tx, order));
-        }),
+        database.transaction((tx) =>
+          once(tx, async () => {
+            await lockKnownUser(tx, order.user_id);
+            return insertOrder(tx, order);
+          }),
+        ),
       ),
-    changeStatus: (id, next, precondition, only) =>
-      database.write(async (tx) => {
-        const [row] = await tx.select().from(orders).where(isOrder(id, only)).for('update');
-        const { status, version } = found(row);
+    changeStatus: (id, next, precondition, ownerId) =>
+      database.transaction(async (tx) => {
+        const [row] = await tx.select().from(orders).where(isOrder(id, ownerId)).for('update');
+        const { status, version } = requireOrder(row);
         requireMatch(precondition, version);
         const [changed] = await tx
           .update(orders)
           .set({ status: next(status), version: version + 1, updatedAt: sql`now()` })
           .where(eq(orders.id, id))
           .returning();
-        const order = found(changed);
-        await countMoved(tx, [{ order, from: status }]);
-        await append(tx, [announceChange(order, status)]);
+        const order = requireOrder(changed);
+        await countStatusChanges(tx, [{ order, from: status }]);
+        await appendEvents(tx, [announceChange(order, status)]);
         return order;
       }),
   };
 }
 
-/** The order of that id, if it is that user's. */
-function isOrder(id: number, only: number | undefined) {
-  return and(eq(orders.id, id), only === undefined ? undefined : eq(orders.userId, only));
+/** Condition for the order with this id and, if given, this owner. */
+function isOrder(id: number, ownerId: number | undefined) {
+  return and(eq(orders.id, id), ownerId === undefined ? undefined : eq(orders.userId, ownerId));
 }
 
-/** The query of a list: by key, so that its cost does not depend on how far into the list it is. */
-export function selectOrders(db: Queries, { after = 0, limit, userId, status, only }: OrderSelection) {
+/** Returns the query of a list. It pages by key, so its cost does not depend on the position in the list. */
+export function selectOrders(db: Queries, { after = 0, limit, userId, status, ownerId }: OrderSelection) {
   return db
     .select()
     .from(orders)
@@ -128,7 +113,7 @@ export function selectOrders(db: Queries, { after = 0, limit, userId, status, on
       and(
         gt(orders.id, after),
         userId === undefined ? undefined : eq(orders.userId, userId),
-        only === undefined ? undefined : eq(orders.userId, only),
+        ownerId === undefined ? undefined : eq(orders.userId, ownerId),
         status === undefined ? undefined : eq(orders.status, status),
       ),
     )
@@ -136,23 +121,23 @@ export function selectOrders(db: Queries, { after = 0, limit, userId, status, on
     .limit(limit);
 }
 
-/** Stores an order in a transaction that is open already. */
+/** Stores an order in an open transaction. */
 export async function insertOrder(
   tx: Queries,
   { user_id, product, quantity, total }: NewOrder,
   status: OrderStatus = firstStatus,
-): Promise<StoredOrder> {
+): Promise<Order> {
   const [row] = await tx
     .insert(orders)
     .values({ userId: user_id, product, quantity, totalCents: toCents(total), status })
     .returning();
-  const order = found(row);
+  const order = requireOrder(row);
   await countPlaced(tx, order);
-  await append(tx, [announceOrder(order)]);
+  await appendEvents(tx, [announceOrder(order)]);
   return order;
 }
 
-function found(order: StoredOrder | undefined): StoredOrder {
+function requireOrder(order: Order | undefined): Order {
   if (order === undefined) throw new Failure('order-not-found');
   return order;
 }

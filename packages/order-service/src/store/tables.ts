@@ -1,5 +1,5 @@
 import type { KeyCopy } from '@zerda/chassis/auth/key-set';
-import { orderStatuses } from '@zerda/contracts/orders';
+import { orderStatuses } from '@zerda/contracts/order-service/orders';
 import {
   bigint,
   boolean,
@@ -14,7 +14,7 @@ import {
 
 const instant = { withTimezone: true, precision: 3 } as const;
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const orders = pgTable('orders', {
   id: integer().primaryKey().generatedAlwaysAsIdentity(),
   userId: integer('user_id').notNull(),
@@ -22,16 +22,13 @@ export const orders = pgTable('orders', {
   quantity: integer().notNull(),
   totalCents: integer('total_cents').notNull(),
   status: text({ enum: orderStatuses }).notNull(),
-  /** Goes up by one with each change; shown as the `ETag`. */
+  /** Incremented by each change; returned as the `ETag`. */
   version: integer().notNull().default(1),
   createdAt: timestamp('created_at', instant).notNull().defaultNow(),
   updatedAt: timestamp('updated_at', instant).notNull().defaultNow(),
 });
 
-/** A row of orders. */
-export type StoredOrder = typeof orders.$inferSelect;
-
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const orderCounters = pgTable(
   'order_counters',
   {
@@ -44,24 +41,24 @@ export const orderCounters = pgTable(
   (table) => [primaryKey({ columns: [table.slot, table.status] })],
 );
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const userOrderCounters = pgTable('user_order_counters', {
   userId: integer('user_id').primaryKey(),
   orders: integer().notNull(),
 });
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const knownUsers = pgTable('known_users', {
   userId: integer('user_id').primaryKey(),
-  /** Their row stays, so that nothing makes them known again. */
+  /** The row remains after the deletion, so that a late event cannot add the user again. */
   deleted: boolean().notNull().default(false),
 });
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const verificationKeys = pgTable('verification_keys', {
-  /** URL that the keys come from. */
+  /** URL of the key set. */
   source: text().primaryKey(),
   keys: jsonb().$type<KeyCopy['keys']>().notNull(),
-  /** When the issuer had these keys. */
+  /** Time at which the keys were fetched from the issuer. */
   loadedAt: timestamp('loaded_at', { withTimezone: true }).notNull(),
 });

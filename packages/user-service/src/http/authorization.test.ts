@@ -1,73 +1,73 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { openTestPglite } from '@zerda/chassis/database/testing';
+import { openTestPglite } from '@zerda/chassis/testing/database';
 import type { CallerKind } from '@zerda/contracts/authorization';
-import { identityOperations } from '@zerda/contracts/identity';
-import { authorizationCases, type TestRequest } from '@zerda/contracts/testing-authorization';
-import { userOperations } from '@zerda/contracts/users';
+import { authorizationCases, type TestRequest } from '@zerda/contracts/testing/authorization';
+import { identityOperations } from '@zerda/contracts/user-service/identity';
+import { userOperations } from '@zerda/contracts/user-service/users';
 import type { Express } from 'express';
 import { SignJWT } from 'jose';
 import request from 'supertest';
+import { createTestApp, migrations } from '../../testing/app.ts';
+import type { User } from '../domain/user.ts';
 import { setPassword } from '../identity/credentials.ts';
 import { hashPassword } from '../identity/password-hash.ts';
 import { createSessions } from '../identity/sessions.ts';
-import type { StoredUser } from '../store/tables.ts';
 import { insertUser } from '../store/user-store.ts';
-import { createTestApp, migrations } from '../testing.ts';
 
-let closed: ReturnType<typeof createTestApp>;
-let open: ReturnType<typeof createTestApp>;
+let closedApp: ReturnType<typeof createTestApp>;
+let signUpApp: ReturnType<typeof createTestApp>;
 let database: Database;
 
 before(async () => {
   database = await openTestPglite(migrations);
-  closed = createTestApp(database, { AUTH: 'required' });
-  open = createTestApp(database, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
+  closedApp = createTestApp(database, { AUTH: 'required' });
+  signUpApp = createTestApp(database, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
 });
 after(() => database.close());
 
 const password = 'a long enough one';
 
-const issue = async (user: Pick<StoredUser, 'id' | 'role'>) => (await closed.issuer.tokens.prepare())(user);
+const issue = async (user: Pick<User, 'id' | 'role'>) => (await closedApp.issuer.tokens.prepare())(user);
 let serial = 0;
 let passwordHash: string | undefined;
 
-async function made(role: StoredUser['role'] = 'user'): Promise<StoredUser> {
+async function createUser(role: User['role'] = 'user'): Promise<User> {
   serial += 1;
   const user = { name: `User ${serial}`, email: `user${serial}@example.com`, role };
   passwordHash ??= await hashPassword(password);
   const hash = passwordHash;
-  return database.write(async (tx) => {
+  return database.transaction(async (tx) => {
     const stored = await insertUser(tx, user);
     await setPassword(tx, stored.id, hash);
     return stored;
   });
 }
 
-/** A token of each kind of caller, for what belongs to a user. */
-const tokens: Readonly<Record<CallerKind, (owner: StoredUser) => Promise<string> | undefined>> = {
+/** Returns a token of each kind of caller for a resource of `owner`. */
+const tokens: Readonly<Record<CallerKind, (owner: User) => Promise<string> | undefined>> = {
   anonymous: () => undefined,
   'bad-token': async ({ id }) => `${await issue({ id, role: 'admin' })}x`,
-  async stranger() {
-    const { kid, privateKey } = await closed.issuer.keys.current();
+  async unregistered() {
+    const { kid, privateKey } = await closedApp.issuer.keys.current();
     return new SignJWT({ role: 'user' })
       .setProtectedHeader({ alg: 'EdDSA', kid, typ: 'at+jwt' })
-      .setIssuer(closed.config.AUTH_ISSUER)
-      .setAudience(closed.config.AUTH_AUDIENCE)
+      .setIssuer(closedApp.config.AUTH_ISSUER)
+      .setAudience(closedApp.config.AUTH_AUDIENCE)
       .setSubject('machine')
       .setExpirationTime('1m')
       .sign(privateKey);
   },
-  'user-other': async () => issue(await made()),
+  'user-other': async () => issue(await createUser()),
   'user-self': (owner) => issue(owner),
-  admin: async () => issue(await made('admin')),
+  admin: async () => issue(await createUser('admin')),
 };
 
-async function ask(app: Express, { method, path, body }: TestRequest, token: string | undefined) {
-  const asked = request(app)[method](path);
-  if (token !== undefined) asked.set('authorization', `Bearer ${token}`);
-  return body === undefined ? asked : asked.send(body);
+async function send(app: Express, { method, path, body }: TestRequest, token: string | undefined) {
+  const test = request(app)[method](path);
+  if (token !== undefined) test.set('authorization', `Bearer ${token}`);
+  return body === undefined ? test : test.send(body);
 }
 
 function newUser(members: object = {}) {
@@ -75,18 +75,18 @@ function newUser(members: object = {}) {
   return { name: 'New', email: `new${serial}@example.com`, ...members };
 }
 
-async function refreshToken(owner: StoredUser): Promise<string> {
+async function refreshToken(owner: User): Promise<string> {
   const sessions = createSessions({
     database,
-    secrets: closed.issuer.secrets,
+    secrets: closedApp.issuer.secrets,
     seconds: 60,
     logger: { warn: () => undefined },
   });
-  return (await database.write((tx) => sessions.begin(tx, owner))).refreshToken;
+  return (await database.transaction((tx) => sessions.begin(tx, owner))).refreshToken;
 }
 
-/** For each row of the table a request that is right in every way, for what is the owner's. */
-const requests: Readonly<Record<string, (owner: StoredUser) => Promise<TestRequest>>> = {
+/** A valid request for each row of the table, for a resource of `owner`. */
+const requests: Readonly<Record<string, (owner: User) => Promise<TestRequest>>> = {
   login: async ({ email }) => ({ method: 'post', path: '/api/auth/login', body: { email, password } }),
   refresh: async (owner) => ({
     method: 'post',
@@ -116,7 +116,7 @@ const requests: Readonly<Record<string, (owner: StoredUser) => Promise<TestReque
     path: `/api/users/${id}`,
     body: { role: 'admin' },
   }),
-  'updateUser with a password, without the current one': async ({ id }) => ({
+  'updateUser with a password but not the current one': async ({ id }) => ({
     method: 'put',
     path: `/api/users/${id}`,
     body: { password: 'another long one' },
@@ -129,29 +129,29 @@ const requests: Readonly<Record<string, (owner: StoredUser) => Promise<TestReque
   deleteUser: async ({ id }) => ({ method: 'delete', path: `/api/users/${id}` }),
 };
 
-const openSignUp = ' sign-up is open';
+const openSignUp = ' with open sign-up';
 
-describe('user-service answers', () => {
+describe('authorization in user-service', () => {
   for (const { name, kind, status } of authorizationCases({ ...userOperations, ...identityOperations })) {
-    it(`${name} by ${kind} with ${status}`, async () => {
-      const { app } = name.includes(openSignUp) ? open : closed;
-      const make = requests[name.replace(`${openSignUp},`, '').replace(openSignUp, '')];
-      assert.ok(make, `there is no request for ${name}`);
-      const owner = await made();
-      const answer = await ask(app, await make(owner), await tokens[kind](owner));
-      assert.equal(answer.status, status, answer.text);
-      if (status === 401) assert.match(answer.headers['www-authenticate'] ?? '', /^Bearer realm="zerda"/);
-      if (status === 403) assert.match(answer.headers['www-authenticate'] ?? '', /insufficient_scope/);
+    it(`returns ${status} for ${name} by ${kind}`, async () => {
+      const { app } = name.includes(openSignUp) ? signUpApp : closedApp;
+      const createRequest = requests[name.replace(`${openSignUp} and`, ' with').replace(openSignUp, '')];
+      assert.ok(createRequest, `no request for ${name}`);
+      const owner = await createUser();
+      const response = await send(app, await createRequest(owner), await tokens[kind](owner));
+      assert.equal(response.status, status, response.text);
+      if (status === 401) assert.match(response.headers['www-authenticate'] ?? '', /^Bearer realm="zerda"/);
+      if (status === 403) assert.match(response.headers['www-authenticate'] ?? '', /insufficient_scope/);
     });
   }
 });
 
 describe('health of user-service', () => {
-  it('has the number of users for admins only', async () => {
-    const owner = await made();
-    for (const kind of ['anonymous', 'stranger', 'user-other', 'user-self', 'admin'] as const) {
-      const { body } = await ask(
-        closed.app,
+  it('includes the number of users only for admins', async () => {
+    const owner = await createUser();
+    for (const kind of ['anonymous', 'unregistered', 'user-other', 'user-self', 'admin'] as const) {
+      const { body } = await send(
+        closedApp.app,
         { method: 'get', path: '/api/users/health' },
         await tokens[kind](owner),
       );
@@ -161,65 +161,69 @@ describe('health of user-service', () => {
     }
   });
 
-  it('is no 200 for any caller when the database does not respond', async () => {
-    const lost = await openTestPglite(migrations);
-    const { app } = createTestApp(lost, { AUTH: 'required' });
-    await lost.close();
-    const { status, body } = await ask(app, { method: 'get', path: '/api/users/health' }, undefined);
+  it('returns 5xx when the database does not respond', async () => {
+    const closedDatabase = await openTestPglite(migrations);
+    const { app } = createTestApp(closedDatabase, { AUTH: 'required' });
+    await closedDatabase.close();
+    const { status, body } = await send(app, { method: 'get', path: '/api/users/health' }, undefined);
     assert.deepEqual([status >= 500, body.data], [true, undefined]);
   });
 });
 
-describe('what a user may not', () => {
-  it('is to see others in a list, whatever they ask for', async () => {
-    const [owner] = [await made(), await made('admin')];
+describe('authorization of a user', () => {
+  it('excludes other users from lists for any query', async () => {
+    const [owner] = [await createUser(), await createUser('admin')];
     const self = await tokens['user-self'](owner);
     for (const [query, ids] of [
       ['', [owner.id]],
       ['?role=admin', []],
       ['?limit=1', [owner.id]],
     ] as const) {
-      const { body } = await ask(closed.app, { method: 'get', path: `/api/users${query}` }, self);
+      const { body } = await send(closedApp.app, { method: 'get', path: `/api/users${query}` }, self);
       assert.deepEqual(
-        body.data.map(({ id }: StoredUser) => id),
+        body.data.map(({ id }: User) => id),
         ids,
       );
       assert.equal(body.page.next, null);
     }
-    const none = await ask(closed.app, { method: 'get', path: '/api/users' }, await tokens.stranger(owner));
+    const none = await send(
+      closedApp.app,
+      { method: 'get', path: '/api/users' },
+      await tokens.unregistered(owner),
+    );
     assert.deepEqual(none.body.data, []);
   });
 
-  it('is to find out who exists: somebody else and nobody get the same answer', async () => {
-    const owner = await made();
+  it('returns the same 403 for existing and missing users', async () => {
+    const owner = await createUser();
     const self = await tokens['user-self'](owner);
     for (const method of ['get', 'delete', 'put'] as const) {
-      const [there, absent] = await Promise.all(
-        [(await made()).id, 2_000_000_000].map(async (id) => {
+      const [existing, missing] = await Promise.all(
+        [(await createUser()).id, 2_000_000_000].map(async (id) => {
           const path = `/api/users/${id}`;
           const body = method === 'put' ? { body: { name: 'x' } } : {};
-          const { status, body: problem } = await ask(closed.app, { method, path, ...body }, self);
+          const { status, body: problem } = await send(closedApp.app, { method, path, ...body }, self);
           return { status, type: problem.type, detail: problem.detail };
         }),
       );
-      assert.deepEqual(there, absent);
-      assert.equal(there?.status, 403);
+      assert.deepEqual(existing, missing);
+      assert.equal(existing?.status, 403);
     }
   });
 
-  it('is done neither: a role that is refused changes nothing beside it', async () => {
-    const owner = await made();
+  it('changes nothing when a rejected request also contains allowed members', async () => {
+    const owner = await createUser();
     const body = { name: 'Sneaky', role: 'admin' };
-    await ask(
-      closed.app,
+    await send(
+      closedApp.app,
       { method: 'put', path: `/api/users/${owner.id}`, body },
       await tokens['user-self'](owner),
     );
-    const { body: now } = await ask(
-      closed.app,
+    const { body: current } = await send(
+      closedApp.app,
       { method: 'get', path: `/api/users/${owner.id}` },
       await tokens['user-self'](owner),
     );
-    assert.deepEqual([now.data.name, now.data.role], [owner.name, 'user']);
+    assert.deepEqual([current.data.name, current.data.role], [owner.name, 'user']);
   });
 });

@@ -1,7 +1,8 @@
+import { addAuditDetails } from '@zerda/chassis/audit/audit-log';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { success } from '@zerda/chassis/http/success';
-import type { identityOperations } from '@zerda/contracts/identity';
+import type { identityOperations } from '@zerda/contracts/user-service/identity';
 import type { Issuer } from '../identity/open-issuer.ts';
 import type { Passwords } from '../identity/passwords.ts';
 import type { Session, Sessions } from '../identity/sessions.ts';
@@ -13,20 +14,21 @@ export interface IdentityHandlersDependencies {
   readonly clientAddress: ClientAddress;
 }
 
-/** Seconds that anybody may keep the keys: less than a new one is published before it signs. */
-const keysKept = 'public, max-age=300';
+/** The keys can be cached for 300 s, which is less than the time between publishing a key and using it. */
+const keysCacheControl = 'public, max-age=300';
 
-/** What answers each operation of identity. */
+/** Creates the handlers of all identity operations. */
 export function createIdentityHandlers({
   issuer,
   sessions,
   passwords,
   clientAddress,
 }: IdentityHandlersDependencies): Handlers<typeof identityOperations> {
-  /** Neither uses up a refresh token nor checks a password when there is no key to sign with. */
-  async function tokensOf(open: () => Promise<Session>) {
+  /** Reads the signing key first: without a key, no refresh token is consumed and no password is checked. */
+  async function issueTokens(open: () => Promise<Session>) {
     const signFor = await issuer.tokens.prepare();
     const { user, refreshToken, endsInSeconds } = await open();
+    addAuditDetails({ actor: { type: 'user', id: String(user.id) }, entityId: user.id });
     return {
       body: success({
         access_token: await signFor(user),
@@ -40,17 +42,18 @@ export function createIdentityHandlers({
 
   return {
     login: ({ body: { email, password }, request }) =>
-      tokensOf(() =>
+      issueTokens(() =>
         passwords.logIn({ account: { email }, password, address: clientAddress(request) }, sessions.begin),
       ),
-    refresh: ({ body }) => tokensOf(() => sessions.refresh(body.refresh_token)),
+    refresh: ({ body }) => issueTokens(() => sessions.refresh(body.refresh_token)),
     async logout({ body }) {
-      await sessions.end(body.refresh_token);
+      const userId = await sessions.end(body.refresh_token);
+      addAuditDetails({ entityId: userId });
       return { body: success({ message: 'Logged out' }) };
     },
     async publicKeys() {
       const { keys, ageMs } = await issuer.published();
-      return { body: { keys }, ageMs, cacheControl: keysKept };
+      return { body: { keys }, ageMs, cacheControl: keysCacheControl };
     },
     async issuerMetadata() {
       return {
@@ -62,7 +65,7 @@ export function createIdentityHandlers({
           subject_types_supported: ['public'],
           claims_supported: ['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', ...issuer.tokens.claims],
         },
-        cacheControl: keysKept,
+        cacheControl: keysCacheControl,
       };
     },
   };

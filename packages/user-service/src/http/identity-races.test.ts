@@ -1,29 +1,30 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine, type OpenDatabase, untilWaiting } from '@zerda/chassis/database/testing';
-import { createGate } from '@zerda/chassis/testing';
-import type { UserRole } from '@zerda/contracts/users';
+import { describeOnEachEngine, type OpenDatabase, untilWaiting } from '@zerda/chassis/testing/database';
+import { createGate } from '@zerda/chassis/testing/observed';
+import type { UserRole } from '@zerda/contracts/user-service/users';
 import { eq, sql } from 'drizzle-orm';
 import type { Express } from 'express';
 import request from 'supertest';
+import { createTestApp, migrations } from '../../testing/app.ts';
+import type { User } from '../domain/user.ts';
 import { findAccount, setPassword } from '../identity/credentials.ts';
 import { hashPassword, isPassword } from '../identity/password-hash.ts';
 import { sessions } from '../identity/tables.ts';
-import { type StoredUser, users } from '../store/tables.ts';
+import { users } from '../store/tables.ts';
 import { insertUser } from '../store/user-store.ts';
-import { createTestApp, migrations } from '../testing.ts';
 
 const oldPassword = 'the old password of a user';
 const newPassword = 'the new password of a user';
 const otherPassword = 'the password of another user';
 
-/** A database whose nth call of one kind waits until it is released. */
+/** Returns a database whose nth call of one kind waits until it is released. */
 function gateAt(database: Database, kind: 'read' | 'write', nth: number) {
   const [reached, released] = [createGate(), createGate()];
   let calls = 0;
-  async function pass(called: 'read' | 'write'): Promise<void> {
-    if (called !== kind) return;
+  async function waitAtGate(call: 'read' | 'write'): Promise<void> {
+    if (call !== kind) return;
     calls += 1;
     if (calls !== nth) return;
     reached.open();
@@ -31,43 +32,43 @@ function gateAt(database: Database, kind: 'read' | 'write', nth: number) {
   }
   const gated: Database = {
     ...database,
-    read: (work) => pass('read').then(() => database.read(work)),
-    write: (work) => pass('write').then(() => database.write(work)),
+    query: (work) => waitAtGate('read').then(() => database.query(work)),
+    transaction: (work) => waitAtGate('write').then(() => database.transaction(work)),
   };
   return { database: gated, reached: reached.pass(), release: released.open };
 }
 
 let serial = 0;
 
-/** Users with passwords, and requests of them to a service on an own database. */
-function prepare(open: OpenDatabase) {
+/** Sets up a service on its own database, and functions that create users with passwords and send their requests. */
+function prepare(openDatabase: OpenDatabase) {
   let database: Database;
   let service: ReturnType<typeof createTestApp>;
   const hashes = new Map<string, string>();
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
     for (const password of [oldPassword, otherPassword]) hashes.set(password, await hashPassword(password));
   });
   beforeEach(async () => {
-    await database.write((tx) => tx.execute(sql`truncate login_attempts, known_addresses`));
+    await database.transaction((tx) => tx.execute(sql`truncate login_attempts, known_addresses`));
     service = createTestApp(database, { AUTH: 'required' });
   });
 
-  async function createUser(role: UserRole = 'user', password = oldPassword): Promise<StoredUser> {
+  async function createUser(role: UserRole = 'user', password = oldPassword): Promise<User> {
     serial += 1;
     const email = `racer${serial}@example.com`;
-    return database.write(async (tx) => {
+    return database.transaction(async (tx) => {
       const user = await insertUser(tx, { name: 'Racer', email, role });
       await setPassword(tx, user.id, hashes.get(password) ?? '');
       return user;
     });
   }
 
-  const tokenOf = async (user: StoredUser) => (await service.issuer.tokens.prepare())(user);
+  const tokenOf = async (user: User) => (await service.issuer.tokens.prepare())(user);
 
-  interface Sent {
-    readonly as?: StoredUser;
+  interface SendOptions {
+    readonly as?: User;
     readonly body?: object;
     readonly app?: Express;
   }
@@ -75,21 +76,21 @@ function prepare(open: OpenDatabase) {
   async function send(
     method: 'post' | 'put' | 'delete',
     path: string,
-    { as, body, app = service.app }: Sent,
+    { as, body, app = service.app }: SendOptions,
   ) {
-    const sent = request(app)[method](path);
-    if (as !== undefined) sent.set('authorization', `Bearer ${await tokenOf(as)}`);
-    return body === undefined ? sent : sent.send(body);
+    const test = request(app)[method](path);
+    if (as !== undefined) test.set('authorization', `Bearer ${await tokenOf(as)}`);
+    return body === undefined ? test : test.send(body);
   }
 
   const logIn = (email: string, password: string, app?: Express) =>
     send('post', '/api/auth/login', { body: { email, password }, ...(app && { app }) });
-  const update = (user: StoredUser, body: object, as = user, app?: Express) =>
+  const update = (user: User, body: object, as = user, app?: Express) =>
     send('put', `/api/users/${user.id}`, { as, body, ...(app && { app }) });
-  const changePassword = (user: StoredUser, app?: Express, password = newPassword) =>
+  const changePassword = (user: User, app?: Express, password = newPassword) =>
     update(user, { password, current_password: oldPassword }, user, app);
 
-  /** Sends a request that stops at the nth call of the database, does something meanwhile, and returns the response. */
+  /** Sends a request that stops at the nth database call, runs `meanwhile`, and returns the response. */
   async function whileStopped<T>(
     at: readonly ['read' | 'write', number],
     sendBy: (app: Express) => Promise<T>,
@@ -107,24 +108,31 @@ function prepare(open: OpenDatabase) {
     return response;
   }
 
-  async function sessionsOf({ id }: StoredUser): Promise<number> {
-    return (await database.read((db) => db.select().from(sessions).where(eq(sessions.userId, id)))).length;
+  async function sessionsOf({ id }: User): Promise<number> {
+    return (await database.query((db) => db.select().from(sessions).where(eq(sessions.userId, id)))).length;
   }
 
-  async function hasPassword({ id }: StoredUser, password: string): Promise<boolean> {
+  async function hasPassword({ id }: User, password: string): Promise<boolean> {
     return isPassword(password, (await findAccount(database, { userId: id }))?.passwordHash);
   }
 
   return {
-    /** The database, once the suite has begun. */
+    /** Returns the database after `before` has run. */
     opened: () => database,
     hashOf: (password: string) => hashes.get(password) ?? '',
-    ...{ createUser, send, logIn, update, changePassword, whileStopped, sessionsOf, hasPassword },
+    createUser,
+    send,
+    logIn,
+    update,
+    changePassword,
+    whileStopped,
+    sessionsOf,
+    hasPassword,
   };
 }
 
-describeOnEachEngine('identity under concurrent changes', { migrations }, (open) => {
-  const racers = prepare(open);
+describeOnEachEngine('identity under concurrent changes', { migrations }, (openDatabase) => {
+  const racers = prepare(openDatabase);
   const { createUser, send, logIn, update, changePassword, whileStopped, sessionsOf, hasPassword } = racers;
   let database: Database;
 
@@ -132,7 +140,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     database = racers.opened();
   });
 
-  it('returns 401 and begins no session when the password changed after it was checked', async () => {
+  it('returns 401 and starts no session when the password changes after the check', async () => {
     const user = await createUser();
     const { status, body } = await whileStopped(
       ['write', 2],
@@ -143,7 +151,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     assert.equal(await sessionsOf(user), 0);
   });
 
-  it('returns 401 to a login whose user is deleted meanwhile, and logs no fault', async () => {
+  it('returns 401 and logs no fault when the user is deleted during the login', async () => {
     for (const write of [1, 2]) {
       const user = await createUser();
       const { status, body } = await whileStopped(
@@ -155,18 +163,18 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     }
   });
 
-  it('logs in although the hash of the same password is renewed meanwhile', async () => {
+  it('logs in when the hash of the same password is renewed during the login', async () => {
     const user = await createUser();
     const renewed = await hashPassword(oldPassword);
     const { status } = await whileStopped(
       ['write', 2],
       (app) => logIn(user.email, oldPassword, app),
-      () => database.write((tx) => setPassword(tx, user.id, renewed)),
+      () => database.transaction((tx) => setPassword(tx, user.id, renewed)),
     );
     assert.equal(status, 200);
   });
 
-  it('accepts one of several changes that prove the same old password', async () => {
+  it('accepts only one of several concurrent password changes', async () => {
     const user = await createUser();
     const { status, body } = await whileStopped(
       ['write', 3],
@@ -183,27 +191,27 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     );
     const statuses = responses.map((response) => response.status);
     assert.equal(statuses.filter((each) => each === 200).length, 1, String(statuses));
-    // What is checked twice counts twice, more than five attempts are throttled, and on a busy machine one may wait too long.
+    // A retried check counts twice, more than five attempts are throttled, and on a busy machine the queue can time out.
     assert.ok(
       statuses.every((each) => [200, 422, 429, 503].includes(each)),
       String(statuses),
     );
   });
 
-  it('checks the password of the user in the path, also when the e-mail address moves to another user', async () => {
+  it('checks the password of the user in the path when the e-mail address moves to another user', async () => {
     const victim = await createUser();
     const thief = await createUser('user', otherPassword);
     let stops = 0;
     for (const read of [1, 2, 3]) {
-      const swap = async (one: string, other: string) =>
-        database.write(async (tx) => {
-          await tx.update(users).set({ email: one }).where(eq(users.id, victim.id));
-          await tx.update(users).set({ email: other }).where(eq(users.id, thief.id));
+      const setEmails = async (victimEmail: string, thiefEmail: string) =>
+        database.transaction(async (tx) => {
+          await tx.update(users).set({ email: victimEmail }).where(eq(users.id, victim.id));
+          await tx.update(users).set({ email: thiefEmail }).where(eq(users.id, thief.id));
         });
       const attack = whileStopped(
         ['read', read],
         (app) => update(victim, { password: newPassword, current_password: otherPassword }, victim, app),
-        () => swap(`moved${serial}@example.com`, victim.email),
+        () => setEmails(`moved${serial}@example.com`, victim.email),
       );
       const { status } = await attack.catch((error: Error) => {
         assert.match(error.message, /before it reached/);
@@ -213,7 +221,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
       stops += 1;
       assert.equal(status, 422, `read ${read}`);
       assert.ok(await hasPassword(victim, oldPassword));
-      await database.write(async (tx) => {
+      await database.transaction(async (tx) => {
         await tx.update(users).set({ email: thief.email }).where(eq(users.id, thief.id));
         await tx.update(users).set({ email: victim.email }).where(eq(users.id, victim.id));
         await tx.execute(sql`truncate login_attempts`);
@@ -222,18 +230,18 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     assert.ok(stops > 0, 'the request was stopped');
   });
 
-  it('does not move an e-mail address back that was moved meanwhile, without the current password', async () => {
+  it('does not restore an e-mail address that changes during a request without the current password', async () => {
     const user = await createUser();
     const moved = `moved.${user.email}`;
     const { status, body } = await whileStopped(
       ['write', 1],
       (app) => update(user, { email: user.email, name: 'Renamed' }, user, app),
-      () => database.write((tx) => tx.update(users).set({ email: moved }).where(eq(users.id, user.id))),
+      () => database.transaction((tx) => tx.update(users).set({ email: moved }).where(eq(users.id, user.id))),
     );
     assert.deepEqual([status, body.data.email, body.data.name], [200, moved, 'Renamed']);
   });
 
-  it('ends every session that began with the password that was replaced, in any order of commits', async () => {
+  it('ends every session that started with the replaced password, in any order of commits', async () => {
     for (let round = 0; round < 10; round += 1) {
       const user = await createUser();
       const logins = [0, 1, 2].map(() => logIn(user.email, oldPassword));
@@ -249,17 +257,18 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
   });
 
   describeAdmin('demoted', (admin) =>
-    database.write((tx) => tx.update(users).set({ role: 'user' }).where(eq(users.id, admin.id))),
+    database.transaction((tx) => tx.update(users).set({ role: 'user' }).where(eq(users.id, admin.id))),
   );
-  describeAdmin('deleted', (admin) => database.write((tx) => tx.delete(users).where(eq(users.id, admin.id))));
+  describeAdmin('deleted', (admin) =>
+    database.transaction((tx) => tx.delete(users).where(eq(users.id, admin.id))),
+  );
 
-  function describeAdmin(state: string, end: (admin: StoredUser) => Promise<unknown>): void {
-    /** What only an admin may write, as an admin who is one no more asks for it. */
+  function describeAdmin(state: string, end: (admin: User) => Promise<unknown>): void {
+    /** Writes that require the role admin. */
     const writes: Readonly<
-      Record<string, (admin: StoredUser, other: StoredUser, app?: Express) => Promise<{ status: number }>>
+      Record<string, (admin: User, other: User, app?: Express) => Promise<{ status: number }>>
     > = {
-      'give the own account the role admin': (admin, _other, app) =>
-        update(admin, { role: 'admin' }, admin, app),
+      'restore the own role admin': (admin, _other, app) => update(admin, { role: 'admin' }, admin, app),
       'give another user the role admin': (admin, other, app) => update(other, { role: 'admin' }, admin, app),
       'set the password of another user': (admin, other, app) =>
         update(other, { password: newPassword }, admin, app),
@@ -276,10 +285,10 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     };
 
     for (const [what, write] of Object.entries(writes)) {
-      it(`refuses to ${what} for an admin who was ${state}, before or during the request`, async () => {
+      it(`rejects an attempt to ${what} when the admin is ${state} before or during the request`, async () => {
         const before = { admin: await createUser('admin'), other: await createUser() };
         await end(before.admin);
-        const expected = state === 'deleted' && what.startsWith('give the own') ? 404 : 403;
+        const expected = state === 'deleted' && what.startsWith('restore the own') ? 404 : 403;
         assert.equal((await write(before.admin, before.other)).status, expected);
 
         const during = { admin: await createUser('admin'), other: await createUser() };
@@ -290,13 +299,15 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
         );
         assert.equal(status, 403);
         for (const { admin, other } of [before, during]) {
-          const left = await database.read((db) => db.select().from(users).where(eq(users.id, other.id)));
-          assert.deepEqual(left, [other], 'nothing was written');
-          const now = await database.read((db) => db.select().from(users).where(eq(users.id, admin.id)));
-          assert.notEqual(now[0]?.role, 'admin');
-          const made = `new${other.id}@example.com`;
+          const remaining = await database.query((db) =>
+            db.select().from(users).where(eq(users.id, other.id)),
+          );
+          assert.deepEqual(remaining, [other], 'nothing was written');
+          const current = await database.query((db) => db.select().from(users).where(eq(users.id, admin.id)));
+          assert.notEqual(current[0]?.role, 'admin');
+          const newEmail = `new${other.id}@example.com`;
           assert.equal(
-            (await database.read((db) => db.select().from(users).where(eq(users.email, made)))).length,
+            (await database.query((db) => db.select().from(users).where(eq(users.email, newEmail)))).length,
             0,
           );
           assert.ok(await hasPassword(other, oldPassword));
@@ -305,29 +316,29 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (open)
     }
   }
 
-  it('leaves an admin when two admins demote or delete each other at once, and does not deadlock', async () => {
+  it('keeps one admin and does not deadlock when two admins demote or delete each other concurrently', async () => {
     for (let round = 0; round < 20; round += 1) {
-      const [one, other] = [await createUser('admin'), await createUser('admin')];
-      const demote = (who: StoredUser, as: StoredUser) => update(who, { role: 'user' }, as);
-      const remove = (who: StoredUser, as: StoredUser) => send('delete', `/api/users/${who.id}`, { as });
+      const [first, second] = [await createUser('admin'), await createUser('admin')];
+      const demote = (target: User, as: User) => update(target, { role: 'user' }, as);
+      const remove = (target: User, as: User) => send('delete', `/api/users/${target.id}`, { as });
       const responses = await Promise.all([
-        (round % 2 === 0 ? demote : remove)(one, other),
-        (round % 3 === 0 ? demote : remove)(other, one),
+        (round % 2 === 0 ? demote : remove)(first, second),
+        (round % 3 === 0 ? demote : remove)(second, first),
       ]);
       assert.deepEqual(responses.map(({ status }) => status).sort(), [200, 403], `round ${round}`);
     }
   });
 });
 
-// PGlite runs one transaction after the other: none waits for a lock.
-describeOnEachEngine('identity under a lock', { migrations, engines: ['postgres'] }, (open) => {
-  const { opened, createUser, logIn, sessionsOf, hashOf } = prepare(open);
+// PGlite runs transactions serially, so none waits for a lock.
+describeOnEachEngine('identity under a lock', { migrations, engines: ['postgres'] }, (openDatabase) => {
+  const { opened, createUser, logIn, sessionsOf, hashOf } = prepare(openDatabase);
 
   it('returns 401 when the password changes while the login waits for the lock of the user', async () => {
     const database = opened();
     const user = await createUser();
     const [held, waits] = [createGate(), createGate()];
-    const change = database.write(async (tx) => {
+    const change = database.transaction(async (tx) => {
       await tx.execute(sql`select 1 from users where id = ${user.id} for update`);
       held.open();
       await waits.pass();

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { rowsOf } from '@zerda/chassis/database/rows-of';
-import { openTestPglite } from '@zerda/chassis/database/testing';
+import { openTestPglite } from '@zerda/chassis/testing/database';
 import { sql } from 'drizzle-orm';
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import request from 'supertest';
-import { createTestApp, migrations } from '../testing.ts';
+import { createTestApp, migrations } from '../../testing/app.ts';
 
 let database: Database;
 let service: ReturnType<typeof createTestApp>;
@@ -20,34 +20,35 @@ after(() => database.close());
 const password = 'correct horse battery';
 let serial = 0;
 
-/** Somebody who has signed up. */
-async function somebody(members: object = {}) {
+/** Signs a user up. */
+async function signUpUser(members: object = {}) {
   serial += 1;
-  const user = { name: `Somebody ${serial}`, email: `somebody${serial}@example.com`, password, ...members };
-  // More sign up here than from any one address.
+  const user = { name: `Dora ${serial}`, email: `dora${serial}@example.com`, password, ...members };
+  // These tests exceed the sign-up limit of one address.
   if (serial % 10 === 0) await resetLimits();
   const { body } = await request(service.app).post('/api/users').send(user).expect(201);
   return { ...user, id: body.data.id as number };
 }
 
 async function resetLimits(): Promise<void> {
-  await database.write((tx) => tx.execute(sql`truncate login_attempts`));
+  await database.transaction((tx) => tx.execute(sql`truncate login_attempts`));
   service = createTestApp(database, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
 }
 
 const post = (path: string, body: object) => request(service.app).post(path).send(body);
-const logIn = (email: string, given = password) => post('/api/auth/login', { email, password: given });
+const logIn = (email: string, loginPassword = password) =>
+  post('/api/auth/login', { email, password: loginPassword });
 const refresh = (refresh_token: string) => post('/api/auth/refresh', { refresh_token });
 const tokenHeader = (token: string) => ['authorization', `Bearer ${token}`] as const;
 
-async function tokensOf(email: string, given?: string) {
-  const { body } = await logIn(email, given).expect(200);
+async function tokensOf(email: string, loginPassword?: string) {
+  const { body } = await logIn(email, loginPassword).expect(200);
   return body.data as { access_token: string; refresh_token: string; expires_in: number };
 }
 
 describe('POST /api/auth/login', () => {
-  it('answers a token that anybody can check by the keys, and which says who it is', async () => {
-    const { id, email } = await somebody();
+  it('returns an access token that verifies against the published keys and contains the user', async () => {
+    const { id, email } = await signUpUser();
     const { body, headers } = await logIn(email.toUpperCase()).expect(200);
     assert.equal(headers['cache-control'], 'no-store');
     const { access_token: token, token_type, expires_in } = body.data;
@@ -68,16 +69,16 @@ describe('POST /api/auth/login', () => {
       .expect(200);
   });
 
-  it('answers the same for a wrong password, an unknown user, and one without a password', async () => {
-    const known = await somebody();
-    const silent = await somebody({ password: undefined });
-    const answers = await Promise.all([
+  it('returns the same response for a wrong password, an unknown user and a user without a password', async () => {
+    const known = await signUpUser();
+    const silent = await signUpUser({ password: undefined });
+    const responses = await Promise.all([
       logIn(known.email, 'not the password'),
       logIn('nobody@example.com'),
       logIn(silent.email),
     ]);
-    const seen = answers.map(({ status, body, headers }) => {
-      const { correlation_id: _id, ...problem } = body;
+    const seen = responses.map(({ status, body, headers }) => {
+      const { correlation_id: _id, trace_id: _trace, ...problem } = body;
       return { status, problem, challenge: headers['www-authenticate'] };
     });
     assert.equal(seen[0]?.status, 401);
@@ -86,27 +87,29 @@ describe('POST /api/auth/login', () => {
     assert.deepEqual(seen[2], seen[0]);
   });
 
-  it('takes one password in whichever way a keyboard writes it', async () => {
+  it('accepts a password in any Unicode normalization form', async () => {
     const composed = 'caf\u00e9 au lait noir';
-    const { email } = await somebody({ password: composed });
+    const { email } = await signUpUser({ password: composed });
     await logIn(email, 'cafe\u0301 au lait noir').expect(200);
     await logIn(email, 'cafe au lait noir').expect(401);
   });
 
-  it('gives an admin the role, and a user who is none any more no more than that', async () => {
-    const user = await somebody();
-    await database.write((tx) => tx.execute(sql`update users set role = 'admin' where id = ${user.id}`));
+  it('issues tokens with the current role of the user', async () => {
+    const user = await signUpUser();
+    await database.transaction((tx) =>
+      tx.execute(sql`update users set role = 'admin' where id = ${user.id}`),
+    );
     const { access_token, refresh_token } = await tokensOf(user.email);
     assert.equal(decodeJwt(access_token).role, 'admin');
-    await database.write((tx) => tx.execute(sql`update users set role = 'user' where id = ${user.id}`));
+    await database.transaction((tx) => tx.execute(sql`update users set role = 'user' where id = ${user.id}`));
     const { body } = await refresh(refresh_token).expect(200);
     assert.equal(decodeJwt(body.data.access_token).role, 'user');
   });
 });
 
 describe('POST /api/auth/refresh', () => {
-  it('gives the next pair, and takes each refresh token once: the second use ends the session', async () => {
-    const { email } = await somebody();
+  it('returns new tokens once per refresh token; reuse ends the session', async () => {
+    const { email } = await signUpUser();
     const { refresh_token: first } = await tokensOf(email);
     const { refresh_token: second } = (await refresh(first).expect(200)).body.data;
     const { refresh_token: third } = (await refresh(second).expect(200)).body.data;
@@ -115,8 +118,8 @@ describe('POST /api/auth/refresh', () => {
     await refresh(third).expect(401);
   });
 
-  it('refuses what is no refresh token', async () => {
-    const { access_token } = await tokensOf((await somebody()).email);
+  it('rejects malformed and unknown refresh tokens', async () => {
+    const { access_token } = await tokensOf((await signUpUser()).email);
     for (const token of ['x', access_token.slice(0, 512), `${'a'.repeat(43)}.${'b'.repeat(43)}`]) {
       const { body, headers } = await refresh(token).expect(401);
       assert.equal(body.type, '/problems/session-ended');
@@ -125,8 +128,8 @@ describe('POST /api/auth/refresh', () => {
     await post('/api/auth/refresh', { refresh_token: '' }).expect(422);
   });
 
-  it('uses up no refresh token while there is no key to sign with', async () => {
-    const { refresh_token } = await tokensOf((await somebody()).email);
+  it('does not consume a refresh token while no signing key is available', async () => {
+    const { refresh_token } = await tokensOf((await signUpUser()).email);
     const broken = createTestApp(database, { AUTH_KEY_SECRET: 'a secret that is not the one of the keys' });
     const { body, headers } = await request(broken.app)
       .post('/api/auth/refresh')
@@ -134,15 +137,15 @@ describe('POST /api/auth/refresh', () => {
       .expect(503);
     assert.equal(body.type, '/problems/identity-unavailable');
     assert.ok(Number(headers['retry-after']) > 0);
-    await database.write((tx) =>
+    await database.transaction((tx) =>
       tx.execute(sql`update sessions set rotated_at = rotated_at - interval '1 hour'`),
     );
     await refresh(refresh_token).expect(200);
   });
 
-  it('keeps no token that could be used', async () => {
-    const { refresh_token } = await tokensOf((await somebody()).email);
-    const rows = await database.read((db) =>
+  it('stores refresh tokens only as hashes', async () => {
+    const { refresh_token } = await tokensOf((await signUpUser()).email);
+    const rows = await database.query((db) =>
       rowsOf<{ row: string }>(db, sql`select row_to_json(s)::text as row from sessions s`),
     );
     const stored = rows.map(({ row }) => row).join();
@@ -151,8 +154,8 @@ describe('POST /api/auth/refresh', () => {
 });
 
 describe('POST /api/auth/logout', () => {
-  it('ends this session and no other, and says the same of a token that nobody knows', async () => {
-    const { email } = await somebody();
+  it('ends only this session and returns the same response for an unknown token', async () => {
+    const { email } = await signUpUser();
     const [here, there] = [await tokensOf(email), await tokensOf(email)];
     const { body } = await post('/api/auth/logout', { refresh_token: here.refresh_token }).expect(200);
     assert.deepEqual(body, { status: 'success', data: { message: 'Logged out' } });
@@ -165,30 +168,30 @@ describe('POST /api/auth/logout', () => {
 });
 
 describe('a password', () => {
-  it('is refused when it is common, known of its owner, or too short, and asked for nothing else', async () => {
-    for (const [given, reason] of [
+  it('is rejected when it is common, too short or personal data of its owner, without composition rules', async () => {
+    for (const [rejected, reason] of [
       ['short', /8 to 128/],
-      ['password1', /commonest/],
-      ['P@ssw0rd!2024', /commonest/],
-      ['bcdefghijk', /row/],
-      ['margaret@example.com', /own/],
+      ['password1', /common password/],
+      ['P@ssw0rd!2024', /common password/],
+      ['bcdefghijk', /sequence/],
+      ['margaret@example.com', /name or e-mail address/],
     ] as const) {
-      const user = { name: 'Margaret Hamilton', email: 'margaret@example.com', password: given };
+      const user = { name: 'Margaret Hamilton', email: 'margaret@example.com', password: rejected };
       const { body } = await post('/api/users', user).expect(422);
       assert.equal(body.errors[0].path, 'password');
       assert.match(body.errors[0].message, reason);
-      assert.ok(!JSON.stringify(body).includes(given));
+      assert.ok(!JSON.stringify(body).includes(rejected));
     }
-    for (const given of [
+    for (const accepted of [
       'all lower case letters',
       '🦊🐫🌵🌙 🐢🦂🐍🦎',
       'x9'.repeat(10).concat('b'.repeat(100)),
     ])
-      await somebody({ password: given });
+      await signUpUser({ password: accepted });
   });
 
-  it('is changed by its owner who knows it, and ends their sessions', async () => {
-    const { id, email } = await somebody();
+  it('changes with the current password and ends the sessions of the user', async () => {
+    const { id, email } = await signUpUser();
     const { access_token, refresh_token } = await tokensOf(email);
     const change = (body: object) =>
       request(service.app)
@@ -208,8 +211,8 @@ describe('a password', () => {
     await logIn(email, next).expect(200);
   });
 
-  it('cannot be found out by a stolen access token, trying one after the other', async () => {
-    const { id, email } = await somebody();
+  it('cannot be guessed with a stolen access token', async () => {
+    const { id, email } = await signUpUser();
     const { access_token } = await tokensOf(email);
     const statuses: number[] = [];
     for (let guess = 0; guess < 8; guess += 1) {
@@ -222,13 +225,13 @@ describe('a password', () => {
     assert.deepEqual(statuses, [422, 422, 422, 422, 422, 429, 429, 429]);
   });
 
-  it('is no part of an answer, a list, an event, or what is kept of an idempotent request', async () => {
+  it('is in no response, list, event or stored idempotent request', async () => {
     serial += 1;
-    const user = { name: 'Kept', email: `kept${serial}@example.com`, password: 'unmistakable-7261' };
+    const user = { name: 'Stored', email: `stored${serial}@example.com`, password: 'unmistakable-7261' };
     const { text } = await post('/api/users', user).set('idempotency-key', 'with-password').expect(201);
     const again = await post('/api/users', user).set('idempotency-key', 'with-password').expect(201);
     assert.equal(again.headers['idempotency-replayed'], 'true');
-    const rows = await database.read((db) =>
+    const rows = await database.query((db) =>
       rowsOf<{ row: string }>(
         db,
         sql`
@@ -243,11 +246,11 @@ describe('a password', () => {
     const fingerprint = createHash('sha256')
       .update(JSON.stringify({ email: user.email, name: user.name, password: user.password, role: 'user' }))
       .digest('base64');
-    assert.ok(!stored.includes(fingerprint), 'nor a hash that guesses could be tried against quickly');
+    assert.ok(!stored.includes(fingerprint), 'no unsalted hash is stored');
   });
 
   // draft-ietf-httpapi-idempotency-key-header-07, section 2.7: a key that is used again with a different payload is an error.
-  it('is part of what an Idempotency-Key stands for: 422 with another one, or none, also while the secret is replaced', async () => {
+  it('is part of an idempotent request: returns 422 for another or no password, also while the secret is replaced', async () => {
     serial += 1;
     const user = { name: 'Once', email: `once${serial}@example.com`, password: 'the first of two' };
     const create = (app: typeof service.app, members: object) =>
@@ -260,9 +263,12 @@ describe('a password', () => {
       const { body } = await create(service.app, { password: other }).expect(422);
       assert.equal(body.type, '/problems/idempotency-key-reused');
     }
-    const [before, now] = [service.config.AUTH_KEY_SECRET ?? '', 'another secret of a test, long enough'];
-    const env = { AUTH: 'required', AUTH_SIGN_UP: 'true', AUTH_KEY_SECRET: now };
-    const { app: rotated } = createTestApp(database, { ...env, AUTH_KEY_SECRET_PREVIOUS: before });
+    const [previousSecret, currentSecret] = [
+      service.config.AUTH_KEY_SECRET ?? '',
+      'another secret of a test, long enough',
+    ];
+    const env = { AUTH: 'required', AUTH_SIGN_UP: 'true', AUTH_KEY_SECRET: currentSecret };
+    const { app: rotated } = createTestApp(database, { ...env, AUTH_KEY_SECRET_PREVIOUS: previousSecret });
     const again = await create(rotated, {}).expect(201);
     assert.equal(again.headers['idempotency-replayed'], 'true');
     await create(rotated, { password: 'the second of two' }).expect(422);
@@ -276,8 +282,8 @@ describe('an e-mail address', () => {
       .set(...tokenHeader(token))
       .send(body);
 
-  it('is changed by its user with the current password, and not by an access token alone', async () => {
-    const { id, email } = await somebody();
+  it('requires the current password for a change by the user', async () => {
+    const { id, email } = await signUpUser();
     const { access_token: token } = await tokensOf(email);
     const moved = `moved.${email}`;
     for (const current_password of [undefined, 'not the one']) {
@@ -290,8 +296,8 @@ describe('an e-mail address', () => {
     await logIn(moved).expect(200);
   });
 
-  it('can be probed three times a day, whether another user has it or not', async () => {
-    const [{ email: taken }, { id, email }] = [await somebody(), await somebody()];
+  it('can be changed three times a day, including attempts that return 409', async () => {
+    const [{ email: taken }, { id, email }] = [await signUpUser(), await signUpUser()];
     const { access_token: token } = await tokensOf(email);
     const statuses: number[] = [];
     for (const probe of [taken, `free.${email}`, taken, `free2.${email}`, taken]) {
@@ -304,17 +310,19 @@ describe('an e-mail address', () => {
     await update(id, token, { name: 'Not Affected' }).expect(200);
   });
 
-  it('is probed by a thief of the token without using up the tries of the user', async () => {
-    const { id, email } = await somebody();
+  it('is not limited by attempts with a wrong current password', async () => {
+    const { id, email } = await signUpUser();
     const { access_token: token } = await tokensOf(email);
     for (let guess = 0; guess < 4; guess += 1)
       await update(id, token, { email: `x.${email}`, current_password: `guess ${guess}` }).expect(422);
     await update(id, token, { email: `x.${email}`, current_password: password }).expect(200);
   });
 
-  it('is changed by an admin without a limit and without a password', async () => {
-    const [admin, { id }] = [await somebody(), await somebody()];
-    await database.write((tx) => tx.execute(sql`update users set role = 'admin' where id = ${admin.id}`));
+  it('can be changed by an admin without a limit and without a password', async () => {
+    const [admin, { id }] = [await signUpUser(), await signUpUser()];
+    await database.transaction((tx) =>
+      tx.execute(sql`update users set role = 'admin' where id = ${admin.id}`),
+    );
     const { access_token: token } = await tokensOf(admin.email);
     for (let count = 0; count < 6; count += 1)
       await update(id, token, { email: `by-admin${count}.${serial}@example.com` }).expect(200);
@@ -322,8 +330,8 @@ describe('an e-mail address', () => {
 });
 
 describe('a new password', () => {
-  it('can be set five times in a row with the right one, and then after ten minutes', async () => {
-    const { id, email } = await somebody();
+  it('can be set five times at once and then every ten minutes', async () => {
+    const { id, email } = await signUpUser();
     const { access_token: token } = await tokensOf(email);
     const statuses: number[] = [];
     for (let count = 0; count < 7; count += 1) {
@@ -337,8 +345,8 @@ describe('a new password', () => {
     await logIn(email).expect(200);
   });
 
-  it('is refused for a version that has passed before any password is checked', async () => {
-    const { id, email } = await somebody();
+  it('returns 412 for an outdated version before any password is checked', async () => {
+    const { id, email } = await signUpUser();
     const { access_token: token } = await tokensOf(email);
     await request(service.app)
       .put(`/api/users/${id}`)
@@ -350,10 +358,10 @@ describe('a new password', () => {
 });
 
 describe('sign-up', () => {
-  it('allows 20 users from one address, and then one in 30 seconds', async (context) => {
-    const own = await openTestPglite(migrations);
-    context.after(() => own.close());
-    const separate = createTestApp(own, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
+  it('allows 20 users from one address at once and then one every 30 seconds', async (context) => {
+    const separateDatabase = await openTestPglite(migrations);
+    context.after(() => separateDatabase.close());
+    const separate = createTestApp(separateDatabase, { AUTH: 'required', AUTH_SIGN_UP: 'true' });
     const statuses: number[] = [];
     for (let count = 0; count < 24; count += 1) {
       const { status } = await request(separate.app)
@@ -371,9 +379,13 @@ describe('sign-up', () => {
 
 describe('an Idempotency-Key without a token', () => {
   it('belongs to the network of the client', async (context) => {
-    const own = await openTestPglite(migrations);
-    context.after(() => own.close());
-    const { app } = createTestApp(own, { AUTH: 'required', AUTH_SIGN_UP: 'true', TRUSTED_PROXY_HOPS: '1' });
+    const separateDatabase = await openTestPglite(migrations);
+    context.after(() => separateDatabase.close());
+    const { app } = createTestApp(separateDatabase, {
+      AUTH: 'required',
+      AUTH_SIGN_UP: 'true',
+      TRUSTED_PROXY_HOPS: '1',
+    });
     const signUp = (address: string, name: string) =>
       request(app)
         .post('/api/users')
@@ -390,9 +402,9 @@ describe('an Idempotency-Key without a token', () => {
   });
 });
 
-describe('a user who is gone', () => {
-  it('has no session any more', async () => {
-    const { id, email } = await somebody();
+describe('a deleted user', () => {
+  it('has no sessions', async () => {
+    const { id, email } = await signUpUser();
     const { access_token, refresh_token } = await tokensOf(email);
     await request(service.app)
       .delete(`/api/users/${id}`)
@@ -404,7 +416,7 @@ describe('a user who is gone', () => {
 });
 
 describe('keys', () => {
-  it('are published for anybody to keep for a while, with the metadata that leads to them', async () => {
+  it('are published with cache headers and metadata', async () => {
     const { headers } = await request(service.app).get('/.well-known/jwks.json').expect(200);
     assert.equal(headers['cache-control'], 'public, max-age=300');
     const { body } = await request(service.app).get('/.well-known/openid-configuration').expect(200);
@@ -412,11 +424,11 @@ describe('keys', () => {
     assert.equal(body.jwks_uri, `${service.config.AUTH_ISSUER}/.well-known/jwks.json`);
   });
 
-  it('are those of another issuer where one is set, and then nobody logs in here', async () => {
+  it('come from the external issuer if AUTH_JWKS_URL is set, and logins return 404', async () => {
     const { app } = createTestApp(database, { AUTH: 'required', AUTH_JWKS_URL: 'http://127.0.0.1:9/keys' });
     await request(app).post('/api/auth/login').send({ email: 'a@example.com', password }).expect(404);
     await request(app).get('/.well-known/jwks.json').expect(404);
-    const { refresh_token: _token, access_token } = await tokensOf((await somebody()).email);
+    const { refresh_token: _token, access_token } = await tokensOf((await signUpUser()).email);
     const { body, headers } = await request(app)
       .get('/api/users')
       .set(...tokenHeader(access_token))

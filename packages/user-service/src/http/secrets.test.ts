@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { openTestPglite } from '@zerda/chassis/database/testing';
-import { recordingLogger } from '@zerda/chassis/testing';
+import { openTestPglite } from '@zerda/chassis/testing/database';
+import { recordingLogger } from '@zerda/chassis/testing/observed';
 import { sql } from 'drizzle-orm';
 import request from 'supertest';
-import { createTestApp, migrations } from '../testing.ts';
+import { createTestApp, migrations } from '../../testing/app.ts';
 
-it('what fails in the database is logged without what it was to keep: passwords, hashes, tokens, addresses', async (t) => {
+it('logs of failed statements contain no passwords, hashes, tokens or addresses', async (t) => {
   const database = await openTestPglite(migrations);
   t.after(() => database.close());
   const { logger, lines } = recordingLogger();
   const { app } = createTestApp(database, { AUTH: 'off' }, logger);
-  const user = { name: 'Somebody', email: 'planted.mail@example.com', password: 'unmistakable-3817' };
+  const user = { name: 'Dora', email: 'planted.mail@example.com', password: 'unmistakable-3817' };
   const post = (path: string, body: object) =>
     request(app).post(path).set('x-forwarded-for', '192.0.2.99').send(body);
   await post('/api/users', user).expect(201);
@@ -25,7 +25,7 @@ it('what fails in the database is logged without what it was to keep: passwords,
     sql`alter table credentials rename column password_hash to gone`,
     sql`alter table sessions rename column token_hash to lost`,
   ])
-    await database.write((tx) => tx.execute(renaming));
+    await database.transaction((tx) => tx.execute(renaming));
   const statuses = [
     await post('/api/users', { ...user, email: 'planted.mail2@example.com' }),
     await post('/api/auth/login', { email: user.email, password: user.password }),

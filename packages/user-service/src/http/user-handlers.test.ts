@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { documents } from '@zerda/contracts/openapi/documents';
+import { findDocument } from '@zerda/contracts/openapi/documents';
 import type { Express } from 'express';
 import request from 'supertest';
-import { openTestApp } from '../testing.ts';
+import { openTestApp } from '../../testing/app.ts';
 
 let app: Express;
 let database: Database;
@@ -19,12 +19,12 @@ let serial = 0;
 async function create(user: object = {}) {
   serial += 1;
   const body = { name: `User ${serial}`, email: `user${serial}@example.com`, ...user };
-  const { body: answer } = await request(app).post('/api/users').send(body).expect(201);
-  return answer.data;
+  const { body: response } = await request(app).post('/api/users').send(body).expect(201);
+  return response.data;
 }
 
 describe('POST /api/users', () => {
-  it('answers the user as stored, with its version and its path', async () => {
+  it('returns the stored user with ETag and Location', async () => {
     const user = { name: ' Ada Lovelace ', email: 'Ada@Example.com' };
     const { body, headers } = await request(app).post('/api/users').send(user).expect(201);
     const { id, created_at, updated_at, ...rest } = body.data;
@@ -35,7 +35,7 @@ describe('POST /api/users', () => {
     assert.equal(created_at, updated_at);
   });
 
-  it('names every member that does not fit', async () => {
+  it('lists every invalid member', async () => {
     const wrong = { name: '', email: 'nobody', role: 'root', admin: true };
     const { body } = await request(app).post('/api/users').send(wrong).expect(422);
     assert.equal(body.type, '/problems/validation-failed');
@@ -47,15 +47,15 @@ describe('POST /api/users', () => {
     ]);
   });
 
-  it('answers 409 for an address that is taken, and stores nothing', async () => {
+  it('returns 409 and stores nothing when the e-mail address is taken', async () => {
     const { email } = await create();
-    const counted = (await request(app).get('/api/users/stats')).body.data.users;
-    const { body } = await request(app).post('/api/users').send({ name: 'Twin', email }).expect(409);
+    const countBefore = (await request(app).get('/api/users/stats')).body.data.users;
+    const { body } = await request(app).post('/api/users').send({ name: 'Other', email }).expect(409);
     assert.equal(body.type, '/problems/email-taken');
-    assert.equal((await request(app).get('/api/users/stats')).body.data.users, counted);
+    assert.equal((await request(app).get('/api/users/stats')).body.data.users, countBefore);
   });
 
-  it('creates once for one Idempotency-Key, also after the user has changed', async () => {
+  it('creates one user for one Idempotency-Key, also when the user changes before the repeat', async () => {
     const post = (name: string) =>
       request(app).post('/api/users').set('idempotency-key', 'one').send({ name, email: 'once@example.com' });
     const first = await post('Once').expect(201);
@@ -72,7 +72,7 @@ describe('POST /api/users', () => {
     assert.equal((await post('Another').expect(422)).body.type, '/problems/idempotency-key-reused');
   });
 
-  it('does not keep what was refused: the same key works once the reason is gone', async () => {
+  it('does not store a rejected request: the same key works after the conflict is resolved', async () => {
     const { id, email } = await create();
     const post = () =>
       request(app).post('/api/users').set('idempotency-key', 'two').send({ name: 'Heir', email });
@@ -83,7 +83,7 @@ describe('POST /api/users', () => {
 });
 
 describe('GET /api/users', () => {
-  it('answers pages that lead to the end', async () => {
+  it('returns all users page by page', async () => {
     for (let count = 0; count < 5; count += 1) await create();
     const ids: number[] = [];
     for (let cursor = ''; ; ) {
@@ -99,7 +99,7 @@ describe('GET /api/users', () => {
     );
   });
 
-  it('filters by role, and refuses what it does not know', async () => {
+  it('filters by role and rejects unknown parameters and values', async () => {
     await create({ role: 'admin' });
     const { body } = await request(app).get('/api/users?role=admin').expect(200);
     assert.ok(body.data.length > 0);
@@ -112,7 +112,7 @@ describe('GET /api/users', () => {
 });
 
 describe('/api/users/{id}', () => {
-  it('answers 304 to who has the current version, and anew once it changed', async () => {
+  it('returns 304 for the current version and 200 after a change', async () => {
     const path = `/api/users/${(await create()).id}`;
     const { headers } = await request(app).get(path).expect(200);
     const again = () =>
@@ -124,7 +124,7 @@ describe('/api/users/{id}', () => {
     await again().expect(200);
   });
 
-  it('changes the members that are given', async () => {
+  it('changes only the members in the request', async () => {
     const user = await create();
     const { body, headers } = await request(app)
       .put(`/api/users/${user.id}`)
@@ -138,7 +138,7 @@ describe('/api/users/{id}', () => {
     }
   });
 
-  it('refuses a change of another version than the caller has seen, and says which is current', async () => {
+  it('returns 412 with the current ETag when If-Match names an old version', async () => {
     const path = `/api/users/${(await create()).id}`;
     await request(app).put(path).set('if-match', '"1"').send({ name: 'first' }).expect(200);
     const stale = await request(app).put(path).set('if-match', '"1"').send({ name: 'second' }).expect(412);
@@ -148,7 +148,7 @@ describe('/api/users/{id}', () => {
   });
 
   // RFC 9110, sections 13.1.1, 13.1.2 and 13.2.1.
-  it('refuses what If-None-Match or If-Match does not allow with 412, and ignores both for what is not there', async () => {
+  it('returns 412 for failed preconditions and 404 for a missing user', async () => {
     const path = `/api/users/${(await create()).id}`;
     const calls = {
       put: (there: string) => request(app).put(there).send({ name: 'changed' }),
@@ -168,20 +168,20 @@ describe('/api/users/{id}', () => {
       for (const header of ['if-match', 'if-none-match']) await call(path).set(header, '*').expect(404);
   });
 
-  it('deletes, and is not found afterwards', async () => {
+  it('deletes the user and returns 404 afterwards', async () => {
     const path = `/api/users/${(await create()).id}`;
     const { body } = await request(app).delete(path).expect(200);
     assert.deepEqual(body, { status: 'success', data: { message: 'User deleted' } });
-    for (const answer of [
+    for (const response of [
       await request(app).get(path),
       await request(app).put(path).send({ name: 'x' }),
       await request(app).delete(path),
     ]) {
-      assert.deepEqual([answer.status, answer.body.type], [404, '/problems/user-not-found']);
+      assert.deepEqual([response.status, response.body.type], [404, '/problems/user-not-found']);
     }
   });
 
-  it('refuses ids that are none', async () => {
+  it('rejects malformed ids', async () => {
     for (const id of ['0', '-1', 'abc', '1.5', '2147483648', '%00']) {
       const { body } = await request(app).get(`/api/users/${id}`).expect(400);
       assert.equal(body.type, '/problems/invalid-request', id);
@@ -190,25 +190,25 @@ describe('/api/users/{id}', () => {
 });
 
 describe('user-service', () => {
-  it('tells its health, which no id shadows', async () => {
+  it('returns its health at /api/users/health', async () => {
     const { body } = await request(app).get('/api/users/health').expect(200);
     const { users_count, ...rest } = body.data;
     assert.deepEqual(rest, { service: 'user-service', status: 'healthy' });
     assert.ok(Number.isInteger(users_count));
   });
 
-  it('serves its contract, helmet’s headers and a correlation id', async () => {
+  it('serves its OpenAPI document, security headers and a correlation id', async () => {
     const { body, headers } = await request(app)
       .get('/openapi.json')
       .set('x-correlation-id', 'abc')
       .expect(200);
-    assert.deepEqual(body, JSON.parse(JSON.stringify(documents['user-service'])));
+    assert.deepEqual(body, JSON.parse(JSON.stringify(findDocument('user-service'))));
     assert.equal(headers['x-content-type-options'], 'nosniff');
     assert.equal(headers['x-correlation-id'], 'abc');
     assert.equal(headers['x-powered-by'], undefined);
   });
 
-  it('answers problems for paths and methods it does not have', async () => {
+  it('returns problems for unknown paths and methods', async () => {
     assert.equal((await request(app).get('/api/nothing').expect(404)).body.type, '/problems/not-found');
     const { body, headers } = await request(app).patch('/api/users/1').expect(405);
     assert.deepEqual([body.type, headers.allow], ['/problems/method-not-allowed', 'GET, HEAD, PUT, DELETE']);

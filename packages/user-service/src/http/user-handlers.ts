@@ -1,44 +1,50 @@
+import { addAuditDetails } from '@zerda/chassis/audit/audit-log';
 import { forbidden, unauthenticated } from '@zerda/chassis/auth/bearer';
-import { type Caller, everybody, mayActFor } from '@zerda/chassis/auth/caller';
-import { Failure } from '@zerda/chassis/failure';
+import { type Caller, mayActFor, unauthenticatedAdmin } from '@zerda/chassis/auth/caller';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
-import { requireMatch } from '@zerda/chassis/http/entity-tag';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
-import type { KeyedRequest } from '@zerda/chassis/idempotency/idempotency';
-import type { NewUser, User, userOperations } from '@zerda/contracts/users';
-import { setPassword } from '../identity/credentials.ts';
-import type { LimitedAction, LoginLimits } from '../identity/login-limits.ts';
+import type { Idempotency } from '@zerda/chassis/idempotency/idempotency';
+import type { KeyedRequest } from '@zerda/chassis/idempotency/key-table';
+import type { NewUser, User as UserBody, userOperations } from '@zerda/contracts/user-service/users';
+import type { ChangeUser } from '../domain/change-user.ts';
+import type { RegisterUser } from '../domain/register-user.ts';
+import type { Authority, User } from '../domain/user.ts';
+import type { LoginLimits } from '../identity/login-limits.ts';
 import type { PasswordTurn } from '../identity/password-queue.ts';
 import { requireUncommon } from '../identity/password-rules.ts';
 import { type Passwords, userClient } from '../identity/passwords.ts';
-import type { StoredUser } from '../store/tables.ts';
-import type { Authority, Beside, UserStore } from '../store/user-store.ts';
+import type { UserStore } from '../store/user-store.ts';
 
 export interface UserHandlersDependencies {
-  readonly users: UserStore;
-  readonly passwords: Pick<Passwords, 'hash' | 'reauthenticate' | 'requirePlace'>;
+  readonly users: Pick<UserStore, 'list' | 'find' | 'count' | 'remove'>;
+  readonly registerUser: RegisterUser;
+  readonly changeUser: ChangeUser;
+  readonly idempotency: Idempotency;
+  readonly passwords: Pick<Passwords, 'requireCapacity'>;
   readonly limits: Pick<LoginLimits, 'count' | 'addressKey'>;
   readonly clientAddress: ClientAddress;
   /**
-   * Fingerprints of a password, the first under the secret in use: a repeat of a request is the same only with the same password, and
-   * what is stored of it must not allow guesses. Undefined without AUTH_KEY_SECRET: then another issuer logs users in, or there is no
-   * authentication, and requests that differ only in the password count as the same.
+   * Returns fingerprints of a password, the first one under the current secret. They let idempotency compare passwords without
+   * storing them. Undefined without AUTH_KEY_SECRET; requests that differ only in the password then count as the same.
    */
   readonly passwordFingerprints: ((password: string) => [string, ...string[]]) | undefined;
-  /** Whether an anonymous client may create a user of its own. */
+  /** Whether anonymous clients can create users. */
   readonly signUp: boolean;
   /**
-   * Whether this service issues the access tokens, so that roles and passwords are those of its database. Otherwise another issuer
-   * has both, and a role is what the token says.
+   * Whether this service issues the access tokens, so that its database is authoritative for roles and passwords. Otherwise an
+   * external issuer manages both, and the role comes from the token.
    */
   readonly issuesTokens: boolean;
 }
 
-/** The handlers of the user service's operations. */
+/** Creates the handlers of all user operations, including their authorization. */
 export function createUserHandlers({
   users,
+  registerUser,
+  changeUser,
+  idempotency,
   passwords,
   limits,
   clientAddress,
@@ -46,60 +52,29 @@ export function createUserHandlers({
   signUp,
   issuesTokens,
 }: UserHandlersDependencies): Handlers<typeof userOperations> {
-  /** The authority of a caller who acts as an admin. */
-  function asAdmin(caller: Caller | undefined): Authority {
-    const isUser = issuesTokens && caller?.role === 'admin' && caller !== everybody;
+  /** Returns the authority of a caller who acts as an admin. */
+  function adminAuthority(caller: Caller | undefined): Authority {
+    const isUser = issuesTokens && caller?.role === 'admin' && caller !== unauthenticatedAdmin;
     return { byAdmin: isUser ? caller.userId : undefined };
   }
 
-  /** The request with fingerprints in place of the password: what is stored of it for a day must not contain the password. */
+  /** Replaces the password of the request by fingerprints, because the request is stored for a day. */
   function withFingerprints(keyed: KeyedRequest, user: NewUser, password: string | undefined): KeyedRequest {
-    const marks: [string | boolean, ...string[]] =
+    const placeholders: [string | boolean, ...string[]] =
       password === undefined ? [false] : (passwordFingerprints?.(password) ?? [true]);
-    const [body, ...equalBodies] = marks.map((mark) => ({ ...user, password: mark }));
+    const [body, ...equalBodies] = placeholders.map((placeholder) => ({ ...user, password: placeholder }));
     return { ...keyed, body, equalBodies };
   }
 
-  /** The turn of a new password: clients are users, else networks of addresses. */
+  /** Returns the queue entry for a new password. The client is the user or, without one, the network of the address. */
   function turnOf(caller: Caller | undefined, address: string): PasswordTurn {
     const client = caller?.userId === undefined ? limits.addressKey(address) : userClient(caller.userId);
     return { kind: caller === undefined ? 'sign-up' : 'new-password', client };
   }
 
-  /**
-   * Changes what a user proves their identity by. An access token alone, which may be stolen, does not do: the current password is
-   * checked, where this service has it.
-   */
-  async function writeOwn(
-    { id, address, current, password, movesEmail }: OwnChange,
-    write: Write,
-  ): Promise<StoredUser> {
-    if (password === undefined && !issuesTokens) {
-      await limits.count('new-email', { userId: id });
-      return write();
-    }
-    if (current === undefined) throw wrongPassword('must be given, too');
-    const claim = { account: { userId: id }, password: current, address };
-    const actions: LimitedAction[] = [];
-    if (password !== undefined) actions.push('new-password');
-    if (movesEmail) actions.push('new-email');
-    return passwords
-      .reauthenticate(claim, { actions, newPassword: password }, (confirm, newHash) =>
-        write(async (tx) => {
-          await confirm(tx);
-          if (newHash !== undefined) await setPassword(tx, id, newHash);
-        }),
-      )
-      .catch((error: unknown) => {
-        throw error instanceof Failure && error.code === 'login-failed'
-          ? wrongPassword('is not the current password')
-          : error;
-      });
-  }
-
   return {
     async userHealth({ caller }) {
-      // Counted for every caller, because it shows that the database responds.
+      // Queried for every caller, to verify that the database responds.
       const users_count = await users.count();
       const counts = caller?.role === 'admin' ? { users_count } : {};
       return { body: success({ service: 'user-service', status: 'healthy', ...counts }) };
@@ -108,106 +83,89 @@ export function createUserHandlers({
       return { body: success({ users: await users.count() }) };
     },
     async listUsers({ caller, query: { cursor, limit, role } }) {
-      // Of an identity that is no user there is nobody, and nobody has the id 0.
-      const only = caller.role === 'admin' ? undefined : (caller.userId ?? 0);
-      const { rows, next } = cutPage(
-        await users.list({ after: cursor, limit: limit + 1, role, only }),
-        limit,
-      );
-      return { body: { ...success(rows.map(show)), page: { next } } };
+      // No user has the id 0, so a caller without a user gets an empty list.
+      const id = caller.role === 'admin' ? undefined : (caller.userId ?? 0);
+      const { rows, next } = cutPage(await users.list({ after: cursor, limit: limit + 1, role, id }), limit);
+      return { body: { ...success(rows.map(formatUser)), page: { next } } };
     },
     async getUser({ caller, params: { id } }) {
-      requireOwn(caller, id);
-      return one(await users.find(id));
+      requireAccessTo(caller, id);
+      return userResponse(await users.find(id));
     },
     async createUser({ caller, body: { password, ...user }, keyed, request }) {
+      addAuditDetails({ newRole: user.role });
       requireMayCreate(caller, user.role, signUp);
       const address = clientAddress(request);
       if (password !== undefined) {
         requireUncommon(password, user);
-        passwords.requirePlace(turnOf(caller, address));
+        passwords.requireCapacity(turnOf(caller, address));
       }
       if (caller === undefined) await limits.count('sign-up', { address });
-      return users.create(
+      const registration = {
         user,
+        password,
+        turn: turnOf(caller, address),
+        authority: adminAuthority(caller),
+      };
+      return idempotency.run(
         keyed && withFingerprints(keyed, user, password),
-        (stored) => ({ ...one(stored), location: `/api/users/${stored.id}` }),
-        {
-          ...asAdmin(caller),
-          prepare:
-            password === undefined
-              ? undefined
-              : async () => {
-                  const hash = await passwords.hash(password, turnOf(caller, address));
-                  return (tx, { id }) => setPassword(tx, id, hash);
-                },
-        },
+        (once) => registerUser({ ...registration, once }),
+        createdResponse,
       );
     },
     async updateUser({ caller, params: { id }, body, precondition, request }) {
-      const { password, current_password: current, email, ...others } = body;
-      requireOwn(caller, id);
-      if (others.role !== undefined && caller.role !== 'admin') throw forbidden('Roles are given by admins.');
+      const { password, current_password: currentPassword, ...change } = body;
+      addAuditDetails({ changed: Object.keys(body).filter(isChange), newRole: change.role });
+      requireAccessTo(caller, id);
+      if (change.role !== undefined && caller.role !== 'admin')
+        throw forbidden('Only admins can change roles.');
       const address = clientAddress(request);
-      if (password !== undefined) passwords.requirePlace(turnOf(caller, address));
-      const user = await users.find(id);
-      requireMatch(precondition, user.version);
-      if (password !== undefined)
-        requireUncommon(password, { email: email ?? user.email, name: others.name ?? user.name });
-
-      const isOwn = caller.userId === id;
-      const authority = isOwn && others.role === undefined ? {} : asAdmin(caller);
-      const movesEmail = email !== undefined && email !== user.email;
-      // An address that is the same now is not written: it may change before the transaction.
-      const change = movesEmail ? { ...others, email } : others;
-      const write: Write = (beside) => users.update(id, change, precondition, { ...authority, beside });
-      if (isOwn && (password !== undefined || movesEmail))
-        return one(await writeOwn({ id, address, current, password, movesEmail }, write));
-      if (password === undefined) return one(await write());
-      const hash = await passwords.hash(password, turnOf(caller, address));
-      return one(await write((tx) => setPassword(tx, id, hash)));
+      const isSelf = caller.userId === id;
+      const user = await changeUser({
+        id,
+        change,
+        password,
+        currentPassword,
+        isSelf,
+        authority: isSelf && change.role === undefined ? {} : adminAuthority(caller),
+        precondition,
+        turn: turnOf(caller, address),
+        address,
+      });
+      return userResponse(user);
     },
     async deleteUser({ caller, params: { id }, precondition }) {
-      requireOwn(caller, id);
-      await users.remove(id, precondition, caller.userId === id ? {} : asAdmin(caller));
+      requireAccessTo(caller, id);
+      await users.remove(id, precondition, caller.userId === id ? {} : adminAuthority(caller));
       return { body: success({ message: 'User deleted' }) };
     },
   };
 }
 
-/** Writes the change of a user, and `beside` in the same transaction. */
-type Write = (beside?: Beside) => Promise<StoredUser>;
-
-/** A change of a user's own password or e-mail address. */
-interface OwnChange {
-  readonly id: number;
-  readonly address: string;
-  readonly current: string | undefined;
-  /** The new password, when it changes. */
-  readonly password: string | undefined;
-  readonly movesEmail: boolean;
+function isChange(member: string): boolean {
+  return member !== 'current_password';
 }
 
-/** Decided by the id alone, before anybody looks whether it exists. */
-function requireOwn(caller: Caller, id: number): void {
-  if (!mayActFor(caller, id)) throw forbidden('This concerns another user.');
+/** Checks only the id, so that the response does not reveal whether the user exists. */
+function requireAccessTo(caller: Caller, id: number): void {
+  if (!mayActFor(caller, id)) throw forbidden('The resource belongs to another user.');
 }
 
-function requireMayCreate(caller: Caller | undefined, role: User['role'], signUp: boolean): void {
+function requireMayCreate(caller: Caller | undefined, role: UserBody['role'], signUp: boolean): void {
   if (caller?.role === 'admin') return;
-  if (caller !== undefined) throw forbidden('Users are made by admins.');
+  if (caller !== undefined) throw forbidden('Only admins can create users.');
   if (!signUp) throw unauthenticated();
-  if (role === 'admin') throw forbidden('Roles are given by admins.');
+  if (role === 'admin') throw forbidden('Only admins can assign the role admin.');
 }
 
-function wrongPassword(message: string): Failure {
-  return new Failure('validation-failed', { errors: [{ path: 'current_password', message }] });
+function createdResponse(user: User) {
+  return { ...userResponse(user), location: `/api/users/${user.id}` };
 }
 
-function one(user: StoredUser) {
-  return { body: success(show(user)), version: user.version };
+function userResponse(user: User) {
+  return { body: success(formatUser(user)), version: user.version };
 }
 
-function show({ id, name, email, role, createdAt, updatedAt }: StoredUser): User {
+function formatUser({ id, name, email, role, createdAt, updatedAt }: User): UserBody {
   return { id, name, email, role, created_at: createdAt.toISOString(), updated_at: updatedAt.toISOString() };
 }

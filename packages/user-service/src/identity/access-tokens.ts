@@ -1,36 +1,36 @@
 import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
-import type { StoredUser } from '../store/tables.ts';
+import type { User } from '../domain/user.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
 /** Signs access tokens. */
 export interface AccessTokens {
-  /** Seconds that one is good for. */
+  /** Lifetime of a token in seconds. */
   readonly seconds: number;
-  /** Names of the claims that say what the user may do, and which user it is. */
+  /** Names of the claims with the role and the user id. */
   readonly claims: readonly [role: string, userId: string];
   /**
-   * Finds the key to sign with, and returns what signs: nothing need be done for a token that could not be given.
-   * @throws Failure `identity-unavailable` when there is no key
+   * Reads the signing key and returns the function that signs, so that callers can fail before other work if there is no key.
+   * @throws Failure `identity-unavailable` if there is no key
    */
   prepare(): Promise<SignFor>;
 }
 
 /** Signs the access token of a user. */
-export type SignFor = (user: Pick<StoredUser, 'id' | 'role'>) => Promise<string>;
+export type SignFor = (user: Pick<User, 'id' | 'role'>) => Promise<string>;
 
 export interface AccessTokensOptions {
   readonly keys: Pick<SigningKeys, 'current'>;
   readonly issuer: string;
   readonly audience: string;
   readonly seconds: number;
-  /** Names of the claims with the role and the id, as verifiers read them. */
+  /** Names of the claims with the role and the user id. */
   readonly claims: { readonly role: string; readonly userId: string };
-  /** What an admin's role is called in the claim. */
+  /** Value of the role claim for admins. */
   readonly adminRole: string;
 }
 
-/** Claims of an access token are those of RFC 9068; what a user may do is their role at this moment. */
+/** Creates access tokens with the claims of RFC 9068 and the current role of the user. */
 export function createAccessTokens({
   keys,
   issuer,

@@ -1,22 +1,22 @@
-import { type CleanerOptions, deleteOld, startCleaner } from '@zerda/chassis/database/cleaner';
+import { type CleanerOptions, deleteOldRows, startCleaner } from '@zerda/chassis/database/cleaner';
 import type { Database } from '@zerda/chassis/database/database';
 import { type SQL, sql } from 'drizzle-orm';
 
-/** What is good for nothing any more, by table. */
-const old: readonly { readonly table: SQL; readonly isOld: SQL }[] = [
+/** Condition of expired rows, by table. */
+const expiredRows: readonly { readonly table: SQL; readonly isOld: SQL }[] = [
   { table: sql`sessions`, isOld: sql`expires_at < now()` },
   { table: sql`login_attempts`, isOld: sql`at < now() - interval '1 day'` },
   { table: sql`known_addresses`, isOld: sql`last_at < now() - interval '90 days'` },
 ];
 
-/** Deletes sessions that have ended, attempts that count no more, and addresses that were not used for 90 days; returns how many. */
+/** Deletes expired sessions, attempts older than a day and addresses unused for 90 days. Returns the number of deleted rows. */
 export async function cleanIdentity(database: Database, signal?: AbortSignal): Promise<number> {
   let deleted = 0;
-  for (const one of old) deleted += await deleteOld(database, { ...one, signal });
+  for (const rows of expiredRows) deleted += await deleteOldRows(database, { ...rows, signal });
   return deleted;
 }
 
-/** Cleans again and again until shutdown. */
+/** Runs `cleanIdentity` periodically until shutdown. */
 export function startIdentityCleaner({
   database,
   ...options

@@ -2,21 +2,21 @@ import { createHash } from 'node:crypto';
 
 /** Lists of common passwords, in the form that `comparable` returns. */
 export interface CommonPasswordLists {
-  /** Passwords that are refused as they are. */
+  /** Passwords that are rejected unmodified. */
   readonly passwords: Iterable<string>;
-  /** The commonest ones, of any length, which are also refused with a few characters added. */
+  /** The most common passwords of any length, which are also rejected with a few added characters. */
   readonly bases: Iterable<string>;
 }
 
-/** Lookups in a filter. Of 16 million texts that are in no list, about one is found nevertheless. */
+/** Lookups in the Bloom filter. The false positive rate is 2^-24, about one in 16 million. */
 export interface CommonPasswords {
-  /** Whether a text, as `comparable` returns it, is in the list of passwords. */
+  /** Returns whether a text, in the form of `comparable`, is in the list of passwords. */
   isCommon(text: string): boolean;
-  /** Whether a text, as `comparable` returns it, is in the list of bases. */
+  /** Returns whether a text, in the form of `comparable`, is in the list of bases. */
   isBase(text: string): boolean;
 }
 
-/** Returns a text without white space, control characters and characters that are not seen, compatibility characters folded. */
+/** Returns a text in NFKC without white space, control characters and invisible characters. */
 export function visible(text: string): string {
   return text.normalize('NFKC').replaceAll(invisible, '');
 }
@@ -25,8 +25,8 @@ export function visible(text: string): string {
 const invisible = /[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
 /**
- * Returns the form in which passwords are compared with lists: what is visible, without marks and letter case. It is for comparison
- * only: the password itself is hashed as the contract normalizes it.
+ * Returns the form in which passwords are compared with the lists: visible characters without combining marks and letter case.
+ * Hashing uses the password as the contract normalizes it, not this form.
  */
 export function comparable(text: string): string {
   return visible(text)
@@ -37,7 +37,7 @@ export function comparable(text: string): string {
     .normalize('NFKD');
 }
 
-/** Bits a key, and bits set for each: 2^-24 of what is in no list is found, with about as few bits as a Bloom filter can. */
+/** Filter size in bits per key and number of hash functions: close to the optimum for a false positive rate of 2^-24. */
 const bitsPerKey = 35;
 const hashes = 24;
 
@@ -64,7 +64,7 @@ export function openCommonPasswords(filter: Uint8Array): CommonPasswords {
 const passwordKey = (text: string): string => `password ${text}`;
 const baseKey = (text: string): string => `base ${text}`;
 
-/** Places of the bits of a key: two hashes combined stand for all (Kirsch and Mitzenmacher, 2006). */
+/** Yields the bit positions of a key by double hashing (Kirsch and Mitzenmacher, 2006). */
 function* bitsOf(key: string, { length }: Uint8Array): Generator<number> {
   const digest = createHash('sha256').update(key).digest();
   const first = digest.readUInt32LE(0);

@@ -1,24 +1,25 @@
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { and, eq, type SQL, sql } from 'drizzle-orm';
-import { type StoredUser, users } from '../store/tables.ts';
+import type { User } from '../domain/user.ts';
+import { users } from '../store/tables.ts';
 import { endSessionsOf } from './sessions.ts';
 import { credentials, knownAddresses } from './tables.ts';
 
-/** A user, and what is stored of their password. */
+/** A user and the hash of their password. */
 export interface Account {
-  readonly user: StoredUser;
-  /** Undefined for a user who has no password. */
+  readonly user: User;
+  /** Undefined if the user has no password. */
   readonly passwordHash: string | undefined;
   /** Whether the user has logged in from the address before. */
   readonly known: boolean;
 }
 
-/** Names a user, by id or by e-mail address in lower case. */
+/** Identifies a user by id or by e-mail address in lower case. */
 export type AccountName = { readonly userId: number } | { readonly email: string };
 
 /**
- * The account of that name; undefined when there is none. One statement, so its duration does not depend on which part is missing.
- * @param addressKey key of the client's address, as login limits have it
+ * Returns the account; undefined if it does not exist. Uses one statement, so that its duration does not reveal which part is missing.
+ * @param addressKey key of the client address, from `LoginLimits.addressKey`
  */
 export async function findAccount(
   database: Database,
@@ -27,7 +28,7 @@ export async function findAccount(
 ): Promise<Account | undefined> {
   const isNamed: SQL =
     'userId' in name ? eq(users.id, name.userId) : eq(sql`lower(${users.email})`, name.email);
-  const [row] = await database.read((db) =>
+  const [row] = await database.query((db) =>
     db
       .select({
         user: users,
@@ -46,12 +47,12 @@ export async function findAccount(
 }
 
 /**
- * Locks a user until the transaction ends, and reads their password as it is then: every change of a password, an e-mail address or
- * a role locks the user first. Undefined when the user does not exist.
+ * Locks a user until the transaction ends and returns the current password hash. Every change of a password, an e-mail address or a
+ * role locks the user first. Returns undefined if the user does not exist.
  */
 export async function lockAccount(tx: Queries, userId: number): Promise<Omit<Account, 'known'> | undefined> {
   const [user] = await tx.select().from(users).where(eq(users.id, userId)).for('no key update');
-  // A second statement: a join would show the password as it was before the wait for the lock.
+  // A separate statement, because a join would return the password hash from before the wait for the lock.
   const [credential] = await tx
     .select({ passwordHash: credentials.passwordHash })
     .from(credentials)
@@ -59,7 +60,7 @@ export async function lockAccount(tx: Queries, userId: number): Promise<Omit<Acc
   return user && { user, passwordHash: credential?.passwordHash };
 }
 
-/** Whether an admin can log in. */
+/** Returns whether an admin with a password exists. */
 export async function hasAdminWithPassword(db: Queries): Promise<boolean> {
   const rows = await db
     .select({ id: users.id })
@@ -70,7 +71,7 @@ export async function hasAdminWithPassword(db: Queries): Promise<boolean> {
   return rows.length > 0;
 }
 
-/** Sets the password of a user whom the transaction has created or locked, and ends all their sessions. */
+/** Sets the password of a user and ends all their sessions. The transaction must have created or locked the user. */
 export async function setPassword(tx: Queries, userId: number, passwordHash: string): Promise<void> {
   await tx
     .insert(credentials)
@@ -82,7 +83,7 @@ export async function setPassword(tx: Queries, userId: number, passwordHash: str
   await endSessionsOf(tx, userId);
 }
 
-/** Replaces the hash of a password by one of the same password with current parameters. The transaction has locked the user. */
+/** Stores a new hash of the same password with the current parameters. The transaction must have locked the user. */
 export async function renewHash(tx: Queries, userId: number, passwordHash: string): Promise<void> {
   await tx.update(credentials).set({ passwordHash }).where(eq(credentials.userId, userId));
 }

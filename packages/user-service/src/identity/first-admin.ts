@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { auditAfterCommit } from '@zerda/chassis/audit/audit-after-commit';
 import type { Database } from '@zerda/chassis/database/database';
 import { driverError } from '@zerda/chassis/database/database-errors';
 import { Failure } from '@zerda/chassis/failure';
@@ -11,7 +12,7 @@ import type { IdentityConfig, Issuer } from './open-issuer.ts';
 import { hashPassword } from './password-hash.ts';
 
 export interface FirstAdminOptions {
-  /** The database whose commits send events. */
+  /** Database that wakes up the event relay after each commit. */
   readonly database: Database;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
   readonly email: string;
@@ -19,33 +20,36 @@ export interface FirstAdminOptions {
 }
 
 /**
- * Makes sure that there is an admin who can log in. While no admin has a password, the user with that e-mail address gets this one and
- * becomes an admin, and is created when there is none. A user with a password is left as they are: they may have signed up
- * with the address in time. Once an admin has a password nothing happens, so a first admin who was deleted, demoted or renamed does
- * not come back with the next start.
+ * Ensures that an admin can log in. If no admin has a password, the user with this e-mail address becomes an admin with this
+ * password; a missing user is created. A user who already has a password is not changed, because they may have signed up with the
+ * address. If any admin has a password, nothing changes, so a deleted, demoted or renamed first admin is not restored at the next start.
  */
 export async function ensureFirstAdmin(options: FirstAdminOptions): Promise<void> {
   const { database, logger, email, password } = options;
   const account = await findAccount(database, { email });
   if (account?.passwordHash !== undefined) {
-    if (account.user.role !== 'admin')
-      logger.warn('the user of AUTH_ADMIN_EMAIL is not an admin, and is left so');
+    if (account.user.role !== 'admin') logger.warn('AUTH_ADMIN_EMAIL ignored: its user is not an admin');
     return;
   }
-  if (await database.read(hasAdminWithPassword)) {
+  if (await database.query(hasAdminWithPassword)) {
     logger.info('AUTH_ADMIN_EMAIL ignored: another admin can log in');
     return;
   }
   const passwordHash = await hashPassword(password);
   const isSet = await database
-    .write(async (tx) => {
+    .transaction(async (tx) => {
       const current = account && (await lockAccount(tx, account.user.id));
-      // Another replica, an admin or the user was quicker.
+      // Another replica, an admin or the user changed the account first.
       if (account !== undefined && (current?.user.email !== email || current.passwordHash !== undefined))
         return false;
       const { id, role } = current?.user ?? (await insertUser(tx, { name: adminName, email, role: 'admin' }));
       if (role !== 'admin') await changeUser(tx, id, { role: 'admin' });
       await setPassword(tx, id, passwordHash);
+      auditAfterCommit(tx, [
+        account === undefined
+          ? { action: 'user.create', entityId: id, newRole: 'admin' }
+          : { action: 'user.update', entityId: id, changed: ['role', 'password'], newRole: 'admin' },
+      ]);
       return true;
     })
     .catch((error: unknown) => {
@@ -53,10 +57,10 @@ export async function ensureFirstAdmin(options: FirstAdminOptions): Promise<void
       throw error;
     });
   if (!isSet) return ensureFirstAdmin(options);
-  logger.info('the user of AUTH_ADMIN_EMAIL is an admin who can log in');
+  logger.info('first admin set up');
 }
 
-/** Milliseconds between two attempts while the database is away. */
+/** Milliseconds between attempts while the database is unavailable. */
 const retryMs = 2000;
 
 export interface StartFirstAdminOptions extends Omit<FirstAdminOptions, 'email' | 'password'> {
@@ -66,25 +70,25 @@ export interface StartFirstAdminOptions extends Omit<FirstAdminOptions, 'email' 
 }
 
 /**
- * Makes the first admin, where one is named and can log in here, and tries again for as long as the database is away: the service
- * starts without it, too.
+ * Runs `ensureFirstAdmin` in the background if a first admin is configured and this service is the issuer. Retries while the database
+ * is unavailable; the service starts without waiting for it.
  */
 export function startFirstAdmin({ config, issuer, lifecycle, ...options }: StartFirstAdminOptions): void {
   const { AUTH_ADMIN_EMAIL: email, AUTH_ADMIN_PASSWORD: password } = config;
   if (issuer === undefined || email === undefined || password === undefined) return;
   const admin = { ...options, email, password };
   const stopping = new AbortController();
-  async function tryAgain(): Promise<void> {
+  async function retryUntilDone(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
         return await ensureFirstAdmin(admin);
       } catch (error) {
-        options.logger.warn({ err: driverError(error).message }, 'the first admin could not be made yet');
+        options.logger.warn({ err: driverError(error).message }, 'first admin creation failed');
         await wait(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       }
     }
   }
-  const done = tryAgain();
+  const done = retryUntilDone();
   lifecycle.onShutdown('first admin', () => {
     stopping.abort();
     return done;

@@ -1,16 +1,16 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 
-/** What is done with the secret of AUTH_KEY_SECRET, each under a key of its own that is derived from it. */
+/** Cryptographic operations with AUTH_KEY_SECRET. Each one uses its own derived key. */
 export interface KeySecrets {
-  /** Encrypts a text. @param context what it belongs to, without which it cannot be read again */
-  seal(text: string, context: string): string;
-  /** Reads what was sealed under the secret or the one before. @throws Error when it was under neither */
-  unseal(sealed: string, context: string): string;
-  /** What follows on a refresh token, as the secret and the one before have it: the same each time. */
+  /** Encrypts a text. @param context additional authenticated data, required for decryption */
+  encrypt(text: string, context: string): string;
+  /** Decrypts a text that was encrypted with the current or the previous secret. @throws Error if neither secret matches */
+  decrypt(ciphertext: string, context: string): string;
+  /** Derives the next refresh token under the current and the previous secret. The result is deterministic. */
   successors(token: string): string[];
-  /** Stands for something that is looked up but must not be readable in the database, such as an address. */
+  /** Returns a keyed hash, for values such as addresses that the database must look up but not store. */
   fingerprint(text: string): string;
-  /** The fingerprint, then the one under the secret before, while it is replaced. */
+  /** Returns the fingerprint under the current secret, then under the previous one if it is set. */
   fingerprints(text: string): [string, ...string[]];
 }
 
@@ -19,42 +19,47 @@ const cipher = 'aes-256-gcm';
 const ivBytes = 12;
 const tagBytes = 16;
 
-/** @param secrets the one in use, and the one before while it is replaced */
+/** @param secrets the current secret and, while it is replaced, the previous one */
 export function createKeySecrets(secrets: readonly [string, ...string[]]): KeySecrets {
   const derived = (purpose: string) =>
     secrets.map((secret) => Buffer.from(hkdfSync('sha256', secret, '', `zerda ${purpose}`, 32))) as [
       Buffer,
       ...Buffer[],
     ];
-  const sealing = derived('signing keys');
-  const refreshing = derived('refresh tokens');
-  const fingerprinting = derived('fingerprints');
+  const encryptionKeys = derived('signing keys');
+  const refreshKeys = derived('refresh tokens');
+  const fingerprintKeys = derived('fingerprints');
 
   return {
-    seal(text, context) {
+    encrypt(text, context) {
       const iv = randomBytes(ivBytes);
-      const writer = createCipheriv(cipher, sealing[0], iv, { authTagLength: tagBytes });
+      const writer = createCipheriv(cipher, encryptionKeys[0], iv, { authTagLength: tagBytes });
       writer.setAAD(Buffer.from(context));
-      const sealed = Buffer.concat([iv, writer.update(text, 'utf8'), writer.final(), writer.getAuthTag()]);
-      return sealed.toString('base64url');
+      const ciphertext = Buffer.concat([
+        iv,
+        writer.update(text, 'utf8'),
+        writer.final(),
+        writer.getAuthTag(),
+      ]);
+      return ciphertext.toString('base64url');
     },
-    unseal(sealed, context) {
-      const bytes = Buffer.from(sealed, 'base64url');
-      for (const key of sealing) {
+    decrypt(ciphertext, context) {
+      const bytes = Buffer.from(ciphertext, 'base64url');
+      for (const key of encryptionKeys) {
         const reader = createDecipheriv(cipher, key, bytes.subarray(0, ivBytes), { authTagLength: tagBytes });
         reader.setAAD(Buffer.from(context));
         reader.setAuthTag(bytes.subarray(-tagBytes));
         try {
           return reader.update(bytes.subarray(ivBytes, -tagBytes), undefined, 'utf8') + reader.final('utf8');
         } catch {
-          // Was sealed under another one.
+          // Encrypted with another secret.
         }
       }
-      throw new Error('a signing key was encrypted under a secret that is not AUTH_KEY_SECRET');
+      throw new Error('the signing key was encrypted with a secret other than AUTH_KEY_SECRET');
     },
-    successors: (token) => refreshing.map((key) => hmac(key, token)),
-    fingerprint: (text) => hmac(fingerprinting[0], text),
-    fingerprints: (text) => fingerprinting.map((key) => hmac(key, text)) as [string, ...string[]],
+    successors: (token) => refreshKeys.map((key) => hmac(key, token)),
+    fingerprint: (text) => hmac(fingerprintKeys[0], text),
+    fingerprints: (text) => fingerprintKeys.map((key) => hmac(key, text)) as [string, ...string[]],
   };
 }
 

@@ -4,12 +4,12 @@ import { networkOf } from '@zerda/chassis/http/addresses';
 import { eq, sql } from 'drizzle-orm';
 import { LRUCache } from 'lru-cache';
 import type { KeySecrets } from './key-secrets.ts';
-import { keepNewest } from './newest-rows.ts';
+import { deleteOlderRows } from './newest-rows.ts';
 import { knownAddresses, loginAttempts } from './tables.ts';
 
-/** An attempt to use a password. */
+/** An attempt to log in or to confirm a password. */
 export interface LoginAttempt {
-  /** Identifies the account: its user id, or the e-mail address where no user has it. */
+  /** User id, or the e-mail address if no user has it. */
   readonly account: number | string;
   /** Address of the client. */
   readonly address: string;
@@ -17,47 +17,46 @@ export interface LoginAttempt {
   readonly known: boolean;
 }
 
-/** Slows down password guessing, and bounds what a caller can do with a password that is right. */
+/** Rate limits for password guessing and for the actions of authenticated callers. */
 export interface LoginLimits {
   /**
    * Counts an attempt before its password is checked, so that concurrent attempts are counted too.
-   * @throws Failure `login-throttled` when there were too many, and then this one does not count
+   * @throws Failure `login-throttled` if the limit is exceeded; the attempt then does not count
    */
   begin(attempt: LoginAttempt): Promise<void>;
-  /** Counts nothing. @throws Failure `login-throttled` when this process knows that there were too many attempts */
-  requireOpen(attempt: LoginAttempt): void;
+  /** Checks without counting. @throws Failure `login-throttled` if this process knows that the limit is exceeded */
+  requireAttemptAllowed(attempt: LoginAttempt): void;
   /**
-   * Takes the attempt back in the transaction that acts on the right password, and records the address as one that the user is
-   * known at. The caller has locked the user.
+   * Reverts the count of a successful attempt and records the address as a known address of the user. Runs in the transaction that
+   * acts on the correct password; the caller must have locked the user.
    */
   succeed(tx: Queries, attempt: LoginAttempt & { readonly account: number }): Promise<void>;
-  /** Counts an action, whatever its outcome. @throws Failure `login-throttled` when there were too many */
+  /** Counts an action regardless of its outcome. @throws Failure `login-throttled` if the limit is exceeded */
   count(action: LimitedAction, by: LimitedBy): Promise<void>;
-  /** Counts nothing. @throws Failure `login-throttled` when this process knows that there were too many */
-  requireFree(action: LimitedAction, by: LimitedBy): void;
-  /** What stands for an address in the database. */
+  /** Checks without counting. @throws Failure `login-throttled` if this process knows that the limit is exceeded */
+  requireActionAllowed(action: LimitedAction, by: LimitedBy): void;
+  /** Returns the keyed hash that represents an address in the database. */
   addressKey(address: string): string;
 }
 
-/** A rate: this many at once, and then one every so many seconds. */
+/** A rate limit: `burst` at once, then one every `seconds`. */
 export interface LoginLimit {
   readonly burst: number;
   readonly seconds: number;
 }
 
-/** Actions with a limit of their own. */
+/** Actions with a separate limit. */
 export type LimitedAction = 'new-password' | 'new-email' | 'sign-up';
 
-/** Whose actions are counted: those of a user, or those from the network of an address. */
+/** Subject of a limit: a user or the network of an address. */
 export type LimitedBy = { readonly userId: number } | { readonly address: string };
 
 type LimitName = 'pair' | 'address' | 'account' | LimitedAction;
 
 /**
- * `pair` counts the attempts at one account from one address, `address` all from an address, `account` all at an account. An address
- * stands for a household or an office. At an address where a user is known only `pair` counts, so neither guesses from elsewhere nor
- * from other machines of that network keep the user out. A new e-mail address reports whether another user has it, so there are
- * three a day.
+ * `pair` limits attempts for one account from one address, `address` all attempts from an address (a household or an office), and
+ * `account` all attempts for an account. For a known address of the user only `pair` applies, so that guesses from other clients do
+ * not lock the user out. A change of the e-mail address reveals whether another user has it, so it is limited to three a day.
  */
 const standardLimits: Readonly<Record<LimitName, LoginLimit>> = {
   pair: { burst: 5, seconds: 15 },
@@ -68,7 +67,7 @@ const standardLimits: Readonly<Record<LimitName, LoginLimit>> = {
   'sign-up': { burst: 20, seconds: 30 },
 };
 
-/** Keys that are known to be over their limit, at most: those are refused without asking the database. */
+/** Maximum number of keys over their limit in memory. Their requests are rejected without a query. */
 const maxThrottled = 10_000;
 
 export interface LoginLimitsOptions {
@@ -79,11 +78,11 @@ export interface LoginLimitsOptions {
 export function createLoginLimits({ database, secrets }: LoginLimitsOptions): LoginLimits {
   const throttled = new LRUCache<string, true>({ max: maxThrottled });
 
-  // The database holds neither addresses nor accounts.
+  // The database stores only keyed hashes of addresses and accounts.
   const keyOf = (name: string, value: string | number): string => secrets.fingerprint(`${name} ${value}`);
   const addressKey = (address: string): string => keyOf('address', networkOf(address));
 
-  /** The counters of an attempt, by key. In the order of their keys, so that two attempts never wait for each other in a circle. */
+  /** Returns the counters of an attempt in the order of their keys, which prevents deadlocks between attempts. */
   function countersOf({ account, address, known }: LoginAttempt): { name: LimitName; key: string }[] {
     const pair = { name: 'pair', key: keyOf('pair', `${networkOf(address)} ${account}`) } as const;
     if (known) return [pair];
@@ -95,10 +94,10 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
     return counters.sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  /** @throws Failure `login-throttled`, which takes back what the transaction has counted before */
-  async function raise(tx: Queries, name: LimitName, key: string): Promise<void> {
+  /** @throws Failure `login-throttled`, which rolls back the counts of the transaction */
+  async function countOrReject(tx: Queries, name: LimitName, key: string): Promise<void> {
     const limit = standardLimits[name];
-    if (await countOne(tx, key, limit)) return;
+    if (await tryCount(tx, key, limit)) return;
     const seconds = await secondsUntilFree(tx, key, limit);
     throttled.set(key, true, { ttl: seconds * 1000 });
     throw tooMany(seconds);
@@ -107,26 +106,26 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
   const actionKey = (action: LimitedAction, by: LimitedBy): string =>
     keyOf(action, 'userId' in by ? by.userId : networkOf(by.address));
 
-  function requireAllFree(keys: readonly string[]): void {
+  function requireNoneThrottled(keys: readonly string[]): void {
     const leftMs = Math.max(0, ...keys.map((key) => throttled.getRemainingTTL(key)));
     if (leftMs > 0) throw tooMany(Math.ceil(leftMs / 1000));
   }
 
   return {
     addressKey,
-    requireOpen: (attempt) => requireAllFree(countersOf(attempt).map(({ key }) => key)),
+    requireAttemptAllowed: (attempt) => requireNoneThrottled(countersOf(attempt).map(({ key }) => key)),
     async begin(attempt) {
       const counters = countersOf(attempt);
-      requireAllFree(counters.map(({ key }) => key));
-      await database.write(async (tx) => {
-        for (const { name, key } of counters) await raise(tx, name, key);
+      requireNoneThrottled(counters.map(({ key }) => key));
+      await database.transaction(async (tx) => {
+        for (const { name, key } of counters) await countOrReject(tx, name, key);
       });
     },
     async succeed(tx, attempt) {
       for (const { name, key } of countersOf(attempt)) {
         throttled.delete(key);
         if (name === 'pair') await tx.delete(loginAttempts).where(eq(loginAttempts.key, key));
-        else await lower(tx, key);
+        else await decrement(tx, key);
       }
       await tx
         .insert(knownAddresses)
@@ -135,33 +134,35 @@ export function createLoginLimits({ database, secrets }: LoginLimitsOptions): Lo
           target: [knownAddresses.userId, knownAddresses.address],
           set: { lastAt: sql`now()` },
         });
-      if (!attempt.known) await keepNewest(tx, knownAddressesOfUser, attempt.account, maxKnownAddresses);
+      if (!attempt.known) await deleteOlderRows(tx, knownAddressesOfUser, attempt.account, maxKnownAddresses);
     },
-    requireFree: (action, by) => requireAllFree([actionKey(action, by)]),
+    requireActionAllowed: (action, by) => requireNoneThrottled([actionKey(action, by)]),
     async count(action, by) {
       const key = actionKey(action, by);
-      requireAllFree([key]);
-      await database.write((tx) => raise(tx, action, key));
+      requireNoneThrottled([key]);
+      await database.transaction((tx) => countOrReject(tx, action, key));
     },
   };
 }
 
-/** Addresses that a user is known at, at most. */
+/** Maximum number of known addresses per user. */
 const maxKnownAddresses = 50;
 
 const knownAddressesOfUser = {
-  ...{ table: knownAddresses, userId: knownAddresses.userId },
-  ...{ key: knownAddresses.address, at: knownAddresses.lastAt },
+  table: knownAddresses,
+  userId: knownAddresses.userId,
+  key: knownAddresses.address,
+  at: knownAddresses.lastAt,
 };
 
-/** The level as it is now, after it has fallen since the last attempt. */
+/** Returns the current level, which falls continuously after the last attempt (leaky bucket). */
 function levelNow({ seconds }: LoginLimit) {
   const { level, at } = loginAttempts;
   return sql`greatest(0, ${level} - extract(epoch from now() - ${at}) / ${seconds}::float8)`;
 }
 
-/** Counts one more; false when there is no room for it. The row is then locked, so concurrent attempts are counted one by one. */
-async function countOne(tx: Queries, key: string, limit: LoginLimit): Promise<boolean> {
+/** Counts one attempt; returns false if the limit is exceeded. The update locks the row, so concurrent attempts are counted serially. */
+async function tryCount(tx: Queries, key: string, limit: LoginLimit): Promise<boolean> {
   const raised = sql`${levelNow(limit)} + 1`;
   const rows = await tx
     .insert(loginAttempts)
@@ -183,7 +184,7 @@ async function secondsUntilFree(tx: Queries, key: string, limit: LoginLimit): Pr
   return Math.max(1, Math.ceil(((row?.level ?? 0) + 1 - limit.burst) * limit.seconds));
 }
 
-async function lower(tx: Queries, key: string): Promise<void> {
+async function decrement(tx: Queries, key: string): Promise<void> {
   await tx
     .update(loginAttempts)
     .set({ level: sql`greatest(0, ${loginAttempts.level} - 1)` })
@@ -191,5 +192,5 @@ async function lower(tx: Queries, key: string): Promise<void> {
 }
 
 function tooMany(seconds: number): Failure {
-  return new Failure('login-throttled', { headers: { 'Retry-After': String(seconds) } });
+  return new Failure('login-throttled', { retryAfterSeconds: seconds });
 }

@@ -14,7 +14,7 @@ import { createSessions } from './sessions.ts';
 export interface IdentityOptions {
   readonly config: IdentityConfig;
   readonly database: Database;
-  /** Undefined where another issuer logs users in. */
+  /** Undefined if an external issuer logs users in. */
   readonly issuer: Issuer | undefined;
   /** Proxies in front of this service: the gateway. */
   readonly proxies: TrustedProxies;
@@ -22,7 +22,7 @@ export interface IdentityOptions {
   readonly metrics: Pick<Metrics, 'registry'>;
 }
 
-/** Opens what the API needs for passwords, sessions and tokens. */
+/** Creates the dependencies of the API for passwords, sessions and tokens. */
 export function openIdentity({ config, database, issuer, proxies, logger, metrics }: IdentityOptions) {
   const queue = createPasswordQueue({
     concurrency: config.PASSWORD_CONCURRENCY,
@@ -47,7 +47,7 @@ export function openIdentity({ config, database, issuer, proxies, logger, metric
     passwords,
     limits,
     clientAddress: createClientAddress(proxies, logger),
-    // Under a key of its own each replica would take the repeat of a request for another one.
+    // Requires a configured secret: with a random key per replica, a repeat at another replica would look like a new request.
     passwordFingerprints:
       configured && ((password: string) => configured.fingerprints(`repeated password ${password}`)),
     signUp: config.AUTH_SIGN_UP,

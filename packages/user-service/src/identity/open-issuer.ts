@@ -10,10 +10,10 @@ import { weaknessOf } from './password-rules.ts';
 import { createPublishedKeys, type PublishedCopy } from './published-keys.ts';
 import { createSigningKeys, type SigningKeys } from './signing-keys.ts';
 
-/** The variables of identity, read. */
+/** Parsed environment variables of identity. */
 export type IdentityConfig = AuthConfig & z.output<z.ZodObject<ReturnType<typeof identityVariables>>>;
 
-/** What makes this service the issuer of access tokens. */
+/** The issuer of access tokens in this service. */
 export interface Issuer {
   readonly name: string;
   readonly secrets: KeySecrets;
@@ -23,35 +23,36 @@ export interface Issuer {
   readonly tokens: AccessTokens;
 }
 
-/** Whether the configuration makes this service the issuer: it has a secret for keys, and is not told of keys of another one. */
+/** Returns whether this service is the issuer: AUTH_KEY_SECRET is set and AUTH_JWKS_URL is not. */
 function isIssuer(config: IdentityConfig): boolean {
   return config.AUTH_JWKS_URL === undefined && config.AUTH_KEY_SECRET !== undefined;
 }
 
 /**
- * Looks whether anybody issues access tokens, before anything is opened.
- * @throws StartupError (78) when they are required and nobody does, or when the first admin is named by half or has a common password
+ * Validates the configuration of the issuer before any resource is opened.
+ * @throws StartupError (78) if access tokens are required but no issuer is configured, if only one of the variables of the first admin
+ * is set, or if its password is weak
  */
 export function requireIssuer(config: IdentityConfig): void {
   if (config.AUTH === 'required' && config.AUTH_JWKS_URL === undefined && !isIssuer(config)) {
     throw new StartupError(
-      'AUTH_KEY_SECRET must be set, for access tokens are required: or AUTH_JWKS_URL with the keys of another issuer, or AUTH=off, which lets everybody do everything',
+      'AUTH=required needs an issuer of access tokens. Set AUTH_KEY_SECRET, or set AUTH_JWKS_URL to the keys of an external issuer, or set AUTH=off to disable authentication.',
       78,
     );
   }
   const { AUTH_ADMIN_EMAIL: email, AUTH_ADMIN_PASSWORD: password } = config;
   if ((email === undefined) !== (password === undefined)) {
-    throw new StartupError('AUTH_ADMIN_EMAIL and AUTH_ADMIN_PASSWORD must be set together', 78);
+    throw new StartupError('Set AUTH_ADMIN_EMAIL and AUTH_ADMIN_PASSWORD together, or neither.', 78);
   }
   const weakness =
     email === undefined || password === undefined
       ? undefined
       : weaknessOf(password, { email, name: adminName });
   if (weakness !== undefined)
-    throw new StartupError(`AUTH_ADMIN_PASSWORD ${weakness}: set one that is hard to guess`, 78);
+    throw new StartupError(`AUTH_ADMIN_PASSWORD ${weakness}. Set a password that is hard to guess.`, 78);
 }
 
-/** What AUTH_KEY_SECRET is used for, whether or not this service is the issuer; undefined where it is not set. */
+/** Creates the key secrets, whether or not this service is the issuer. Returns undefined if AUTH_KEY_SECRET is not set. */
 export function openKeySecrets({
   AUTH_KEY_SECRET: secret,
   AUTH_KEY_SECRET_PREVIOUS: previous,
@@ -60,7 +61,7 @@ export function openKeySecrets({
   return createKeySecrets(previous === undefined ? [secret] : [secret, previous]);
 }
 
-/** Makes this service the issuer; undefined where the configuration does not. */
+/** Creates the issuer. Returns undefined if this service is not the issuer. */
 export function openIssuer(config: IdentityConfig, database: Database): Issuer | undefined {
   const secrets = openKeySecrets(config);
   if (secrets === undefined || !isIssuer(config)) return undefined;
@@ -77,10 +78,10 @@ export function openIssuer(config: IdentityConfig, database: Database): Issuer |
   return { name: config.AUTH_ISSUER, secrets, keys, published, tokens };
 }
 
-/** Milliseconds that this service keeps its own keys: another replica may make one. */
-const keptMs = 10_000;
+/** Milliseconds for which the verifier caches the keys, because another replica can create one. */
+const maxAgeMs = 10_000;
 
-/** The keys of this service for its own verifier, which needs no detour to get them. */
-export function ownKeys({ published }: Issuer): Omit<KeySetOptions, 'onFailure'> {
-  return { load: published, maxAgeMs: keptMs, cooldownMs: 1000 };
+/** Returns the key source for the verifier of this service, which reads the keys without an HTTP request. */
+export function issuerKeys({ published }: Issuer): Omit<KeySetOptions, 'onFailure'> {
+  return { load: published, maxAgeMs, cooldownMs: 1000 };
 }

@@ -4,28 +4,28 @@ import { hash } from '@node-rs/argon2';
 import { hashPassword, isOutdated, isPassword } from './password-hash.ts';
 
 describe('a password hash', () => {
-  it('tells the right password from others, and a hash of today from one of old', async () => {
-    const made = await hashPassword('correct horse');
-    assert.match(made, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
-    assert.notEqual(await hashPassword('correct horse'), made, 'each with a salt of its own');
-    assert.equal(await isPassword('correct horse', made), true);
-    assert.equal(await isPassword('Correct horse', made), false);
-    assert.equal(isOutdated(made), false);
-    const old = await hash('correct horse', { memoryCost: 8192, timeCost: 1 });
-    assert.equal(isOutdated(old), true);
-    assert.equal(await isPassword('correct horse', old), true);
+  it('matches only the correct password and detects outdated parameters', async () => {
+    const passwordHash = await hashPassword('correct horse');
+    assert.match(passwordHash, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
+    assert.notEqual(await hashPassword('correct horse'), passwordHash, 'each hash has its own salt');
+    assert.equal(await isPassword('correct horse', passwordHash), true);
+    assert.equal(await isPassword('Correct horse', passwordHash), false);
+    assert.equal(isOutdated(passwordHash), false);
+    const outdated = await hash('correct horse', { memoryCost: 8192, timeCost: 1 });
+    assert.equal(isOutdated(outdated), true);
+    assert.equal(await isPassword('correct horse', outdated), true);
   });
 
-  it('that is not there is no password, after the time that looking takes', async () => {
-    const made = await hashPassword('correct horse');
+  it('that is missing matches no password and takes the same time', async () => {
+    const passwordHash = await hashPassword('correct horse');
     await isPassword('x', undefined);
-    const times = async (given: string | undefined) => {
-      const begun = performance.now();
-      for (let count = 0; count < 10; count += 1) assert.equal(await isPassword('x', given), false);
-      return performance.now() - begun;
+    const measure = async (storedHash: string | undefined) => {
+      const startedAt = performance.now();
+      for (let count = 0; count < 10; count += 1) assert.equal(await isPassword('x', storedHash), false);
+      return performance.now() - startedAt;
     };
-    const [known, unknown] = [await times(made), await times(undefined)];
+    const [known, unknown] = [await measure(passwordHash), await measure(undefined)];
     assert.ok(unknown > known / 3 && unknown < known * 3, `${unknown} ms and ${known} ms`);
-    assert.equal(await isPassword('a password that nobody has', undefined), false);
+    assert.equal(await isPassword('a password of no user', undefined), false);
   });
 });

@@ -1,24 +1,24 @@
 import { hash, verify } from '@node-rs/argon2';
 
-/** OWASP's first choice of argon2id: KiB of memory, passes, lanes. */
+/** Parameters of argon2id that OWASP recommends: memory in KiB, iterations, parallelism. */
 const parameters = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 const prefix = `$argon2id$v=19$m=${parameters.memoryCost},t=${parameters.timeCost},p=${parameters.parallelism}$`;
 
-/** What is kept of a password, in the PHC string format. */
+/** Returns the argon2id hash of a password in the PHC string format. */
 export function hashPassword(password: string): Promise<string> {
   return hash(password, parameters);
 }
 
-let decoy: Promise<string> | undefined;
+let dummyHash: Promise<string> | undefined;
 
-/** Whether it is the password. Without a hash the answer is no, after the same time. */
+/** Returns whether the password matches the hash. Without a hash it returns false after the same time. */
 export async function isPassword(password: string, passwordHash: string | undefined): Promise<boolean> {
-  decoy ??= hashPassword('a password that nobody has');
-  const right = await verify(passwordHash ?? (await decoy), password);
-  return passwordHash !== undefined && right;
+  dummyHash ??= hashPassword('a password of no user');
+  const matches = await verify(passwordHash ?? (await dummyHash), password);
+  return passwordHash !== undefined && matches;
 }
 
-/** Whether the hash was made with other parameters than those of today. */
+/** Returns whether the hash was created with parameters other than the current ones. */
 export function isOutdated(passwordHash: string): boolean {
   return !passwordHash.startsWith(prefix);
 }

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Deadline } from '@zerda/chassis/deadline';
 import { runInContext } from '@zerda/chassis/request-context';
-import { isFailure } from '@zerda/chassis/testing';
+import { isFailure } from '@zerda/chassis/testing/observed';
 import { createPasswordQueue, type PasswordQueueOptions, type PasswordWorkKind } from './password-queue.ts';
 
-/** A queue whose works end when the test says so. */
+/** Returns a queue whose work ends when the test calls `endOne`. */
 function heldQueue(options: Partial<PasswordQueueOptions> = {}) {
   const queue = createPasswordQueue({ concurrency: 1, capacity: 50, ...options });
   const started: string[] = [];
   const ends: (() => void)[] = [];
-  const refused: string[] = [];
+  const rejected: string[] = [];
   function enter(client: string, kind: PasswordWorkKind = 'login', name = client): Promise<void> {
     return queue
       .run({ kind, client }, async () => {
@@ -19,7 +19,7 @@ function heldQueue(options: Partial<PasswordQueueOptions> = {}) {
       })
       .catch((error: unknown) => {
         assert.ok(isFailure('login-overloaded')(error), String(error));
-        refused.push(name);
+        rejected.push(name);
       });
   }
   async function endOne(): Promise<void> {
@@ -29,11 +29,11 @@ function heldQueue(options: Partial<PasswordQueueOptions> = {}) {
   async function drain(): Promise<void> {
     while (queue.load.running > 0) await endOne();
   }
-  return { queue, started, refused, enter, endOne, drain };
+  return { queue, started, rejected, enter, endOne, drain };
 }
 
 describe('password queue', () => {
-  it('runs as many works at a time as it may, and goes on after one that fails', async () => {
+  it('runs up to the concurrency limit and continues after a failure', async () => {
     const { queue, started, enter, endOne, drain } = heldQueue({ concurrency: 2 });
     for (const client of ['a', 'b', 'c', 'd']) void enter(client);
     assert.deepEqual(queue.load, { running: 2, waiting: 2 });
@@ -48,7 +48,7 @@ describe('password queue', () => {
     assert.equal(await queue.run({ kind: 'login', client: 'f' }, async () => 'more'), 'more');
   });
 
-  it('lets clients take turns, however much one of them sends', async () => {
+  it('alternates between clients regardless of their load', async () => {
     const { started, enter, drain } = heldQueue();
     for (let count = 0; count < 10; count += 1) void enter('flood');
     void enter('one');
@@ -58,20 +58,20 @@ describe('password queue', () => {
     assert.deepEqual(started.slice(0, 6), ['flood', 'flood', 'one', 'two', 'flood', 'two again']);
   });
 
-  it('gives the place of the client with most waiting works to another when it is full', async () => {
-    const { started, refused, enter, drain } = heldQueue({ capacity: 20 });
+  it('evicts a request of the client with the most waiting requests when it is full', async () => {
+    const { started, rejected, enter, drain } = heldQueue({ capacity: 20 });
     for (let count = 0; count < 8; count += 1) void enter('flood', 'login', `flood ${count}`);
-    assert.equal(refused.length, 0);
+    assert.equal(rejected.length, 0);
     await new Promise((resolve) => setImmediate(resolve));
     for (const client of ['a', 'b', 'c']) void enter(client);
     await drain();
-    // Four wait beside the one that runs: a flood that came first keeps one of them.
-    assert.deepEqual(refused.slice(0, 3), ['flood 5', 'flood 6', 'flood 7']);
+    // One request runs and four wait; the flood that came first keeps one of these places.
+    assert.deepEqual(rejected.slice(0, 3), ['flood 5', 'flood 6', 'flood 7']);
     for (const client of ['a', 'b', 'c']) assert.ok(started.includes(client), client);
   });
 
-  it('keeps turns and places of each kind for it', async () => {
-    const { started, refused, enter, drain } = heldQueue({ capacity: 10 });
+  it('reserves turns and capacity for each kind', async () => {
+    const { started, rejected, enter, drain } = heldQueue({ capacity: 10 });
     for (let count = 0; count < 20; count += 1) {
       void enter(`user ${count}`, 'new-password', 'new');
       void enter(`somewhere ${count}`, 'login', 'login');
@@ -79,12 +79,12 @@ describe('password queue', () => {
     void enter('home', 'known-login', 'known');
     await drain();
     assert.ok(started.indexOf('known') <= 2, started.join());
-    assert.equal(started.filter((name) => name === 'new').length, 3, 'the first, and two that waited');
+    assert.equal(started.filter((name) => name === 'new').length, 3, 'the first and two that waited');
     assert.equal(started.filter((name) => name === 'login').length, 2);
-    assert.equal(refused.filter((name) => name === 'known').length, 0);
+    assert.equal(rejected.filter((name) => name === 'known').length, 0);
   });
 
-  it('shares turns by kind while all kinds wait', async () => {
+  it('divides turns by the shares of the kinds', async () => {
     const { started, enter, endOne, drain } = heldQueue({ capacity: 500 });
     void enter('first', 'login', 'first');
     const kinds = ['known-login', 'returning-login', 'login', 'new-password'] as const;
@@ -95,21 +95,21 @@ describe('password queue', () => {
     await drain();
   });
 
-  it('refuses a work that waits too long, and then starts it no more', async (context) => {
+  it('rejects a request that waits too long and does not run it', async (context) => {
     context.mock.timers.enable({ apis: ['setTimeout'] });
-    const { queue, started, refused, enter, drain } = heldQueue({ maxWaitMs: 1500 });
+    const { queue, started, rejected, enter, drain } = heldQueue({ maxWaitMs: 1500 });
     void enter('running');
     void enter('late');
     context.mock.timers.tick(1499);
     void enter('later');
     context.mock.timers.tick(1);
     await new Promise((resolve) => setImmediate(resolve));
-    assert.deepEqual([refused, queue.load.waiting], [['late'], 1]);
+    assert.deepEqual([rejected, queue.load.waiting], [['late'], 1]);
     await drain();
     assert.deepEqual(started, ['running', 'later']);
   });
 
-  it('runs nothing for a request that has no time left, and goes on with the next', async () => {
+  it('skips a request whose deadline has passed and runs the next', async () => {
     const queue = createPasswordQueue({ concurrency: 1, capacity: 10 });
     const done: string[] = [];
     const job = (name: string, deadline: Deadline) =>
@@ -125,34 +125,34 @@ describe('password queue', () => {
     assert.ok(results[1]?.status === 'rejected' && isFailure('deadline-exceeded')(results[1].reason));
   });
 
-  it('knows before the turn is asked for whether there is a place', async () => {
+  it('reports in advance whether it has capacity', async () => {
     const { queue, enter, drain } = heldQueue({ capacity: 10 });
-    const hasPlace = (client: string, ...kinds: PasswordWorkKind[]): boolean => {
+    const hasCapacity = (client: string, ...kinds: PasswordWorkKind[]): boolean => {
       try {
-        queue.requirePlace(client, ...kinds);
+        queue.requireCapacity(client, ...kinds);
         return true;
       } catch (error) {
         assert.ok(isFailure('login-overloaded')(error));
         return false;
       }
     };
-    assert.ok(hasPlace('flood', 'login'));
+    assert.ok(hasCapacity('flood', 'login'));
     for (let count = 0; count < 3; count += 1) void enter('flood');
-    assert.equal(hasPlace('flood', 'login'), false);
-    assert.ok(hasPlace('flood', 'login', 'known-login'));
-    assert.ok(hasPlace('one', 'login'), 'the flood has two waiting');
+    assert.equal(hasCapacity('flood', 'login'), false);
+    assert.ok(hasCapacity('flood', 'login', 'known-login'));
+    assert.ok(hasCapacity('one', 'login'), 'two requests of the flood wait');
     void enter('one');
-    assert.equal(hasPlace('two', 'login'), false, 'one each is waiting');
-    assert.ok(hasPlace('two', 'new-password'));
+    assert.equal(hasCapacity('two', 'login'), false, 'one request of each client waits');
+    assert.ok(hasCapacity('two', 'new-password'));
     await drain();
-    assert.ok(hasPlace('flood', 'login'));
+    assert.ok(hasCapacity('flood', 'login'));
   });
 
-  it('refuses at once what it has no place for, without losing a slot', async () => {
-    const { queue, refused, enter, drain } = heldQueue({ capacity: 0 });
+  it('rejects immediately without capacity and keeps its slots', async () => {
+    const { queue, rejected, enter, drain } = heldQueue({ capacity: 0 });
     for (const client of ['a', 'b', 'c']) void enter(client);
     await new Promise((resolve) => setImmediate(resolve));
-    assert.deepEqual(refused, ['b', 'c']);
+    assert.deepEqual(rejected, ['b', 'c']);
     await drain();
     assert.deepEqual(queue.load, { running: 0, waiting: 0 });
   });

@@ -1,53 +1,56 @@
 import { Failure } from '@zerda/chassis/failure';
 import { currentContext } from '@zerda/chassis/request-context';
+import { inSpan } from '@zerda/chassis/tracing/in-span';
 
 /**
- * Kinds of password work, each with its share of the turns and of the waiting places: a flood of one kind leaves the others
- * theirs. `known-login` is a login from an address where the user has logged in before, `returning-login` one that was refused and
- * has come back after the time it was asked to wait, `sign-up` the password of an anonymous client.
+ * Kinds of password work with their shares of the turns and of the queue, so that a flood of one kind does not block the others.
+ * `known-login`: a login from a known address of the user. `returning-login`: a login that was rejected and retried after
+ * Retry-After. `sign-up`: the password of an anonymous client.
  */
 const shares = { 'known-login': 2, 'returning-login': 1, login: 1, 'new-password': 1, 'sign-up': 1 } as const;
 
 export type PasswordWorkKind = keyof typeof shares;
 
-/** Identifies the request that asks for a turn. */
+/** Kind and client of a request in the queue. */
 export interface PasswordTurn {
   readonly kind: PasswordWorkKind;
   /**
-   * The user, where that is established, or the network of the client address: clients take turns. A known login belongs to its user,
-   * since one user can be known at any number of addresses.
+   * The user, if verified, or the network of the client address. Turns rotate among clients. A known login counts for its user,
+   * because a user can have many known addresses.
    */
   readonly client: string;
 }
 
-/** A fair queue for password hashing, which takes CPU and memory that other requests need. */
+/** Fair queue for password hashing, which limits its CPU and memory usage. */
 export interface PasswordQueue {
   /**
-   * Runs work when its turn comes. Turns go round robin over the clients of a kind, and by share over the kinds.
-   * @throws Failure `login-overloaded` when the queue is full or the wait was too long, `deadline-exceeded` when the request has
-   * no time left; in both cases nothing was run
+   * Runs the work when its turn comes. Turns are round robin among the clients of a kind and weighted by share among the kinds.
+   * @throws Failure `login-overloaded` if the queue is full or the wait takes too long, `deadline-exceeded` if the deadline has passed;
+   * in both cases the work does not run
    */
   run<T>(turn: PasswordTurn, work: () => Promise<T>): Promise<T>;
   /**
-   * Refuses a request that has no place now, before anything is spent on it.
-   * @param kinds of which the request will be one; it passes when one of them has a place
+   * Rejects a request that the queue cannot accept now, before any other work.
+   * @param kinds possible kinds of the request; one of them must have capacity
    * @throws Failure `login-overloaded`
    */
-  requirePlace(client: string, ...kinds: readonly PasswordWorkKind[]): void;
-  /** Whether others take all places of a kind: none is left for a request of this client, and none of its requests has one. */
-  isTakenByOthers(turn: PasswordTurn): boolean;
-  /** Number of works that run, and that wait. */
+  requireCapacity(client: string, ...kinds: readonly PasswordWorkKind[]): void;
+  /** Returns whether other clients occupy the whole queue of a kind: no capacity for this client, and none of its requests waits. */
+  isFullForClient(turn: PasswordTurn): boolean;
+  /** Number of running and waiting requests. */
   readonly load: { readonly running: number; readonly waiting: number };
+  /** Maximum number of waiting tasks. */
+  readonly capacity: number;
 }
 
 export interface PasswordQueueOptions {
-  /** Works that run at the same time: each hash takes 19 MiB, and a core for some 20 ms. */
+  /** Maximum number of concurrent hashes. Each one uses 19 MiB and about 20 ms of CPU time. */
   readonly concurrency: number;
-  /** Works that wait at most, over all kinds, divided by their shares. */
+  /** Maximum number of waiting requests of all kinds, divided by share. */
   readonly capacity: number;
   /**
-   * Milliseconds that a work waits at most, 1,500 by default: less than the time after which a circuit breaker counts the
-   * service as slow, so that waiting requests never open it.
+   * Maximum wait in milliseconds; 1,500 by default. It is shorter than the latency that a circuit breaker counts as a failure, so
+   * waiting requests do not open it.
    */
   readonly maxWaitMs?: number;
 }
@@ -58,20 +61,20 @@ interface Waiter {
   reject(): void;
 }
 
-/** The waiting works of one kind. */
+/** Waiting requests of one kind. */
 interface Lane {
   readonly share: number;
   readonly capacity: number;
   size: number;
-  /** Smooth weighted round robin: what the lane is owed. */
+  /** Current weight of the smooth weighted round robin. */
   credit: number;
-  /** Waiters by client, in the order of the clients' next turns. */
+  /** Waiters by client, in the order of the next turns of the clients. */
   readonly clients: Map<string, Waiter[]>;
 }
 
 /**
- * Fair queueing (Nagle, RFC 970): a client waits for one turn of each other client at most, however much another one sends. When
- * a lane is full, the client with the most waiting works loses its newest one to a client with fewer.
+ * Creates a fair queue (Nagle, RFC 970): a client waits for at most one turn of each other client, regardless of their load. If a lane
+ * is full, a request of a client with fewer waiting requests evicts the newest request of the client with the most.
  */
 export function createPasswordQueue({
   concurrency,
@@ -122,50 +125,58 @@ export function createPasswordQueue({
     else waiter.start();
   }
 
-  function hasPlace({ kind, client }: PasswordTurn): boolean {
+  function hasCapacity({ kind, client }: PasswordTurn): boolean {
     const lane = lanes[kind];
     return running < concurrency || lane.size < lane.capacity || findEvictable(lane, client) !== undefined;
   }
 
   return {
-    isTakenByOthers: (turn) => !hasPlace(turn) && !lanes[turn.kind].clients.has(turn.client),
-    async run(turn, work) {
-      if (running < concurrency) running += 1;
-      // The work that ends hands its slot to the next waiter.
-      else await enqueue(turn);
-      try {
-        if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
-        return await work();
-      } finally {
-        startNext();
-      }
+    isFullForClient: (turn) => !hasCapacity(turn) && !lanes[turn.kind].clients.has(turn.client),
+    run(turn, work) {
+      return inSpan(
+        'password',
+        () => ({ name: `password ${turn.kind}`, attributes: { 'zerda.password.kind': turn.kind } }),
+        async (span) => {
+          if (running < concurrency) running += 1;
+          // Finished work hands its slot to the next waiter.
+          else await enqueue(turn);
+          span?.addEvent('hash started');
+          try {
+            if (currentContext()?.deadline.expired) throw new Failure('deadline-exceeded');
+            return await work();
+          } finally {
+            startNext();
+          }
+        },
+      );
     },
-    requirePlace(client, ...kinds) {
-      if (!kinds.some((kind) => hasPlace({ kind, client }))) throw overloaded();
+    requireCapacity(client, ...kinds) {
+      if (!kinds.some((kind) => hasCapacity({ kind, client }))) throw overloaded();
     },
+    capacity,
     get load() {
       return { running, waiting: Object.values(lanes).reduce((sum, { size }) => sum + size, 0) };
     },
   };
 }
 
-/** The waiter that makes room for a client with fewer waiting works than the client that has most; undefined when there is none. */
+/** Returns the newest waiter of the client with the most waiters, if that client has more than this one; otherwise undefined. */
 function findEvictable(lane: Lane, client: string): Waiter | undefined {
-  const own = lane.clients.get(client)?.length ?? 0;
+  const waiterCount = lane.clients.get(client)?.length ?? 0;
   let longest: Waiter[] = [];
   for (const waiters of lane.clients.values()) if (waiters.length > longest.length) longest = waiters;
-  return longest.length > own + 1 ? longest.at(-1) : undefined;
+  return longest.length > waiterCount + 1 ? longest.at(-1) : undefined;
 }
 
 function remove(lane: Lane, waiter: Waiter): void {
   const waiters = lane.clients.get(waiter.client) ?? [];
-  const left = waiters.filter((other) => other !== waiter);
-  if (left.length === 0) lane.clients.delete(waiter.client);
-  else lane.clients.set(waiter.client, left);
-  lane.size -= waiters.length - left.length;
+  const remaining = waiters.filter((other) => other !== waiter);
+  if (remaining.length === 0) lane.clients.delete(waiter.client);
+  else lane.clients.set(waiter.client, remaining);
+  lane.size -= waiters.length - remaining.length;
 }
 
-/** Takes the next waiter out of its lane; undefined when nothing waits. */
+/** Removes the next waiter from its lane and returns it; undefined if no request waits. */
 function takeNext(lanes: readonly Lane[]): Waiter | undefined {
   const busy = lanes.filter(({ size }) => size > 0);
   const total = busy.reduce((sum, { share }) => sum + share, 0);
@@ -180,12 +191,12 @@ function takeNext(lanes: readonly Lane[]): Waiter | undefined {
   const [waiter, ...others] = waiters ?? [];
   if (client === undefined || waiter === undefined) return undefined;
   lane.clients.delete(client);
-  // Behind the other clients.
+  // The client moves behind the other clients.
   if (others.length > 0) lane.clients.set(client, others);
   lane.size -= 1;
   return waiter;
 }
 
 function overloaded(): Failure {
-  return new Failure('login-overloaded', { headers: { 'Retry-After': '1' } });
+  return new Failure('login-overloaded', { retryAfterSeconds: 1 });
 }

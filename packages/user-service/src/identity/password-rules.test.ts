@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Failure } from '@zerda/chassis/failure';
-import { newPassword } from '@zerda/contracts/passwords';
+import { newPassword } from '@zerda/contracts/user-service/passwords';
 import { requireUncommon } from './password-rules.ts';
 
 const owner = { email: 'grace.hopper@navy.example', name: 'Grace Hopper' };
 
-function refused(password: string): boolean {
+function isRejected(password: string): boolean {
   try {
     requireUncommon(password, owner);
     return false;
@@ -18,7 +18,7 @@ function refused(password: string): boolean {
 }
 
 describe('a password', () => {
-  it('is refused when it is a common one, also with characters added or digits for letters', () => {
+  it('is rejected when it is common, also with added characters or digits for letters', () => {
     for (const password of [
       ...[
         'password',
@@ -60,10 +60,10 @@ describe('a password', () => {
       ],
       ...['grace.hopper@navy.example', 'gracehopper', 'Grace Hopper', 'Hopper1906', 'Gráce\u200b Höpper'],
     ])
-      assert.ok(refused(password), password);
+      assert.ok(isRejected(password), password);
   });
 
-  it('is refused when it has fewer than 8 characters that are seen, after normalization', () => {
+  it('is rejected when it has fewer than 8 visible characters after normalization', () => {
     for (const password of [
       'kqz\u200b\u200b\u200b\u200b\u200b',
       'kqzmvw\u2800\u2800\u3164',
@@ -71,16 +71,16 @@ describe('a password', () => {
       '\u1112\u1161\u11ab\u1100\u1173\u11af\u1109\u1165\u11bc',
     ]) {
       const sent = newPassword.parse(password);
-      assert.ok(refused(sent), JSON.stringify(password));
+      assert.ok(isRejected(sent), JSON.stringify(password));
     }
   });
 
-  it('is refused when it is the part of the e-mail address before the @', () => {
-    assert.ok(refused('grace.hopper'));
-    assert.ok(refused('Grace.Hopper1906'));
+  it('is rejected when it is the local part of the e-mail address', () => {
+    assert.ok(isRejected('grace.hopper'));
+    assert.ok(isRejected('Grace.Hopper1906'));
   });
 
-  it('is accepted when it is not common, whatever it is made of', () => {
+  it('is accepted when it is not common, with any composition', () => {
     for (const password of [
       ...['correct horse battery staple', 'grace likes compilers', 'my password is long enough', 'xk7vqp2m'],
       ...[
@@ -94,19 +94,19 @@ describe('a password', () => {
         'किकाकुकेकोकी',
       ],
     ])
-      assert.ok(!refused(password), password);
+      assert.ok(!isRejected(password), password);
   });
 
   it('has 8 to 128 characters, counted as code points', () => {
-    const taken = (text: string) => newPassword.safeParse(text).success;
-    assert.deepEqual(['1234567', '12345678', 'x'.repeat(128), 'x'.repeat(129)].map(taken), [
+    const isAccepted = (text: string) => newPassword.safeParse(text).success;
+    assert.deepEqual(['1234567', '12345678', 'x'.repeat(128), 'x'.repeat(129)].map(isAccepted), [
       false,
       true,
       true,
       false,
     ]);
-    assert.deepEqual(['🦊'.repeat(7), '🦊'.repeat(8), '🦊'.repeat(128)].map(taken), [false, true, true]);
-    assert.equal(taken('\ud83e'.repeat(9)), false);
+    assert.deepEqual(['🦊'.repeat(7), '🦊'.repeat(8), '🦊'.repeat(128)].map(isAccepted), [false, true, true]);
+    assert.equal(isAccepted('\ud83e'.repeat(9)), false);
     assert.equal(newPassword.parse('cafe\u0301 latte'), 'caf\u00e9 latte');
   });
 });

@@ -1,31 +1,30 @@
 import { readFileSync } from 'node:fs';
 import { Failure } from '@zerda/chassis/failure';
-import { passwordLength } from '@zerda/contracts/passwords';
+import { passwordLength } from '@zerda/contracts/user-service/passwords';
 import { commonPasswordsFile } from '../data-files.ts';
 import { comparable, openCommonPasswords, visible } from './common-passwords.ts';
 
-/** The user whose password it is: their name and e-mail address are known, so they are no password. */
+/** Owner of a password. Name and e-mail address are known to others, so they are rejected as passwords. */
 export interface PasswordOwner {
   readonly email: string;
   readonly name: string;
 }
 
-/** Characters from which on a part of a name or of an e-mail address counts. */
+/** Minimum length of a part of a name or an e-mail address that is compared with the password. */
 const ownerPartLength = 4;
 
-/** As `visible` has it, but for white space, which counts as characters. */
-const unseen = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+/** Invisible characters as in `visible`, except white space, which counts as characters. */
+const invisibleExceptSpace = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
-/** Characters that can be added to one of the commonest passwords without making it another one: a year and a sign. */
+/** Maximum number of characters added to a common password, such as a year and a sign, for which it still counts as common. */
 const maxAdded = 5;
 
 const { isCommon, isBase } = openCommonPasswords(readFileSync(commonPasswordsFile));
 
 /**
- * Rejects a password that is guessed first: one that is common, with a few characters added or with digits for letters, a row or a
- * repetition, or the name or e-mail address of its owner (NIST SP 800-63B, section 3.1.1.2). It asks nothing of the composition.
- * Letter case, spaces, invisible characters and marks make no difference. Takes less than a millisecond for any password that the
- * contract accepts.
+ * Rejects a password that is easy to guess (NIST SP 800-63B, section 3.1.1.2): a common password, also with a few added characters or
+ * with digits for letters, a sequence, a repetition, or the name or e-mail address of the owner. There are no composition rules.
+ * Letter case, spaces, invisible characters and combining marks are ignored. Takes less than a millisecond for any valid password.
  * @throws Failure `validation-failed`
  */
 export function requireUncommon(password: string, owner: PasswordOwner): void {
@@ -34,41 +33,47 @@ export function requireUncommon(password: string, owner: PasswordOwner): void {
   throw new Failure('validation-failed', { errors: [{ path: 'password', message: reason }] });
 }
 
-/** Why a password is guessed first, as the end of a sentence that begins with it; undefined when it is not. */
+/** Returns why a password is easy to guess, as the predicate of a sentence; undefined if it is not. */
 export function weaknessOf(password: string, { email, name }: PasswordOwner): string | undefined {
   const plain = comparable(password);
-  // The contract counts what is sent; what is not seen, or is composed to fewer characters, makes no password longer.
-  if ([...password.normalize('NFKC').replaceAll(unseen, '')].length < passwordLength.least)
-    return `has fewer than ${passwordLength.least} visible characters`;
-  if (isRepetition(visible(password).toLowerCase()) || isRow(plain))
-    return 'is a row or a repetition of characters';
-  // Compatibility characters can become many, up to 18 each: what is longer then is in no list.
-  if (plain.length <= passwordLength.most) {
+  // The contract counts all characters. Invisible characters and decomposed forms do not add to the effective length.
+  if ([...password.normalize('NFKC').replaceAll(invisibleExceptSpace, '')].length < passwordLength.min)
+    return `has fewer than ${passwordLength.min} visible characters`;
+  if (isRepetition(visible(password).toLowerCase()) || isSequence(plain))
+    return 'is a sequence or a repetition of characters';
+  // Normalization expands a compatibility character to up to 18 characters. Longer results are in no list.
+  if (plain.length <= passwordLength.max) {
     const signless = trim(plain, /[\p{L}\p{N}]/u);
-    if (readings(plain).some(isCommon) || (added(plain, signless) && readings(signless).some(isCommon)))
-      return 'is among the commonest passwords';
-    if (coresOf(plain, signless).some((core) => added(plain, core) && readings(core).some(isBase)))
-      return 'is one of the commonest passwords with a few characters added';
+    if (
+      readings(plain).some(isCommon) ||
+      (isShortAddition(plain, signless) && readings(signless).some(isCommon))
+    )
+      return 'is a common password';
+    if (coresOf(plain, signless).some((core) => isShortAddition(plain, core) && readings(core).some(isBase)))
+      return 'is a common password with a few added characters';
   }
   const localPart = email.slice(0, email.lastIndexOf('@'));
-  const known = [email, localPart, ...email.split(/[@.+_-]/), name, ...name.split(/\s+/)].map(comparable);
-  const parts = new Set(known.filter((part) => part.length >= ownerPartLength));
-  if (parts.has(plain) || parts.has(trim(plain, /\p{L}/u))) return "is the user's own name or e-mail address";
+  const ownerTexts = [email, localPart, ...email.split(/[@.+_-]/), name, ...name.split(/\s+/)].map(
+    comparable,
+  );
+  const parts = new Set(ownerTexts.filter((part) => part.length >= ownerPartLength));
+  if (parts.has(plain) || parts.has(trim(plain, /\p{L}/u)))
+    return 'is the name or e-mail address of the user';
   return undefined;
 }
 
-function added(text: string, core: string): boolean {
+function isShortAddition(text: string, core: string): boolean {
   return text.length - core.length <= maxAdded;
 }
 
-/** What is left of a text without what is around its letters, on either side, or around its letters and digits. */
+/** Returns the text without leading or trailing non-letters, on either or both sides, and without surrounding signs. */
 function coresOf(text: string, signless: string): string[] {
   const word = trim(text, /\p{L}/u);
   const start = text.indexOf(word);
   return [...new Set([text, signless, word, text.slice(start), text.slice(0, start + word.length)])];
 }
 
-/** A text from the first to the last character that matches. */
+/** Returns the text from the first to the last character that matches. */
 function trim(text: string, pattern: RegExp): string {
   const characters = [...text];
   const first = characters.findIndex((character) => pattern.test(character));
@@ -76,7 +81,7 @@ function trim(text: string, pattern: RegExp): string {
   return first < 0 ? '' : characters.slice(first, last + 1).join('');
 }
 
-/** A text as it is, and with the digits and signs in it read as the letters that they look like. */
+/** Returns the text and its variants in which digits and signs are replaced by similar letters. */
 function readings(text: string): string[] {
   return [
     ...new Set([text, ...lookalikes.map((letters) => text.replace(/[^\p{L}]/gu, (it) => letters[it] ?? it))]),
@@ -85,25 +90,25 @@ function readings(text: string): string[] {
 
 const lookalike = { 0: 'o', 3: 'e', 4: 'a', 5: 's', 7: 't', 8: 'b', 9: 'g', '@': 'a', $: 's' };
 
-/** One and the exclamation mark stand for two letters. */
+/** `1` and `!` can stand for `i` or `l`. */
 const lookalikes: readonly Readonly<Record<string, string>>[] = [
   { ...lookalike, 1: 'i', '!': 'i' },
   { ...lookalike, 1: 'l', '!': 'l' },
 ];
 
-/** The same few characters again and again. Marks count here: in some scripts they are all that differs. */
+/** Returns whether the text repeats a few characters. Combining marks count, because in some scripts only they differ. */
 function isRepetition(text: string): boolean {
-  const different = new Set(text).size;
-  return different <= 2 || (different <= 4 && /^(.{1,4}?)\1+.{0,3}$/su.test(text));
+  const distinct = new Set(text).size;
+  return distinct <= 2 || (distinct <= 4 && /^(.{1,4}?)\1+.{0,3}$/su.test(text));
 }
 
-/** Characters that follow one another, up or down, in the alphabet or as digits, or lie in a row on a keyboard. */
-function isRow(text: string): boolean {
-  const backwards = [...text].reverse().join('');
-  return rows.some((row) => row.includes(text) || row.includes(backwards));
+/** Returns whether the text is a sequence of the alphabet, of digits or of a keyboard row, in either direction. */
+function isSequence(text: string): boolean {
+  const reversed = [...text].reverse().join('');
+  return sequences.some((sequence) => sequence.includes(text) || sequence.includes(reversed));
 }
 
-const rows = [
+const sequences = [
   'abcdefghijklmnopqrstuvwxyz',
   '0123456789012345678901234567890',
   'qwertyuiopasdfghjklzxcvbnm',

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { before, beforeEach, it } from 'node:test';
+import { afterEach, before, beforeEach, it, mock } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
-import { until } from '@zerda/chassis/events/testing-transport';
 import { Failure } from '@zerda/chassis/failure';
+import { describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { createGate } from '@zerda/chassis/testing/observed';
+import { eventually } from '@zerda/chassis/testing/wait';
 import { sql } from 'drizzle-orm';
+import { migrations } from '../../testing/app.ts';
 import { insertUser } from '../store/user-store.ts';
-import { migrations } from '../testing.ts';
 import { setPassword } from './credentials.ts';
 import { createKeySecrets } from './key-secrets.ts';
 import { createLoginLimits } from './login-limits.ts';
@@ -16,28 +17,30 @@ import { createPasswords } from './passwords.ts';
 
 const password = 'a password of every user here';
 
-describeOnEachEngine('logins while the queue is busy', { migrations }, (open) => {
+describeOnEachEngine('logins while the queue is busy', { migrations }, (openDatabase) => {
   let database: Database;
   let passwordHash: string;
   let serial = 0;
   const secrets = createKeySecrets(['a secret of limits, long enough']);
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
     passwordHash = await hashPassword(password);
   });
   beforeEach(async () => {
-    await database.write((tx) => tx.execute(sql`truncate login_attempts, known_addresses`));
+    await database.transaction((tx) => tx.execute(sql`truncate login_attempts, known_addresses`));
   });
+
+  afterEach(() => mock.restoreAll());
 
   const addressOf = (index: number) => `192.0.2.${index}`;
 
-  /** A user who has logged in from these addresses. */
+  /** Creates a user with these known addresses. */
   async function createUser(addresses: readonly string[]): Promise<string> {
     serial += 1;
     const email = `user${serial}@example.com`;
     const limits = createLoginLimits({ database, secrets });
-    await database.write(async (tx) => {
+    await database.transaction(async (tx) => {
       const user = await insertUser(tx, { name: 'User', email, role: 'user' });
       await setPassword(tx, user.id, passwordHash);
       for (const address of addresses) await limits.succeed(tx, { account: user.id, address, known: false });
@@ -45,53 +48,59 @@ describeOnEachEngine('logins while the queue is busy', { migrations }, (open) =>
     return email;
   }
 
-  /** Logs in while one work runs until `release` is called, so that every login waits. */
+  /** Creates a queue whose only slot is occupied until `release` is called, so that every login waits. */
   function busyQueue() {
     const queue = createPasswordQueue({ concurrency: 1, capacity: 10, maxWaitMs: 60_000 });
     const limits = createLoginLimits({ database, secrets });
+    const query = mock.method(database, 'query');
     const passwords = createPasswords({ database, limits, queue, onOutcome: () => undefined });
-    let release = (): void => undefined;
-    const held = queue.run(
-      { kind: 'new-password', client: 'held' },
-      () => new Promise<void>((resolve) => (release = resolve)),
-    );
+    const released = createGate();
+    const held = queue.run({ kind: 'new-password', client: 'held' }, released.pass);
     let pending = 0;
-    /** The outcome of a login. */
-    const logIn = async (email: string, address: string, given = password): Promise<string> => {
+    /** Logs in and returns the outcome. */
+    const logIn = async (email: string, address: string): Promise<string> => {
       pending += 1;
       return passwords
-        .logIn({ account: { email }, password: given, address }, async () => 'succeeded')
+        .logIn({ account: { email }, password, address }, async () => 'succeeded')
         .catch((error: unknown) => (error instanceof Failure ? error.code : String(error)))
         .finally(() => (pending -= 1));
     };
-    /** Waits until each login that has no outcome is in the queue. */
-    const settle = () => until(async () => queue.load.waiting === pending, 'the logins to wait');
-    return { logIn, settle, release: () => release(), held, limits, queue };
+    /** Waits until every pending login is in the queue. */
+    const settle = () => eventually(async () => queue.load.waiting === pending, 'the logins to wait');
+    return {
+      logIn,
+      settle,
+      release: released.open,
+      held,
+      limits,
+      queue,
+      queryCount: () => query.mock.callCount(),
+    };
   }
 
-  it('gives a user at a known address a turn when another user is known at many addresses', async () => {
+  it('serves a login from a known address when another user floods from many known addresses', async () => {
     const addresses = Array.from({ length: 12 }, (_, index) => addressOf(index + 1));
     const [greedy, victim] = [await createUser(addresses), await createUser([addressOf(200)])];
     const { logIn, settle, release, held } = busyQueue();
     const flood = addresses.map((address) => logIn(greedy, address));
     await settle();
     const login = logIn(victim, addressOf(200));
-    // A login of a user at a new address finds the places of others free of the flood.
+    // The flood does not occupy the capacity for logins from unknown addresses.
     const another = logIn(victim, addressOf(201));
     await settle();
     release();
     await held;
     assert.deepEqual([await login, await another], ['succeeded', 'succeeded']);
-    const refused = (await Promise.all(flood)).filter((outcome) => outcome === 'login-overloaded');
-    assert.ok(refused.length > 0, 'the flood was more than the queue holds');
+    const rejected = (await Promise.all(flood)).filter((outcome) => outcome === 'login-overloaded');
+    assert.ok(rejected.length > 0, 'the flood exceeded the capacity');
   });
 
-  it('gives a user at a known address a place among other logins when many known users take all', async () => {
+  it('queues a login from a known address among other logins when known logins are full', async () => {
     const addresses = Array.from({ length: 8 }, (_, index) => addressOf(index + 1));
     const greedy = await Promise.all(addresses.map((address) => createUser([address])));
     const victim = await createUser([addressOf(200)]);
     const { logIn, settle, release, held } = busyQueue();
-    // Four places are those of known logins.
+    // Known logins have a capacity of four.
     const flood = greedy.slice(0, 4).map((email, index) => logIn(email, addressOf(index + 1)));
     await settle();
     const login = logIn(victim, addressOf(200));
@@ -102,7 +111,24 @@ describeOnEachEngine('logins while the queue is busy', { migrations }, (open) =>
     await Promise.all(flood);
   });
 
-  it('refuses a throttled attempt before it takes a place', async () => {
+  it('rejects a repeated login without a query while the user fills the queue, and serves it after that', async () => {
+    const addresses = Array.from({ length: 6 }, (_, index) => addressOf(index + 1));
+    const greedy = await createUser(addresses);
+    const { logIn, settle, release, held, queryCount } = busyQueue();
+    // Known logins have a capacity of four.
+    const flood = addresses.slice(0, 5).map((address) => logIn(greedy, address));
+    await settle();
+    assert.equal(await logIn(greedy, addressOf(6)), 'login-overloaded');
+    const before = queryCount();
+    assert.equal(await logIn(greedy, addressOf(6)), 'login-overloaded');
+    assert.equal(queryCount(), before);
+    release();
+    await held;
+    await Promise.all(flood);
+    assert.equal(await logIn(greedy, addressOf(6)), 'succeeded');
+  });
+
+  it('rejects a throttled attempt before it enters the queue', async () => {
     const { logIn, settle, release, held, limits, queue } = busyQueue();
     for (let count = 0; count < 6; count += 1) {
       const attempt = { account: 'nobody@example.com', address: addressOf(1), known: false };

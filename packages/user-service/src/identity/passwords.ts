@@ -1,14 +1,15 @@
+import { addAuditDetails } from '@zerda/chassis/audit/audit-log';
 import { challenge } from '@zerda/chassis/auth/bearer';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
-import type { StoredUser } from '../store/tables.ts';
+import type { User } from '../domain/user.ts';
 import { type Account, type AccountName, findAccount, lockAccount, renewHash } from './credentials.ts';
 import type { LimitedAction, LoginLimits } from './login-limits.ts';
 import { hashPassword, isOutdated, isPassword } from './password-hash.ts';
 import type { PasswordQueue, PasswordTurn } from './password-queue.ts';
 import { createReturningClients } from './returning-clients.ts';
 
-/** A password that is claimed to be that of an account. */
+/** An account and the password that a client sent for it. */
 export interface PasswordClaim {
   readonly account: AccountName;
   readonly password: string;
@@ -17,27 +18,27 @@ export interface PasswordClaim {
 }
 
 /**
- * Confirms, in the transaction that acts on a password, that it is still the one that was checked, and returns the user as they are
- * now, locked until the transaction ends.
- * @throws CredentialChangedError when the password has changed or the user was deleted since the check
+ * Locks the user in the transaction that acts on a checked password, verifies that the password has not changed since the check, and
+ * returns the current user.
+ * @throws CredentialChangedError if the password was changed or the user was deleted since the check
  */
-export type ConfirmPassword = (tx: Queries) => Promise<StoredUser>;
+export type ConfirmPassword = (tx: Queries) => Promise<User>;
 
-/** Checks and hashes passwords, each in its turn. */
+/** Checks and hashes passwords through the queue. */
 export interface Passwords {
   /**
-   * Acts for a user who logs in. The password is checked before, and confirmed in, the transaction of `act`.
-   * @throws Failure `login-failed`, the same whatever was wrong and after the same time; `login-throttled`, `login-overloaded`
+   * Logs a user in. The password is checked before the transaction of `act` and confirmed in it.
+   * @throws Failure `login-failed`, with the same response and duration for every cause; `login-throttled`, `login-overloaded`
    */
   logIn<T>(
     claim: PasswordClaim & { readonly account: { readonly email: string } },
-    act: (tx: Queries, user: StoredUser) => Promise<T>,
+    act: (tx: Queries, user: User) => Promise<T>,
   ): Promise<T>;
   /**
-   * Acts for a user who proves by the current password that an access token is in their own hands.
-   * @param change.newPassword is hashed in the same turn, once the current password was right
-   * @param change.actions are counted then, so that a thief of the token cannot use up the user's limits
-   * @param act opens its transaction and calls `confirm` in it
+   * Runs `act` for an authenticated user after checking the current password, which protects against stolen access tokens.
+   * @param change.newPassword hashed in the same turn, after the current password was verified
+   * @param change.actions counted after that, so that a stolen token cannot exhaust the limits of the user
+   * @param act must open a transaction and call `confirm` in it
    * @throws as `logIn`
    */
   reauthenticate<T>(
@@ -47,11 +48,11 @@ export interface Passwords {
   ): Promise<T>;
   /** Hashes a new password in its turn. @throws Failure `login-overloaded` */
   hash(password: string, turn: PasswordTurn): Promise<string>;
-  /** Refuses a new password that has no place in the queue, before anything is spent on it. @throws Failure `login-overloaded` */
-  requirePlace(turn: PasswordTurn): void;
+  /** Rejects a new password that the queue cannot accept, before any other work. @throws Failure `login-overloaded` */
+  requireCapacity(turn: PasswordTurn): void;
 }
 
-/** Ways in which a check of a password ends. */
+/** Outcomes of a password check. */
 export const loginOutcomes = ['succeeded', 'failed', 'throttled', 'overloaded'] as const;
 
 export type LoginOutcome = (typeof loginOutcomes)[number];
@@ -59,39 +60,40 @@ export type LoginOutcome = (typeof loginOutcomes)[number];
 export interface PasswordsDependencies {
   readonly database: Database;
   readonly limits: LoginLimits;
-  readonly queue: Pick<PasswordQueue, 'run' | 'requirePlace' | 'isTakenByOthers'>;
-  /** Is called with the outcome of each check. */
+  readonly queue: Pick<PasswordQueue, 'run' | 'requireCapacity' | 'isFullForClient'>;
+  /** Called with the outcome of each check. */
   readonly onOutcome: (outcome: LoginOutcome) => void;
 }
 
-/** The password or the user has changed between the check and the transaction that acts on it. */
+/** The password or the user changed between the check and the transaction. */
 class CredentialChangedError extends Error {}
 
 export function createPasswords({ database, limits, queue, onOutcome }: PasswordsDependencies): Passwords {
   const returning = createReturningClients();
 
-  /** Checks a password, once it is its turn, and returns what confirms it. */
+  /** Checks a password when its turn comes and returns the function that confirms it. */
   async function check(
     { account: name, password, address }: PasswordClaim,
     turnOf: (account: Account | undefined) => PasswordTurn,
-    afterwards: () => Promise<void> = async () => undefined,
+    afterCheck: () => Promise<void> = async () => undefined,
   ): Promise<ConfirmPassword> {
     const addressKey = limits.addressKey(address);
     const account = await findAccount(database, name, addressKey);
+    if (account !== undefined) addAuditDetails({ entityId: account.user.id });
     const attempt = {
       account: account?.user.id ?? ('email' in name ? name.email : name.userId),
       address,
       known: account?.known ?? false,
     };
-    // A throttled attempt takes no place in the queue.
-    limits.requireOpen(attempt);
+    // A throttled attempt does not enter the queue.
+    limits.requireAttemptAllowed(attempt);
     return queue.run(turnOf(account), async () => {
       await limits.begin(attempt);
-      const right = await isPassword(password, account?.passwordHash);
-      if (account?.passwordHash === undefined || !right) throw loginFailed();
+      const isCorrect = await isPassword(password, account?.passwordHash);
+      if (account?.passwordHash === undefined || !isCorrect) throw loginFailed();
       const { user, passwordHash: checkedHash } = account;
       const renewedHash = isOutdated(checkedHash) ? await hashPassword(password) : undefined;
-      await afterwards();
+      await afterCheck();
       return async (tx) => {
         const current = await lockAccount(tx, user.id);
         if (current === undefined || current.passwordHash !== checkedHash) throw new CredentialChangedError();
@@ -102,8 +104,8 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
     });
   }
 
-  /** Checks and acts, and once more when the password changed in between: the hash of the same password may have been renewed. */
-  async function confirmed<T>(
+  /** Checks and acts. Retries once if the password changed in between, because the hash of the same password may have been renewed. */
+  async function runConfirmed<T>(
     checkOnce: () => Promise<ConfirmPassword>,
     act: (confirm: ConfirmPassword) => Promise<T>,
   ): Promise<T> {
@@ -128,32 +130,36 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
       const client = limits.addressKey(claim.address);
       const attempt = `${client} ${claim.account.email}`;
       const kind = returning.hasReturned(attempt) ? 'returning-login' : 'login';
-      return confirmed(
+      return runConfirmed(
         async () => {
+          let known: PasswordTurn | undefined;
           try {
-            queue.requirePlace(client, 'known-login', kind);
+            queue.requireCapacity(client, 'known-login', kind);
+            const rejected = returning.rejectedTurn(attempt);
+            // Spares the account query for a flood of one user from many known addresses.
+            if (rejected && !queue.isFullForClient(rejected))
+              queue.requireCapacity(rejected.client, rejected.kind);
             const confirm = await check(claim, (account) => {
-              const turn: PasswordTurn = { kind, client };
-              if (!account?.known) return turn;
-              const known: PasswordTurn = { kind: 'known-login', client: userClient(account.user.id) };
-              return queue.isTakenByOthers(known) ? turn : known;
+              if (account?.known) known = { kind: 'known-login', client: userClient(account.user.id) };
+              if (known && queue.isFullForClient(known)) known = undefined;
+              return known ?? { kind, client };
             });
             returning.forget(attempt);
             return confirm;
           } catch (error) {
-            if (isOverload(error)) returning.refused(attempt);
+            if (isOverload(error)) returning.recordRejection(attempt, known);
             throw error;
           }
         },
-        (confirm) => database.write(async (tx) => act(tx, await confirm(tx))),
+        (confirm) => database.transaction(async (tx) => act(tx, await confirm(tx))),
       );
     },
     async reauthenticate(claim, { newPassword, actions }, act) {
       const { userId } = claim.account;
-      for (const action of actions) limits.requireFree(action, { userId });
+      for (const action of actions) limits.requireActionAllowed(action, { userId });
       let newHash: string | undefined;
       const turn = { kind: 'new-password', client: userClient(userId) } as const;
-      return confirmed(
+      return runConfirmed(
         () =>
           check(
             claim,
@@ -167,11 +173,11 @@ export function createPasswords({ database, limits, queue, onOutcome }: Password
       );
     },
     hash: (password, turn) => queue.run(turn, () => hashPassword(password)),
-    requirePlace: ({ kind, client }) => queue.requirePlace(client, kind),
+    requireCapacity: ({ kind, client }) => queue.requireCapacity(client, kind),
   };
 }
 
-/** Identifies a user to the queue, from whatever addresses the requests come. */
+/** Returns the queue client of a user, which does not depend on the address. */
 export function userClient(userId: number): string {
   return `user ${userId}`;
 }
@@ -181,7 +187,7 @@ function isOverload(error: unknown): boolean {
 }
 
 function loginFailed(): Failure {
-  return new Failure('login-failed', { headers: challenge });
+  return new Failure('login-failed', { challenge });
 }
 
 const outcomes = {

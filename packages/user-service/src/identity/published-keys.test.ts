@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { PublicKey } from '@zerda/contracts/identity';
+import type { PublicKey } from '@zerda/contracts/user-service/identity';
 import { createPublishedKeys } from './published-keys.ts';
 
 const key = (kid: string) =>
@@ -26,14 +26,14 @@ function database() {
 }
 
 describe('the published keys', () => {
-  it('are those of the database in each call, while it responds', async () => {
+  it('are read from the database on each call while it responds', async () => {
     const { state, kids } = database();
     assert.deepEqual(await kids(), ['a', 0]);
     state.keys = [key('b')];
     assert.deepEqual(await kids(), ['b', 0]);
   });
 
-  it('are the last ones with their age while the database is unavailable or hangs', async () => {
+  it('come from the cache with their age while the database is unavailable or hangs', async () => {
     const { state, kids } = database();
     await kids();
     state.unavailable = true;
@@ -44,7 +44,7 @@ describe('the published keys', () => {
     assert.deepEqual(await kids(), ['a', 900]);
   });
 
-  it('are unknown once the last ones are too old, and before there were any', async () => {
+  it('reject without a cached copy or with one older than maxAgeMs', async () => {
     const { state, kids } = database();
     state.unavailable = true;
     await assert.rejects(kids(), /unavailable/);
@@ -55,7 +55,7 @@ describe('the published keys', () => {
     await assert.rejects(kids(), /unavailable/);
   });
 
-  it('are those of the database again as soon as it responds', async () => {
+  it('are read from the database again when it responds', async () => {
     const { state, kids } = database();
     await kids();
     state.unavailable = true;

@@ -1,8 +1,8 @@
 import type { KeyCopy } from '@zerda/chassis/auth/key-set';
-import { within } from '@zerda/chassis/within';
-import type { PublicKey } from '@zerda/contracts/identity';
+import { withTimeout } from '@zerda/chassis/with-timeout';
+import type { PublicKey } from '@zerda/contracts/user-service/identity';
 
-/** The published keys, and how old this knowledge of them is. */
+/** The published keys and the age of this copy. */
 export interface PublishedCopy extends KeyCopy {
   readonly keys: PublicKey[];
   readonly ageMs: number;
@@ -11,18 +11,18 @@ export interface PublishedCopy extends KeyCopy {
 export interface PublishedKeysOptions {
   /** Reads the keys from the database. */
   readonly read: () => Promise<PublicKey[]>;
-  /** Milliseconds that the database has before the last keys are returned instead; a second by default. */
+  /** Milliseconds to wait for the database before the cached keys are returned; 1,000 by default. */
   readonly waitMs?: number;
-  /** Milliseconds in which the last keys are returned while the database is unavailable; an hour by default. */
+  /** Maximum age of the cached keys in milliseconds; an hour by default. */
   readonly maxAgeMs?: number;
-  /** A clock in milliseconds that only goes forward; `performance.now` by default. */
+  /** Monotonic clock in milliseconds; `performance.now` by default. */
   readonly now?: () => number;
 }
 
 /**
- * Returns the keys as the database has them. While it is unavailable, returns the last ones from memory, with their age: verifiers
- * that start then still accept tokens. Their use ends after `maxAgeMs`, since a key may have been withdrawn meanwhile.
- * @returns reads the keys, @throws the error of the database when there are none from before
+ * Returns a function that reads the keys from the database. If the database is unavailable, it returns the cached keys with their age,
+ * so that verifiers that start in the meantime accept tokens. Cached keys expire after `maxAgeMs`, because a key can be withdrawn.
+ * The function throws the error of the database if there are no cached keys.
  */
 export function createPublishedKeys({
   read,
@@ -48,11 +48,11 @@ export function createPublishedKeys({
     const current = readCurrent();
     if (fromMemory() === undefined) return current;
     try {
-      return (await within(current, waitMs, fromMemory)) ?? (await current);
+      return (await withTimeout(current, waitMs, fromMemory)) ?? (await current);
     } catch (error) {
-      const remembered = fromMemory();
-      if (remembered === undefined) throw error;
-      return remembered;
+      const cached = fromMemory();
+      if (cached === undefined) throw error;
+      return cached;
     }
   };
 }

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { createReturningClients } from './returning-clients.ts';
 
-/** Stops the clocks that the clients are timed by; returns what moves them on. */
+/** Mocks the clocks and returns the function that advances them. */
 function stopClocks({ mock }: TestContext): (ms: number) => void {
-  let now = performance.now();
+  // Whole milliseconds, so that sums are exact.
+  let now = Math.ceil(performance.now());
   mock.method(performance, 'now', () => now);
   mock.timers.enable({ apis: ['setTimeout'] });
   return (ms) => {
@@ -14,35 +15,47 @@ function stopClocks({ mock }: TestContext): (ms: number) => void {
 }
 
 describe('returning clients', () => {
-  it('are those that were refused and have waited, until they are served', (context) => {
+  it('are recognized after a rejection and the wait, until they are served', (context) => {
     const pass = stopClocks(context);
     const clients = createReturningClients({ waitMs: 30 });
     assert.equal(clients.hasReturned('one'), false);
-    clients.refused('one');
+    clients.recordRejection('one');
     assert.equal(clients.hasReturned('one'), false);
     pass(20);
-    clients.refused('one');
+    clients.recordRejection('one');
     assert.equal(clients.hasReturned('one'), false, 'too soon');
     pass(10);
-    assert.ok(clients.hasReturned('one'), 'refusals in between do not prolong the wait');
+    assert.ok(clients.hasReturned('one'), 'further rejections do not prolong the wait');
     assert.equal(clients.hasReturned('other'), false);
     clients.forget('one');
     assert.equal(clients.hasReturned('one'), false);
   });
 
-  it('are forgotten after a while', (context) => {
+  it('keep the last turn of a known login that was rejected', () => {
+    const clients = createReturningClients();
+    const turn = { kind: 'known-login', client: 'user 1' } as const;
+    clients.recordRejection('one');
+    assert.equal(clients.rejectedTurn('one'), undefined);
+    clients.recordRejection('one', turn);
+    clients.recordRejection('one');
+    assert.deepEqual(clients.rejectedTurn('one'), turn);
+    clients.forget('one');
+    assert.equal(clients.rejectedTurn('one'), undefined);
+  });
+
+  it('expire after the retention time', (context) => {
     const pass = stopClocks(context);
-    const clients = createReturningClients({ waitMs: 0, keptMs: 30 });
-    clients.refused('one');
+    const clients = createReturningClients({ waitMs: 0, retentionMs: 30 });
+    clients.recordRejection('one');
     pass(30);
     assert.ok(clients.hasReturned('one'));
     pass(2);
     assert.equal(clients.hasReturned('one'), false);
   });
 
-  it('are forgotten, the oldest first, when too many were refused', () => {
+  it('are evicted, oldest first, beyond the maximum number', () => {
     const clients = createReturningClients({ waitMs: 0 });
-    for (let index = 0; index < 25_000; index += 1) clients.refused(`client ${index}`);
+    for (let index = 0; index < 25_000; index += 1) clients.recordRejection(`client ${index}`);
     assert.equal(clients.hasReturned('client 0'), false);
     assert.ok(clients.hasReturned('client 24999'));
   });

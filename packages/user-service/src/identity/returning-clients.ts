@@ -1,42 +1,56 @@
 import { LRUCache } from 'lru-cache';
+import type { PasswordTurn } from './password-queue.ts';
 
-/** Clients that were refused and have come back after the time they were asked to wait. */
+/** Recognizes clients that were rejected and retry after the requested wait. */
 export interface ReturningClients {
-  /** Remembers a refusal. A client that does not wait gains nothing: the first refusal counts. */
-  refused(key: string): void;
-  /** Whether the client was refused long enough ago. */
+  /**
+   * Records a rejection. The first rejection counts, so a client that retries too early gains nothing.
+   * @param turn the turn of a known login that was rejected; undefined for any other rejection
+   */
+  recordRejection(key: string, turn?: PasswordTurn): void;
+  /** Returns whether the wait since the rejection of the client is over. */
   hasReturned(key: string): boolean;
-  /** Forgets the client once it was served. */
+  /** Returns the last turn of a known login that was rejected for the client; undefined if there is none. */
+  rejectedTurn(key: string): PasswordTurn | undefined;
+  /** Removes the record of a client that was served. */
   forget(key: string): void;
 }
 
 export interface ReturningClientsOptions {
-  /** Milliseconds that a refused client is asked to wait; 1,000 by default. */
+  /** Milliseconds that a rejected client has to wait; 1,000 by default. */
   readonly waitMs?: number;
-  /** Milliseconds after which a refusal is forgotten; 60,000 by default. */
-  readonly keptMs?: number;
+  /** Milliseconds after which a rejection expires; 60,000 by default. */
+  readonly retentionMs?: number;
 }
 
-/** Refusals that are remembered at most; the oldest one goes first. */
-const maxRefusals = 20_000;
+interface Rejection {
+  readonly at: number;
+  turn: PasswordTurn | undefined;
+}
+
+/** Maximum number of recorded rejections; the least recently used one is evicted first. */
+const maxRejections = 20_000;
 
 /**
- * Tells clients that retry from those that use a new address for each request, as greylisting does for mail (RFC 6647): most floods
- * from many addresses never come back from the same one.
+ * Distinguishes clients that retry from clients that use a new address for each request, like greylisting for mail (RFC 6647).
+ * Distributed floods rarely retry from the same address.
  */
 export function createReturningClients({
   waitMs = 1000,
-  keptMs = 60_000,
+  retentionMs = 60_000,
 }: ReturningClientsOptions = {}): ReturningClients {
-  const refusals = new LRUCache<string, number>({ max: maxRefusals, ttl: keptMs });
+  const rejections = new LRUCache<string, Rejection>({ max: maxRejections, ttl: retentionMs });
   return {
-    refused(key) {
-      if (!refusals.has(key)) refusals.set(key, performance.now());
+    recordRejection(key, turn) {
+      const rejection = rejections.get(key);
+      if (rejection === undefined) rejections.set(key, { at: performance.now(), turn });
+      else if (turn !== undefined) rejection.turn = turn;
     },
     hasReturned(key) {
-      const at = refusals.get(key);
-      return at !== undefined && performance.now() - at >= waitMs;
+      const rejection = rejections.get(key);
+      return rejection !== undefined && performance.now() - rejection.at >= waitMs;
     },
-    forget: (key) => void refusals.delete(key),
+    rejectedTurn: (key) => rejections.get(key)?.turn,
+    forget: (key) => void rejections.delete(key),
   };
 }

@@ -4,34 +4,35 @@ import { createKeySet } from '@zerda/chassis/auth/key-set';
 import { createTokenVerifier } from '@zerda/chassis/auth/token-verifier';
 import type { Database } from '@zerda/chassis/database/database';
 import { rowsOf } from '@zerda/chassis/database/rows-of';
-import { describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { StartupError } from '@zerda/chassis/startup-error';
+import { describeOnEachEngine } from '@zerda/chassis/testing/database';
 import { sql } from 'drizzle-orm';
-import { migrations } from '../testing.ts';
+import { migrations } from '../../testing/app.ts';
+import { runKeysCommand } from '../commands/keys.ts';
 import { createAccessTokens } from './access-tokens.ts';
 import { createKeySecrets } from './key-secrets.ts';
-import { runKeysCommand } from './keys-command.ts';
 import { createSigningKeys } from './signing-keys.ts';
 
 const secret = 'the secret of the keys of this test';
-const underWay = (error: unknown) => error instanceof StartupError && /under way/.test(error.message);
+const rotationInProgress = (error: unknown) =>
+  error instanceof StartupError && /in progress/.test(error.message);
 
-describeOnEachEngine('signing keys', { migrations }, (open) => {
+describeOnEachEngine('signing keys', { migrations }, (openDatabase) => {
   let database: Database;
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
   });
-  beforeEach(() => database.write((tx) => tx.execute(sql`truncate signing_keys`)));
+  beforeEach(() => database.transaction((tx) => tx.execute(sql`truncate signing_keys`)));
 
   function replica(secrets: [string, ...string[]] = [secret]) {
     return createSigningKeys({ database, secrets: createKeySecrets(secrets), tokenSeconds: 600 });
   }
 
-  /** Lets time go by: what was to come in that many seconds has come. */
+  /** Moves the time in the database forward. */
   const pass = (seconds: number) =>
-    database.write((tx) =>
+    database.transaction((tx) =>
       tx.execute(sql`update signing_keys set
         signs_from = signs_from - make_interval(secs => ${seconds}),
         ends_at = ends_at - make_interval(secs => ${seconds})`),
@@ -39,52 +40,52 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
 
   const stateOf = async () => (await replica().list()).map(({ state }) => state);
 
-  it('are made once, by whichever of several replicas is first', async () => {
+  it('are created once by concurrent replicas', async () => {
     const replicas = [replica(), replica(), replica(), replica()];
-    const kids = (await Promise.all(replicas.map((one) => one.current()))).map(({ kid }) => kid);
+    const kids = (await Promise.all(replicas.map((keys) => keys.current()))).map(({ kid }) => kid);
     assert.equal(new Set(kids).size, 1);
     assert.deepEqual(await stateOf(), ['signing']);
   });
 
-  it('are published before they sign, and after', async () => {
-    const [one, another] = [replica(), replica()];
-    const { kid: first } = await one.current();
-    await one.rotate();
+  it('are published before and after they sign', async () => {
+    const [rotatingReplica, otherReplica] = [replica(), replica()];
+    const { kid: first } = await rotatingReplica.current();
+    await rotatingReplica.rotate();
     assert.deepEqual(await stateOf(), ['signing', 'next']);
-    assert.equal((await another.published()).length, 2);
-    assert.equal((await another.current()).kid, first);
+    assert.equal((await otherReplica.published()).length, 2);
+    assert.equal((await otherReplica.current()).kid, first);
     await pass(899);
-    assert.equal((await another.current()).kid, first);
+    assert.equal((await otherReplica.current()).kid, first);
     await pass(2);
-    const { kid: second } = await another.current();
+    const { kid: second } = await otherReplica.current();
     assert.notEqual(second, first);
-    assert.equal((await one.current()).kid, second);
+    assert.equal((await rotatingReplica.current()).kid, second);
     assert.deepEqual(await stateOf(), ['previous', 'signing']);
-    // The last token of the first key has ended before its key is withdrawn.
+    // The last token of the first key expires before the key is withdrawn.
     await pass(600);
     assert.deepEqual(await stateOf(), ['previous', 'signing']);
     await pass(121);
     assert.deepEqual(
-      (await one.published()).map(({ kid }) => kid),
+      (await rotatingReplica.published()).map(({ kid }) => kid),
       [second],
     );
-    await one.rotate();
+    await rotatingReplica.rotate();
     assert.deepEqual(await stateOf(), ['signing', 'next']);
   });
 
-  it('are two at most: another rotation waits for the one that is under way, also when both come at once', async () => {
+  it('allow one rotation at a time, also for concurrent requests', async () => {
     await replica().current();
     const results = await Promise.allSettled([replica().rotate(), replica().rotate(), replica().rotate()]);
-    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
-    assert.equal(refused.length, 2);
-    assert.ok(refused.every(underWay), String(refused[0]));
+    const rejected = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    assert.equal(rejected.length, 2);
+    assert.ok(rejected.every(rotationInProgress), String(rejected[0]));
     assert.equal((await replica().published()).length, 2);
   });
 
-  it('that were stolen are gone at once', async () => {
+  it('are replaced immediately by a rotation with `immediately`', async () => {
     const { kid: stolen } = await replica().current();
     await replica().rotate();
-    await replica().rotate({ atOnce: true });
+    await replica().rotate({ immediately: true });
     const keys = await replica().list();
     assert.deepEqual(
       keys.map(({ state }) => state),
@@ -93,9 +94,9 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
     assert.notEqual(keys[0]?.kid, stolen);
   });
 
-  it('are of no use to who has the database alone', async () => {
+  it('cannot be decrypted with the database alone', async () => {
     await replica().current();
-    const rows = await database.read((db) =>
+    const rows = await database.query((db) =>
       rowsOf<{ row: string }>(db, sql`select row_to_json(k)::text as row from signing_keys k`),
     );
     assert.doesNotMatch(rows.map(({ row }) => row).join(), /PRIVATE|"d"/);
@@ -107,7 +108,7 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
     });
   });
 
-  it('outlive a change of the secret that they are encrypted with', async () => {
+  it('survive a change of the encryption secret', async () => {
     const { kid } = await replica().current();
     const changed = replica(['the secret that comes after, just as long', secret]);
     assert.equal((await changed.current()).kid, kid);
@@ -118,12 +119,15 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
     assert.notEqual((await after.current()).kid, kid);
   });
 
-  it('refuse no token during a rotation, whichever of two replicas has signed it and however old the keys of a verifier are', async () => {
+  it('verify every token during a rotation, for any replica and any age of the cached keys', async () => {
     const replicas = [replica(), replica()];
     const issuers = replicas.map((keys) =>
       createAccessTokens({
         keys,
-        ...{ issuer: 'https://issuer.test', audience: 'zerda', seconds: 600, adminRole: 'admin' },
+        issuer: 'https://issuer.test',
+        audience: 'zerda',
+        seconds: 600,
+        adminRole: 'admin',
         claims: { role: 'role', userId: 'user_id' },
       }),
     );
@@ -134,7 +138,7 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
         keys: createKeySet({
           load: async () => ({ keys: await replica().published() }),
           maxAgeMs,
-          // Nobody is helped by asking for an unknown key: somebody has just done so.
+          // Unknown keys trigger no fetch within the cooldown.
           cooldownMs: 600_000,
         }),
       });
@@ -151,7 +155,7 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
     await all();
     await replicas[0]?.rotate();
     await all();
-    // Ten minutes later the verifier has the new keys, which still do not sign.
+    // Ten minutes later the verifier has the new key, which does not sign yet.
     await pass(600);
     aged = verifierWith(600_000);
     await all();
@@ -162,28 +166,28 @@ describeOnEachEngine('signing keys', { migrations }, (open) => {
   });
 });
 
-describe('the keys command', () => {
-  it('tells what there is, and refuses what it does not know', async () => {
+describe('keys command', () => {
+  it('lists and rotates keys, and rejects unknown arguments', async () => {
     const lines: string[] = [];
     const print = (line: string) => lines.push(line);
     const key = { kid: 'a', state: 'signing', signsFrom: new Date(0), endsAt: undefined } as const;
-    const asked: unknown[] = [];
+    const rotations: unknown[] = [];
     const keys = {
-      current: () => Promise.reject(new Error('is not asked for')),
+      current: () => Promise.reject(new Error('unexpected call')),
       published: async () => [],
       list: async () => [key],
       rotate: async (options?: object) => {
-        asked.push(options);
+        rotations.push(options);
         return [key, { ...key, kid: 'b', state: 'next', endsAt: new Date(1) } as const];
       },
     };
-    await runKeysCommand({ words: ['list'], keys, print });
-    await runKeysCommand({ words: ['rotate'], keys, print });
-    await runKeysCommand({ words: ['rotate', '--now'], keys, print });
-    assert.deepEqual(asked, [{ atOnce: false }, { atOnce: true }]);
+    await runKeysCommand({ args: ['list'], keys, print });
+    await runKeysCommand({ args: ['rotate'], keys, print });
+    await runKeysCommand({ args: ['rotate', '--now'], keys, print });
+    assert.deepEqual(rotations, [{ immediately: false }, { immediately: true }]);
     assert.match(lines[2] ?? '', /^b {2}next .*signs from 1970-.*ends 1970-/);
-    for (const words of [[], ['rotate', 'now'], ['delete']])
-      await assert.rejects(runKeysCommand({ words, keys, print }), { exitCode: 78, message: /usage/ });
-    await assert.rejects(runKeysCommand({ words: ['list'], keys: undefined, print }), { exitCode: 78 });
+    for (const args of [[], ['rotate', 'now'], ['delete']])
+      await assert.rejects(runKeysCommand({ args, keys, print }), { exitCode: 78, message: /usage/ });
+    await assert.rejects(runKeysCommand({ args: ['list'], keys: undefined, print }), { exitCode: 78 });
   });
 });

@@ -1,7 +1,8 @@
+import { auditAfterCommit, type CommittedAction } from '@zerda/chassis/audit/audit-after-commit';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
 import { StartupError } from '@zerda/chassis/startup-error';
-import type { PublicKey } from '@zerda/contracts/identity';
+import type { PublicKey } from '@zerda/contracts/user-service/identity';
 import { asc, getTableColumns, sql } from 'drizzle-orm';
 import {
   type CryptoKey,
@@ -14,50 +15,51 @@ import {
 import type { KeySecrets } from './key-secrets.ts';
 import { type StoredKey, signingKeys } from './tables.ts';
 
-/** A key to sign with. */
+/** Private key that signs access tokens. */
 export interface SigningKey {
   readonly kid: string;
   readonly privateKey: CryptoKey;
 }
 
-/** A key as those who look after it see it. */
+/** Description of a key for operators. */
 export interface KeyDescription {
   readonly kid: string;
   readonly state: 'next' | 'signing' | 'previous';
   readonly signsFrom: Date;
-  /** When tokens that it has signed are taken no more; undefined while it has no end. */
+  /** Time after which tokens of the key are rejected; undefined if no end is set. */
   readonly endsAt: Date | undefined;
 }
 
-/** The keys of access tokens. All replicas have them from the database, so that each knows what another has signed with. */
+/** Signing keys of access tokens, stored in the database and shared by all replicas. */
 export interface SigningKeys {
-  /** The key to sign with now. @throws Failure `identity-unavailable` when it cannot be read */
+  /** Returns the current signing key. @throws Failure `identity-unavailable` if it cannot be decrypted */
   current(): Promise<SigningKey>;
-  /** What tokens are checked against. */
+  /** Returns the public keys that verify tokens. */
   published(): Promise<PublicKey[]>;
   list(): Promise<KeyDescription[]>;
   /**
-   * Makes the next key. It is published at once and signs once every verifier has it; the one before stays until its last token
-   * has ended. With `atOnce` the new key signs at once and the others are gone: their tokens are refused.
-   * @returns the keys there are then
-   * @throws StartupError while a rotation is under way
+   * Creates the next key. It is published immediately and signs after every verifier has fetched it; the previous key remains until
+   * its last token has expired. With `immediately` the new key signs immediately and the other keys are deleted, so that their tokens
+   * are rejected.
+   * @returns all keys after the rotation
+   * @throws StartupError while a rotation is in progress
    */
-  rotate(options?: { readonly atOnce?: boolean }): Promise<KeyDescription[]>;
+  rotate(options?: { readonly immediately?: boolean }): Promise<KeyDescription[]>;
 }
 
 export interface SigningKeysOptions {
   readonly database: Database;
   readonly secrets: KeySecrets;
-  /** Seconds that an access token is good for. */
+  /** Lifetime of an access token in seconds. */
   readonly tokenSeconds: number;
-  /** Seconds from being published to being used: longer than verifiers keep keys without asking; 15 minutes by default. */
+  /** Seconds between publishing a key and using it; 900 by default. It must exceed the time for which verifiers cache keys. */
   readonly leadSeconds?: number;
 }
 
-/** Seconds for clocks and for what is under way, on top of the life of a token. */
+/** Seconds added to the lifetime of a token, for clock skew and requests in flight. */
 const marginSeconds = 120;
 
-/** A row, and whether it signs by the database's clock, which is the same for all replicas. */
+/** A row with the flag whether it can sign, by the clock of the database, which all replicas share. */
 type LiveKey = StoredKey & { readonly signs: boolean };
 
 export function createSigningKeys({
@@ -69,33 +71,39 @@ export function createSigningKeys({
   const imported = new Map<string, Promise<CryptoKey>>();
 
   async function read(): Promise<LiveKey[]> {
-    const keys = await database.read(selectLive);
-    return keys.length > 0 ? keys : database.write(makeFirst);
+    const keys = await database.query(selectLive);
+    return keys.length > 0 ? keys : database.transaction(createFirstKey);
   }
 
-  /** Of replicas that start together one makes it, and the others find it. */
-  async function makeFirst(tx: Queries): Promise<LiveKey[]> {
+  /** Creates the first key. If replicas start together, one creates it and the others read it. */
+  async function createFirstKey(tx: Queries): Promise<LiveKey[]> {
     await lock(tx);
-    const made = await selectLive(tx);
-    if (made.length > 0) return made;
-    await insert(tx, 0);
+    const existing = await selectLive(tx);
+    if (existing.length > 0) return existing;
+    // Whatever request or command needs the first key, the service creates it.
+    await insert(tx, 0, { action: 'signing-key.create', actor: { type: 'service', id: 'user-service' } });
     return selectLive(tx);
   }
 
-  async function insert(tx: Queries, lead: number): Promise<void> {
+  async function insert(
+    tx: Queries,
+    lead: number,
+    audited: Pick<CommittedAction, 'action' | 'actor'>,
+  ): Promise<void> {
     const { publicKey, privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
     const jwk = await exportJWK(publicKey);
     const kid = await calculateJwkThumbprint(jwk);
     await tx.insert(signingKeys).values({
       kid,
       publicKey: { ...jwk, kid, alg: 'EdDSA', use: 'sig' } as PublicKey,
-      privateKey: secrets.seal(await exportPKCS8(privateKey), kid),
-      signsFrom: inSeconds(lead),
+      privateKey: secrets.encrypt(await exportPKCS8(privateKey), kid),
+      signsFrom: secondsFromNow(lead),
     });
+    auditAfterCommit(tx, [{ ...audited, entityId: kid }]);
   }
 
   async function importKey({ kid, privateKey }: StoredKey): Promise<CryptoKey> {
-    const key = imported.get(kid) ?? importPKCS8(secrets.unseal(privateKey, kid), 'EdDSA');
+    const key = imported.get(kid) ?? importPKCS8(secrets.decrypt(privateKey, kid), 'EdDSA');
     imported.set(kid, key);
     return key;
   }
@@ -104,30 +112,30 @@ export function createSigningKeys({
     async current() {
       const keys = await read();
       const key = keys.findLast(({ signs }) => signs) ?? keys[0];
-      if (key === undefined) throw new Error('there is no signing key');
+      if (key === undefined) throw new Error('no signing key exists');
       try {
         return { kid: key.kid, privateKey: await importKey(key) };
       } catch (cause) {
-        throw new Failure('identity-unavailable', { headers: { 'Retry-After': '10' }, cause });
+        throw new Failure('identity-unavailable', { retryAfterSeconds: 10, cause });
       }
     },
     published: async () => (await read()).map(({ publicKey }) => publicKey),
     list: async () => describe(await read()),
-    rotate: ({ atOnce = false } = {}) =>
-      database.write(async (tx) => {
+    rotate: ({ immediately = false } = {}) =>
+      database.transaction(async (tx) => {
         await lock(tx);
-        await tx.delete(signingKeys).where(atOnce ? undefined : sql`ends_at <= now()`);
+        await tx.delete(signingKeys).where(immediately ? undefined : sql`ends_at <= now()`);
         const keys = await selectLive(tx);
-        if (keys.length > 1) throw underWay(keys);
+        if (keys.length > 1) throw rotationInProgress(keys);
         const lead = keys.length === 0 ? 0 : leadSeconds;
-        await tx.update(signingKeys).set({ endsAt: inSeconds(lead + tokenSeconds + marginSeconds) });
-        await insert(tx, lead);
+        await tx.update(signingKeys).set({ endsAt: secondsFromNow(lead + tokenSeconds + marginSeconds) });
+        await insert(tx, lead, { action: immediately ? 'signing-key.replace' : 'signing-key.rotate' });
         return describe(await selectLive(tx));
       }),
   };
 }
 
-/** Keys that are published, in the order in which they sign. */
+/** Returns the published keys in the order in which they sign. */
 async function selectLive(db: Queries): Promise<LiveKey[]> {
   return db
     .select({ ...getTableColumns(signingKeys), signs: sql<boolean>`${signingKeys.signsFrom} <= now()` })
@@ -136,12 +144,12 @@ async function selectLive(db: Queries): Promise<LiveKey[]> {
     .orderBy(asc(signingKeys.signsFrom));
 }
 
-/** One at a time changes the keys, over all replicas. */
+/** Serializes changes of the keys across all replicas. */
 async function lock(tx: Queries): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtext('signing_keys'))`);
 }
 
-function inSeconds(seconds: number) {
+function secondsFromNow(seconds: number) {
   return sql`now() + make_interval(secs => ${seconds})`;
 }
 
@@ -158,9 +166,9 @@ function describe(keys: readonly LiveKey[]): KeyDescription[] {
   }));
 }
 
-function underWay(keys: readonly LiveKey[]): StartupError {
+function rotationInProgress(keys: readonly LiveKey[]): StartupError {
   const until = keys[0]?.endsAt?.toISOString();
   return new StartupError(
-    `a rotation is under way until ${until}, and two keys are all there may be; \`keys rotate --now\` makes one that signs at once and ends the tokens of the others`,
+    `A rotation is in progress until ${until}. Wait until then, or run \`keys rotate --now\`, which invalidates all existing tokens.`,
   );
 }

@@ -1,16 +1,16 @@
-import type { PublicKey } from '@zerda/contracts/identity';
+import type { PublicKey } from '@zerda/contracts/user-service/identity';
 import { doublePrecision, integer, json, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
 
 const instant = { withTimezone: true, precision: 3 } as const;
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const credentials = pgTable('credentials', {
   userId: integer('user_id').primaryKey(),
   passwordHash: text('password_hash').notNull(),
   changedAt: timestamp('changed_at', instant).notNull().defaultNow(),
 });
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const sessions = pgTable('sessions', {
   familyHash: text('family_hash').primaryKey(),
   userId: integer('user_id').notNull(),
@@ -21,7 +21,7 @@ export const sessions = pgTable('sessions', {
   expiresAt: timestamp('expires_at', instant).notNull(),
 });
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const signingKeys = pgTable('signing_keys', {
   kid: text().primaryKey(),
   publicKey: json('public_key').$type<PublicKey>().notNull(),
@@ -34,14 +34,14 @@ export const signingKeys = pgTable('signing_keys', {
 /** A row of signing keys. */
 export type StoredKey = typeof signingKeys.$inferSelect;
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const loginAttempts = pgTable('login_attempts', {
   key: text().primaryKey(),
   level: doublePrecision().notNull(),
   at: timestamp(instant).notNull(),
 });
 
-/** As `migrations/` makes it. */
+/** Defined in `migrations/`. */
 export const knownAddresses = pgTable(
   'known_addresses',
   {

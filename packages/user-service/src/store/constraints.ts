@@ -7,23 +7,23 @@ import {
 } from '@zerda/chassis/database/constraints';
 import { Failure } from '@zerda/chassis/failure';
 
-/** A row of a user who was deleted after they were looked for. */
-const gone = (cause: unknown): Failure => new Failure('user-not-found', { cause });
-/** The same in the transaction of a login, which says no more than that it failed. */
-const goneAtLogin = (cause: unknown): Failure => new Failure('login-failed', { headers: challenge, cause });
+/** Failure of a write for a user who was deleted in the meantime. */
+const userDeleted = (cause: unknown): Failure => new Failure('user-not-found', { cause });
+/** The same during a login, where the response must not reveal whether the user exists. */
+const userDeletedDuringLogin = (cause: unknown): Failure => new Failure('login-failed', { challenge, cause });
 
-/** What the violation of each constraint of this service's schema is to the caller. */
+/** Failure that a violation of each constraint of the schema causes. */
 export const constraints: ConstraintFailures = {
   ...commonConstraints,
   users_email_key: (cause) => new Failure('email-taken', { cause }),
   users_role_check: invalidValue,
   users_pkey: fault,
   user_counters_pkey: fault,
-  credentials_user_id_fkey: gone,
+  credentials_user_id_fkey: userDeleted,
   credentials_pkey: fault,
-  sessions_user_id_fkey: goneAtLogin,
+  sessions_user_id_fkey: userDeletedDuringLogin,
   sessions_pkey: fault,
-  known_addresses_user_id_fkey: goneAtLogin,
+  known_addresses_user_id_fkey: userDeletedDuringLogin,
   known_addresses_pkey: fault,
   login_attempts_pkey: fault,
   signing_keys_pkey: fault,

@@ -1,33 +1,37 @@
 import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
+import { Failure } from '@zerda/chassis/failure';
+import { cleanKeys } from '@zerda/chassis/idempotency/clean-keys';
+import { createIdempotency, type Idempotency } from '@zerda/chassis/idempotency/idempotency';
+import { StartupError } from '@zerda/chassis/startup-error';
 import {
+  awaitOutcomes,
   type CountingDatabase,
   countDeadlocks,
   describeOnEachEngine,
-  settle,
-} from '@zerda/chassis/database/testing';
-import { Failure } from '@zerda/chassis/failure';
-import { cleanKeys } from '@zerda/chassis/idempotency/clean-keys';
-import { StartupError } from '@zerda/chassis/startup-error';
-import { createGate, isFailure, silentLogger } from '@zerda/chassis/testing';
+} from '@zerda/chassis/testing/database';
+import { createGate, isFailure, silentLogger } from '@zerda/chassis/testing/observed';
 import { sql } from 'drizzle-orm';
+import { migrations } from '../../testing/app.ts';
+import type { User } from '../domain/user.ts';
 import { cleanIdentity } from '../identity/clean-identity.ts';
 import { lockAccount, setPassword } from '../identity/credentials.ts';
 import { createKeySecrets } from '../identity/key-secrets.ts';
 import { createLoginLimits } from '../identity/login-limits.ts';
 import { createSessions } from '../identity/sessions.ts';
 import { createSigningKeys } from '../identity/signing-keys.ts';
-import { migrations } from '../testing.ts';
 import { createUserStore, type UserStore } from './user-store.ts';
 
-describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] }, (open) => {
+describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] }, (openDatabase) => {
   let counting: CountingDatabase;
   let store: UserStore;
+  let idempotency: Idempotency;
   const secrets = createKeySecrets(['a secret of deadlocks, long enough']);
 
   before(async () => {
-    counting = countDeadlocks(await open());
+    counting = countDeadlocks(await openDatabase());
     store = createUserStore(counting.database);
+    idempotency = createIdempotency(counting.database);
   });
 
   const expected = (error: unknown) =>
@@ -36,13 +40,18 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
   async function create(name: string, key?: string): Promise<number> {
     const user = { name, email: `${name}@example.com`, role: 'admin' as const };
     const keyed = key === undefined ? undefined : { key, caller: 'x', method: 'POST', path: '/', body: user };
-    return (await store.create(user, keyed, ({ id }) => ({ body: id }))).body as number;
+    const response = await idempotency.run(
+      keyed,
+      (once) => store.create(user, { once }),
+      ({ id }: User) => ({ body: id }),
+    );
+    return response.body;
   }
 
   it('do not deadlock while admins change and delete each other', async () => {
     for (let round = 0; round < 3; round += 1) {
       const ids = await Promise.all([1, 2, 3, 4, 5, 6].map((n) => create(`admin-${round}-${n}`)));
-      await settle(
+      await awaitOutcomes(
         ids.flatMap((id, at) =>
           ids.flatMap((byAdmin) => [
             ['update', store.update(id, { name: `by ${byAdmin}` }, undefined, { byAdmin })] as const,
@@ -56,7 +65,7 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
     assert.equal(counting.deadlocks, 0);
   });
 
-  it('do not deadlock while they take the e-mail addresses of each other', async () => {
+  it('do not deadlock while they swap their e-mail addresses', async () => {
     for (let round = 0; round < 15; round += 1) {
       const pairs = await Promise.all(
         [1, 2, 3].map(async (n) => {
@@ -65,44 +74,47 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
         }),
       );
       await Promise.all(
-        pairs.flatMap(([one, itsNext, other, otherNext]) => [
-          store.update(one, { email: `${itsNext}@example.com` }).catch(expected),
-          store.update(other, { email: `${otherNext}@example.com` }).catch(expected),
+        pairs.flatMap(([first, nextOfFirst, second, nextOfSecond]) => [
+          store.update(first, { email: `${nextOfFirst}@example.com` }).catch(expected),
+          store.update(second, { email: `${nextOfSecond}@example.com` }).catch(expected),
         ]),
       );
-      // At once each address is taken; over a free one they change.
-      for (const [one, itsNext, other, otherNext] of pairs) {
-        await store.update(one, { email: `free.${otherNext}@example.com` });
-        await store.update(other, { email: `${otherNext}@example.com` });
-        await store.update(one, { email: `${itsNext}@example.com` });
+      // A direct swap fails because each address is taken; a swap through a free address succeeds.
+      for (const [first, nextOfFirst, second, nextOfSecond] of pairs) {
+        await store.update(first, { email: `free.${nextOfSecond}@example.com` });
+        await store.update(second, { email: `${nextOfSecond}@example.com` });
+        await store.update(first, { email: `${nextOfFirst}@example.com` });
       }
     }
     assert.equal(counting.deadlocks, 0);
   });
 
-  it('are refused an address whose user is being changed at once, and wait for nobody', async () => {
-    const asking = await create('asks');
+  it('get 409 without waiting when another user with this address is being changed', async () => {
+    const requester = await create('requester');
     const holder = await create('holder');
-    const held = createGate();
-    const done = createGate();
-    const moving = counting.database.write(async (tx) => {
+    const locked = createGate();
+    const released = createGate();
+    const moving = counting.database.transaction(async (tx) => {
       await tx.execute(sql`update users set email = 'moved@example.com' where id = ${holder}`);
-      held.open();
-      await done.pass();
+      locked.open();
+      await released.pass();
     });
-    await held.pass();
-    await assert.rejects(store.update(asking, { email: 'holder@example.com' }), isFailure('email-taken'));
-    done.open();
+    await locked.pass();
+    await assert.rejects(store.update(requester, { email: 'holder@example.com' }), isFailure('email-taken'));
+    released.open();
     await moving;
-    await store.update(asking, { email: 'holder@example.com' });
+    await store.update(requester, { email: 'holder@example.com' });
   });
 
-  it('do not deadlock while they log in, refresh, log out, get new passwords and are deleted', async () => {
+  it('do not deadlock while they log in, refresh, log out, change passwords and are deleted', async () => {
     const sessions = createSessions({
-      ...{ database: counting.database, secrets, seconds: 3600, logger: silentLogger() },
+      database: counting.database,
+      secrets,
+      seconds: 3600,
+      logger: silentLogger(),
     });
     const limits = createLoginLimits({ database: counting.database, secrets });
-    const { write } = counting.database;
+    const { transaction: write } = counting.database;
     for (let round = 0; round < 2; round += 1) {
       const ids = await Promise.all([1, 2, 3].map((n) => create(`login-${round}-${n}`)));
       const logIn = (id: number, n: number) =>
@@ -112,12 +124,12 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
           await limits.succeed(tx, { account: id, address: `192.0.2.${n % 3}`, known: n % 2 === 0 });
           return sessions.begin(tx, account.user);
         });
-      const begun = await Promise.all(
+      const startedSessions = await Promise.all(
         ids.flatMap((id) => Array.from({ length: 20 }, (_, n) => logIn(id, n))),
       );
-      await settle(
+      await awaitOutcomes(
         [
-          ...begun.flatMap((session, n) => [
+          ...startedSessions.flatMap((session, n) => [
             ['refresh', sessions.refresh(session?.refreshToken ?? '')] as const,
             ...(n % 4 === 0 ? [['logout', sessions.end(session?.refreshToken ?? '')] as const] : []),
           ]),
@@ -143,15 +155,15 @@ describeOnEachEngine('users, concurrently', { migrations, engines: ['postgres'] 
     assert.equal(counting.deadlocks, 0);
   });
 
-  it('do not deadlock while replicas make, read and replace signing keys', async () => {
+  it('do not deadlock while replicas create, read and rotate signing keys', async () => {
     const replicas = [1, 2, 3, 4].map(() =>
       createSigningKeys({ database: counting.database, secrets, tokenSeconds: 60 }),
     );
     for (let round = 0; round < 5; round += 1)
-      await settle(
+      await awaitOutcomes(
         replicas.flatMap((keys, at) => [
           ['signing', keys.current()] as const,
-          ['rotation', keys.rotate({ atOnce: at % 2 === 0 })] as const,
+          ['rotation', keys.rotate({ immediately: at % 2 === 0 })] as const,
           ['publication', keys.published()] as const,
         ]),
         expected,

@@ -2,10 +2,10 @@ import type { Queries } from '@zerda/chassis/database/database';
 import { sql } from 'drizzle-orm';
 import { userCounters } from './tables.ts';
 
-/** Rows that share the count, so that writers at the same time seldom wait for one another. */
+/** Number of rows that share the count, so that concurrent writers rarely wait for a lock. */
 const slots = 16;
 
-/** Counts a user in (1) or out (-1), in the transaction that writes the row. */
+/** Adds a user to the count (1) or removes it (-1); runs in the transaction that writes the user. */
 export async function countUser(tx: Queries, id: number, change: 1 | -1): Promise<void> {
   await tx
     .insert(userCounters)
@@ -16,7 +16,7 @@ export async function countUser(tx: Queries, id: number, change: 1 | -1): Promis
     });
 }
 
-/** The number of users, without reading them. */
+/** Returns the number of users. The cost does not depend on the number of users. */
 export async function readUserCount(db: Queries): Promise<number> {
   const [row] = await db
     .select({ users: sql<number>`coalesce(sum(${userCounters.users}), 0)::int8` })

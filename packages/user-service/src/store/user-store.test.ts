@@ -2,52 +2,52 @@ import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { rowsOf } from '@zerda/chassis/database/rows-of';
-import { countWrites, describeOnEachEngine } from '@zerda/chassis/database/testing';
 import { Failure } from '@zerda/chassis/failure';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
-import { isFailure } from '@zerda/chassis/testing';
+import { countWrites, describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { isFailure } from '@zerda/chassis/testing/observed';
 import { eventEnvelope } from '@zerda/contracts/events/envelope';
-import { userEvents } from '@zerda/contracts/events/users';
-import type { NewUser } from '@zerda/contracts/users';
+import { userEvents } from '@zerda/contracts/user-service/events';
+import type { NewUser } from '@zerda/contracts/user-service/users';
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
-import { migrations } from '../testing.ts';
-import { type StoredUser, users } from './tables.ts';
+import { migrations } from '../../testing/app.ts';
+import type { User } from '../domain/user.ts';
+import { users } from './tables.ts';
 import { createUserStore, type UserStore } from './user-store.ts';
 
 let serial = 0;
 
-function anybody(user: Partial<NewUser> = {}): NewUser {
+function newUserWith(user: Partial<NewUser> = {}): NewUser {
   serial += 1;
   return { name: `User ${serial}`, email: `user${serial}@example.com`, role: 'user', ...user };
 }
 
-describeOnEachEngine('user store', { migrations }, (open) => {
+describeOnEachEngine('user store', { migrations }, (openDatabase) => {
   let database: Database;
   let store: UserStore;
 
   before(async () => {
-    database = await open();
+    database = await openDatabase();
     store = createUserStore(database);
   });
 
-  async function create(user: Partial<NewUser> = {}): Promise<StoredUser> {
-    const { body } = await store.create(anybody(user), undefined, (stored) => ({ body: stored }));
-    return body;
+  async function create(user: Partial<NewUser> = {}): Promise<User> {
+    return store.create(newUserWith(user));
   }
 
   async function recount(): Promise<number> {
-    const [row] = await database.read((db) => db.select({ users: sql<number>`count(*)` }).from(users));
+    const [row] = await database.query((db) => db.select({ users: sql<number>`count(*)` }).from(users));
     return row?.users ?? Number.NaN;
   }
 
-  it('finds what was created, as version 1', async () => {
+  it('finds a created user with version 1', async () => {
     const user = await create({ role: 'admin' });
     assert.equal(user.version, 1);
     assert.deepEqual(await store.find(user.id), user);
   });
 
-  it('refuses an e-mail address that another user has, whatever its letter case', async () => {
+  it('rejects the e-mail address of another user, ignoring letter case', async () => {
     const { email } = await create();
     const other = await create();
     await assert.rejects(create({ email }), isFailure('email-taken'));
@@ -56,41 +56,34 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.deepEqual(await store.find(other.id), other);
   });
 
-  it('lets a user change the letter case of the own e-mail address', async () => {
+  it('allows a user to change the letter case of their e-mail address', async () => {
     const { id, email } = await create();
     assert.equal((await store.update(id, { email: email.toUpperCase() })).email, email.toUpperCase());
   });
 
   it('uses one connection for concurrent changes of one user', async () => {
     const counting = countWrites(database);
-    const counted = createUserStore(counting.database);
+    const countingStore = createUserStore(counting.database);
     const { id } = await create();
     await Promise.all(
-      Array.from({ length: 10 }, (_, index) => counted.update(id, { name: `Change ${index}` })),
+      Array.from({ length: 10 }, (_, index) => countingStore.update(id, { name: `Change ${index}` })),
     );
-    assert.equal(counting.mostWrites, 1);
+    assert.equal(counting.maxWrites, 1);
     assert.equal((await store.find(id)).version, 11);
-    await Promise.all([counted.remove(id), assert.rejects(counted.remove(id), isFailure('user-not-found'))]);
-    assert.equal(counting.mostWrites, 1);
+    await Promise.all([
+      countingStore.remove(id),
+      assert.rejects(countingStore.remove(id), isFailure('user-not-found')),
+    ]);
+    assert.equal(counting.maxWrites, 1);
   });
 
-  it('prepares a write only when neither its key nor its e-mail address is known', async () => {
-    let prepared = 0;
-    const prepare = async () => {
-      prepared += 1;
-      return async () => undefined;
-    };
-    const user = anybody();
-    const keyed = { key: 'prepared', caller: 'x', method: 'POST', path: '/api/users', body: user };
-    const post = (newUser: NewUser, request?: typeof keyed) =>
-      store.create(newUser, request, ({ id }) => ({ body: id }), { prepare });
-    const first = await post(user, keyed);
-    assert.deepEqual(await post(user, keyed), { ...first, replayed: true });
-    await assert.rejects(post(anybody({ email: user.email.toUpperCase() })), isFailure('email-taken'));
-    assert.equal(prepared, 1);
+  it('reports a taken e-mail address before slow work', async () => {
+    const { email } = await create();
+    await assert.rejects(store.requireFreeEmail(email.toUpperCase()), isFailure('email-taken'));
+    await store.requireFreeEmail(`free-${email}`);
   });
 
-  it('changes what is given and raises the version', async () => {
+  it('changes only the given members and increments the version', async () => {
     const user = await create();
     const changed = await store.update(user.id, { name: 'New Name' });
     assert.deepEqual(
@@ -100,17 +93,17 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.ok(changed.updatedAt >= user.updatedAt);
   });
 
-  it('takes a user out of lists and the count when removed', async () => {
+  it('removes a user from lists and from the count', async () => {
     const user = await create();
-    const counted = await store.count();
+    const countBefore = await store.count();
     await store.remove(user.id);
-    assert.equal(await store.count(), counted - 1);
+    assert.equal(await store.count(), countBefore - 1);
     await assert.rejects(store.find(user.id), isFailure('user-not-found'));
     await assert.rejects(store.update(user.id, { name: 'x' }), isFailure('user-not-found'));
     await assert.rejects(store.remove(user.id), isFailure('user-not-found'));
   });
 
-  it('writes on the version that was named, and on no other', async () => {
+  it('writes only if the version matches the precondition', async () => {
     const { id } = await create();
     await store.update(id, { name: 'second' }, parsePreconditions({ ifMatch: '"1"' }));
     await assert.rejects(
@@ -125,7 +118,7 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     await store.remove(id, parsePreconditions({ ifMatch: '"2"' }));
   });
 
-  it('loses no change of writers at the same time', async () => {
+  it('loses no concurrent change', async () => {
     const { id } = await create();
     const writers = 20;
     await Promise.all(Array.from({ length: writers }, (_, n) => store.update(id, { name: `writer ${n}` })));
@@ -138,7 +131,7 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.equal(conditional.filter(({ status }) => status === 'fulfilled').length, 1);
   });
 
-  it('lists page by page in the order of ids, each user once, though users come and go meanwhile', async () => {
+  it('lists each user once in order of id while users are created', async () => {
     const before = await Promise.all(Array.from({ length: 7 }, () => create()));
     const seen: number[] = [];
     let after = Math.min(...before.map(({ id }) => id)) - 1;
@@ -164,34 +157,34 @@ describeOnEachEngine('user store', { migrations }, (open) => {
     assert.ok(admins.every(({ role }) => role === 'admin'));
   });
 
-  it('tells of each version of a user in one event, and of nothing that did not happen', async () => {
+  it('writes one event per version of a user and none for failed changes', async () => {
     const { id } = await create({ role: 'admin' });
     await store.update(id, { role: 'user' });
     await assert.rejects(store.update(id, { name: 'x' }, parsePreconditions({ ifMatch: '"9"' })));
     await store.remove(id);
     await assert.rejects(store.remove(id));
-    const rows = await database.read((db) =>
+    const rows = await database.query((db) =>
       rowsOf<{ event: unknown }>(
         db,
         sql`select event from outbox where subject = ${`users/${id}`} order by position`,
       ),
     );
-    const told = rows.map(({ event }) => eventEnvelope.parse(event));
+    const events = rows.map(({ event }) => eventEnvelope.parse(event));
     assert.deepEqual(
-      told.map(({ type, source, sequence }) => [type, source, sequence]),
+      events.map(({ type, source, sequence }) => [type, source, sequence]),
       [
         ['zerda.user.created.v1', '/user-service', '0000000001'],
         ['zerda.user.updated.v1', '/user-service', '0000000002'],
         ['zerda.user.deleted.v1', '/user-service', '0000000003'],
       ],
     );
-    const [created, updated, deleted] = told.map(({ data }) => data);
+    const [created, updated, deleted] = events.map(({ data }) => data);
     assert.equal(userEvents.userCreated.data.parse(created).role, 'admin');
     assert.equal(userEvents.userUpdated.data.parse(updated).role, 'user');
     assert.equal(userEvents.userDeleted.data.parse(deleted).id, id);
   });
 
-  it('counts as a recount does after any history, also of writers at the same time', async () => {
+  it('keeps the counter consistent after any concurrent history', async () => {
     const action = fc.record({
       kind: fc.constantFrom('create', 'create', 'remove', 'update', 'fail'),
       at: fc.nat({ max: 99 }),

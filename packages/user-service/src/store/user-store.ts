@@ -1,111 +1,75 @@
 import { forbidden } from '@zerda/chassis/auth/bearer';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
-import { createInTurn } from '@zerda/chassis/database/in-turn';
-import { announce, append } from '@zerda/chassis/events/outbox';
+import { createKeyedMutex } from '@zerda/chassis/database/keyed-mutex';
 import { Failure } from '@zerda/chassis/failure';
-import { type Precondition, requireMatch } from '@zerda/chassis/http/entity-tag';
-import {
-  type Answered,
-  findKept,
-  type KeptAnswer,
-  type KeyedRequest,
-  once,
-} from '@zerda/chassis/idempotency/idempotency';
-import { userEvents } from '@zerda/contracts/events/users';
-import type { NewUser, UserChange, UserRole } from '@zerda/contracts/users';
+import { always } from '@zerda/chassis/idempotency/idempotency';
+import { type Precondition, requireMatch } from '@zerda/chassis/precondition';
+import { userEvents } from '@zerda/contracts/user-service/events';
+import type { NewUser, UserChange, UserRole } from '@zerda/contracts/user-service/users';
+import { appendEvents, newEvent } from '@zerda/events/outbox';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
-import { type StoredUser, users } from './tables.ts';
+import type { ChangedUsers } from '../domain/change-user.ts';
+import type { RegisteredUsers } from '../domain/register-user.ts';
+import type { Authority, User } from '../domain/user.ts';
+import { setPassword } from '../identity/credentials.ts';
+import { users } from './tables.ts';
 import { countUser, readUserCount } from './user-counter.ts';
 
-/** Which users a list has. */
+/** Selects the users of a list. */
 export interface UserSelection {
-  /** Only ids above this one. */
+  /** Only ids greater than this one. */
   readonly after?: number | undefined;
-  /** Rows at most. */
+  /** Maximum number of rows. */
   readonly limit: number;
   readonly role?: UserRole | undefined;
-  /** Only the user with this id: for a caller who may see nobody else. */
-  readonly only?: number | undefined;
+  /** Only the user with this id, because the caller cannot see others. */
+  readonly id?: number | undefined;
 }
 
-/** What else is written in the transaction of a user. */
-export type Beside = (tx: Queries, user: StoredUser) => Promise<void>;
-
-/** On whose authority a user is written. */
-export interface Authority {
-  /**
-   * Id of the admin whose request this is. The transaction locks and reads the admin, since an access token outlives the role.
-   * Undefined where the role needs no check: a user changes themselves, or another issuer assigns the roles.
-   */
-  readonly byAdmin?: number | undefined;
-}
-
-/** The users, each write in a transaction of its own, with the event that reports it. */
-export interface UserStore {
-  /** Users in the order of their ids. */
-  list(selection: UserSelection): Promise<StoredUser[]>;
-  /** @throws Failure `user-not-found` */
-  find(id: number): Promise<StoredUser>;
-  /** The number of all users. */
+/** Store of the users. Each write is one transaction that also writes the event to the outbox. */
+export interface UserStore extends RegisteredUsers, ChangedUsers {
+  /** Returns users in ascending order of id. */
+  list(selection: UserSelection): Promise<User[]>;
+  /** Returns the number of all users. */
   count(): Promise<number>;
-  /**
-   * Stores a user, and with it the response for a repeat of the request.
-   * @param options.prepare slow work before the transaction, such as hashing: done only when neither an earlier request with this key
-   * nor a user with this e-mail address makes it useless
-   * @throws Failure `email-taken`, `forbidden`, and those of `once`
-   */
-  create<Body>(
-    user: NewUser,
-    request: KeyedRequest | undefined,
-    answer: (user: StoredUser) => KeptAnswer<Body>,
-    options?: Authority & { readonly prepare?: (() => Promise<Beside>) | undefined },
-  ): Promise<Answered<Body>>;
-  /** @throws Failure `user-not-found`, `precondition-failed`, `email-taken`, `forbidden` */
-  update(
-    id: number,
-    change: UserChange,
-    precondition?: Precondition,
-    options?: Authority & { readonly beside?: Beside | undefined },
-  ): Promise<StoredUser>;
   /** @throws Failure `user-not-found`, `precondition-failed`, `forbidden` */
   remove(id: number, precondition?: Precondition, authority?: Authority): Promise<void>;
 }
 
 export function createUserStore(database: Database): UserStore {
-  const turns = createInTurn();
+  const turns = createKeyedMutex();
 
-  /** A transaction that locks this user. */
+  /** Runs a transaction that locks this user; one at a time in this process. */
   function writeUser<T>(id: number, work: (tx: Queries) => Promise<T>): Promise<T> {
-    return turns.run(id, () => database.write(work));
+    return turns.run(id, () => database.transaction(work));
   }
 
   return {
-    list: (selection) => database.read((db) => selectUsers(db, selection)),
+    list: (selection) => database.query((db) => selectUsers(db, selection)),
     async find(id) {
-      const [user] = await database.read((db) => db.select().from(users).where(eq(users.id, id)));
-      return found(user);
+      const [user] = await database.query((db) => db.select().from(users).where(eq(users.id, id)));
+      return requireUser(user);
     },
-    count: () => database.read(readUserCount),
-    async create(user, request, answer, { byAdmin, prepare } = {}) {
-      let beside: Beside | undefined;
-      if (prepare !== undefined) {
-        const earlier = await findKept<ReturnType<typeof answer>['body']>(database, request);
-        if (earlier !== undefined) return earlier;
-        if (await database.read((db) => isTaken(db, user.email))) throw new Failure('email-taken');
-        beside = await prepare();
-      }
-      return once(database, request, async (tx) => {
-        if (byAdmin !== undefined) requireAdmin(await lock(tx, byAdmin, 'share'));
-        const inserted = await insertUser(tx, user);
-        await beside?.(tx, inserted);
-        return answer(inserted);
-      });
+    count: () => database.query(readUserCount),
+    async requireFreeEmail(email) {
+      if (await database.query((db) => isTaken(db, email))) throw new Failure('email-taken');
     },
-    update: (id, change, precondition, { byAdmin, beside } = {}) =>
+    async create(user, { byAdmin, passwordHash, once = always } = {}) {
+      return database.transaction((tx) =>
+        once(tx, async () => {
+          if (byAdmin !== undefined) requireAdmin(await lock(tx, byAdmin, 'share'));
+          const inserted = await insertUser(tx, user);
+          if (passwordHash !== undefined) await setPassword(tx, inserted.id, passwordHash);
+          return inserted;
+        }),
+      );
+    },
+    update: (id, change, precondition, { byAdmin, passwordHash, confirm } = {}) =>
       writeUser(id, async (tx) => {
         const user = await changeUser(tx, id, change, precondition, { byAdmin });
-        await beside?.(tx, user);
+        await confirm?.(tx);
+        if (passwordHash !== undefined) await setPassword(tx, id, passwordHash);
         return user;
       }),
     remove: (id, precondition, authority) =>
@@ -114,13 +78,13 @@ export function createUserStore(database: Database): UserStore {
         await tx.delete(users).where(eq(users.id, id));
         await countUser(tx, id, -1);
         const data = { id, deleted_at: new Date().toISOString() };
-        await append(tx, [announce(userEvents.userDeleted, { id, version: version + 1, data })]);
+        await appendEvents(tx, [newEvent(userEvents.userDeleted, { id, version: version + 1, data })]);
       }),
   };
 }
 
-/** The query of a list: by key, so that its cost does not depend on how far into the list it is. */
-export function selectUsers(db: Queries, { after = 0, limit, role, only }: UserSelection) {
+/** Returns the query of a list. It pages by key, so its cost does not depend on the position in the list. */
+export function selectUsers(db: Queries, { after = 0, limit, role, id }: UserSelection) {
   return db
     .select()
     .from(users)
@@ -128,32 +92,32 @@ export function selectUsers(db: Queries, { after = 0, limit, role, only }: UserS
       and(
         gt(users.id, after),
         role === undefined ? undefined : eq(users.role, role),
-        only === undefined ? undefined : eq(users.id, only),
+        id === undefined ? undefined : eq(users.id, id),
       ),
     )
     .orderBy(asc(users.id))
     .limit(limit);
 }
 
-/** Stores a user in a transaction that is open already. */
-export async function insertUser(tx: Queries, user: NewUser): Promise<StoredUser> {
+/** Stores a user in an open transaction. */
+export async function insertUser(tx: Queries, user: NewUser): Promise<User> {
   const [stored] = await uniqueEmail(() => tx.insert(users).values(user).returning());
-  const inserted = found(stored);
+  const inserted = requireUser(stored);
   await countUser(tx, inserted.id, 1);
-  await append(tx, [announce(userEvents.userCreated, stateOf(inserted))]);
+  await appendEvents(tx, [newEvent(userEvents.userCreated, stateOf(inserted))]);
   return inserted;
 }
 
-/** Changes a user in a transaction that is open already. @throws as `UserStore.update` */
+/** Changes a user in an open transaction. @throws as `UserStore.update` */
 export async function changeUser(
   tx: Queries,
   id: number,
   change: UserChange,
   precondition?: Precondition,
   authority?: Authority,
-): Promise<StoredUser> {
+): Promise<User> {
   const { version, email } = await lockUser(tx, id, precondition, authority);
-  // An address of another user is refused here: in the unique index, two users who take each other's would wait in a circle.
+  // Checked before the unique index: two users who swap their addresses would deadlock in the index.
   if (change.email !== undefined && change.email !== email && (await isTaken(tx, change.email, id)))
     throw new Failure('email-taken');
   const [changed] = await uniqueEmail(() =>
@@ -163,46 +127,46 @@ export async function changeUser(
       .where(eq(users.id, id))
       .returning(),
   );
-  const user = found(changed);
-  await append(tx, [announce(userEvents.userUpdated, stateOf(user))]);
+  const user = requireUser(changed);
+  await appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]);
   return user;
 }
 
-/** What events tell of a user as they are now. */
-function stateOf({ id, role, version, createdAt, updatedAt }: StoredUser) {
+/** Returns id, version and event data of the current state of a user. */
+function stateOf({ id, role, version, createdAt, updatedAt }: User) {
   const data = { id, role, created_at: createdAt.toISOString(), updated_at: updatedAt.toISOString() };
   return { id, version, data };
 }
 
 /**
- * Makes every other writer of this user wait until the transaction ends, and verifies the role of the admin who writes. Both rows are
- * locked in the order of their ids, so that two admins who change each other do not wait in a circle.
+ * Locks a user until the transaction ends and verifies the role of the admin who sent the request. Both rows are locked in the order
+ * of their ids, so that two admins who change each other do not deadlock.
  */
 async function lockUser(
   tx: Queries,
   id: number,
   precondition: Precondition | undefined,
   { byAdmin }: Authority = {},
-): Promise<StoredUser> {
-  const rows = new Map<number, StoredUser | undefined>();
+): Promise<User> {
+  const rows = new Map<number, User | undefined>();
   for (const each of [...new Set([id, byAdmin ?? id])].sort((a, b) => a - b))
     rows.set(each, await lock(tx, each, each === id ? 'update' : 'share'));
   if (byAdmin !== undefined) requireAdmin(rows.get(byAdmin));
-  const user = found(rows.get(id));
+  const user = requireUser(rows.get(id));
   requireMatch(precondition, user.version);
   return user;
 }
 
-async function lock(tx: Queries, id: number, strength: 'share' | 'update'): Promise<StoredUser | undefined> {
+async function lock(tx: Queries, id: number, strength: 'share' | 'update'): Promise<User | undefined> {
   const [row] = await tx.select().from(users).where(eq(users.id, id)).for(strength);
   return row;
 }
 
-function requireAdmin(user: StoredUser | undefined): void {
+function requireAdmin(user: User | undefined): void {
   if (user?.role !== 'admin') throw forbidden('The caller is no longer an admin.');
 }
 
-/** Whether a user has this e-mail address, other than the one with the id `except`. */
+/** Returns whether a user other than `except` has this e-mail address. */
 async function isTaken(db: Queries, email: string, except?: number): Promise<boolean> {
   const rows = await db
     .select({ id: users.id })
@@ -219,7 +183,7 @@ async function uniqueEmail<T>(statement: () => Promise<T>): Promise<T> {
   }
 }
 
-function found(user: StoredUser | undefined): StoredUser {
+function requireUser(user: User | undefined): User {
   if (user === undefined) throw new Failure('user-not-found');
   return user;
 }

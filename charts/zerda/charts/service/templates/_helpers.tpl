@@ -1,9 +1,9 @@
-{{/* Name of the service: the alias, in the umbrella. */}}
+{{/* Name of the service: in the umbrella chart, the alias. */}}
 {{- define "service.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Full name of another service of the release, (list $ "user-service"), with room for what is put after it. */}}
+{{/* Full name of a service of the release, (list $ "user-service"), short enough for the suffixes that are appended to it. */}}
 {{- define "service.fullnameOf" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
@@ -35,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: database
 {{- end -}}
 
-{{/* A value as text. A number of a values file is a float: without this, a large one would be written with an exponent. */}}
+{{/* A value as text. Numbers of a values file are floats, and large ones would be printed with an exponent. */}}
 {{- define "service.text" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}
 {{- int64 . -}}
@@ -44,7 +44,7 @@ app.kubernetes.io/component: database
 {{- end -}}
 {{- end -}}
 
-{{/* Version that an image says it is, as a label: its tag, else the beginning of its digest: (list <image> "default"). */}}
+{{/* Version label of an image: its tag, otherwise the beginning of its digest, otherwise the default: (list <image> "default"). */}}
 {{- define "service.versionOf" -}}
 {{- $image := index . 0 -}}
 {{- $digest := $image.digest | trunc 19 | replace ":" "-" -}}
@@ -52,13 +52,13 @@ app.kubernetes.io/component: database
 {{- include "service.text" $version | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
-{{/* Tag of the image of a service that has neither tag nor digest of its own. */}}
+{{/* Tag of a service's image that sets neither a tag nor a digest. */}}
 {{- define "service.defaultTag" -}}
 {{- include "service.text" (.Values.global.imageTag | default .Chart.AppVersion) -}}
 {{- end -}}
 
 {{/*
-Labels of everything but pods: those that change with each version would replace pods that have not changed. (list $ "version").
+Labels of all objects except pods, (list $ "version"). In pods, labels with a version would restart pods that have not changed.
 */}}
 {{- define "service.commonLabels" -}}
 {{- $version := index . 1 -}}
@@ -80,7 +80,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "service.commonLabels" (list . (include "service.versionOf" (list .Values.database.bundled.image ""))) }}
 {{- end -}}
 
-{{/* Reference of an image: (dict "image" … "registry" "default" "repository" "default" "tag" "default"). */}}
+{{/* Image reference: (dict "image" … "registry" "default" "repository" "default" "tag" "default"). */}}
 {{- define "service.imageReference" -}}
 {{- $registry := .image.registry | default .registry -}}
 {{- $repository := .image.repository | default .repository -}}
@@ -95,8 +95,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{/*
-Name of a StatefulSet: (list "<name>" "-<suffix>"). Its pods have the label controller-revision-hash, the name with eleven characters
-more, and a label has 63 at most. A longer name is cut, with a hash of the whole.
+Name of a StatefulSet: (list "<name>" "-<suffix>"). The label controller-revision-hash of its pods is the name plus eleven characters,
+and a label has at most 63. A longer name is truncated and gets a hash of the whole name.
 */}}
 {{- define "service.statefulSetName" -}}
 {{- $name := index . 0 -}}
@@ -123,29 +123,34 @@ more, and a label has 63 at most. A longer name is cut, with a hash of the whole
 {{- .Values.global.eventsSecret | default (printf "%s-events" .Release.Name) -}}
 {{- end -}}
 
+{{- define "service.managementSecret" -}}
+{{- .Values.global.managementSecret | default (printf "%s-management" .Release.Name) -}}
+{{- end -}}
+
 {{/*
-Value of a key of a Secret, encoded: that of the installed Secret, else `chosen`, else a random one. (dict "root" $ "secret" "<name>"
-"key" "<key>" "length" 32 "purpose" "<what the value is for>" "setting" "<value that names a Secret>" "chosen" "<optional>")
-Fails if the value would be random and the render cannot look up the installed Secret: it would differ in each render, and Argo CD and
-Flux's kustomize-controller would replace it at each synchronization. Each namespace has the ConfigMap kube-root-ca.crt. Only a namespace
-that `--create-namespace` is about to create has not.
+Value of a key of a Secret, in Base64: that of the installed Secret, otherwise `chosen`, otherwise a random one. (dict "root" $ "secret"
+"<name>" "key" "<key>" "length" 32 "purpose" "<name of the value in messages>" "setting" "<chart value that names a Secret>" "chosen"
+"<optional>")
+Fails if the value would be random and the render cannot look up the installed Secret: the value would differ in each render, and
+Argo CD and Flux's kustomize-controller would replace it at each synchronization. Each existing namespace has the ConfigMap
+kube-root-ca.crt; the second lookup is for a namespace that `--create-namespace` is about to create.
 */}}
-{{- define "service.keptOrGenerated" -}}
+{{- define "service.existingOrGenerated" -}}
 {{- $namespace := .root.Release.Namespace -}}
-{{- $kept := dig "data" .key "" (lookup "v1" "Secret" $namespace .secret | default dict) -}}
-{{- if $kept -}}
-{{- $kept -}}
+{{- $existing := dig "data" .key "" (lookup "v1" "Secret" $namespace .secret | default dict) -}}
+{{- if $existing -}}
+{{- $existing -}}
 {{- else if .chosen -}}
 {{- .chosen | b64enc -}}
 {{- else -}}
 {{- if not (or (lookup "v1" "ConfigMap" $namespace "kube-root-ca.crt") (lookup "v1" "Namespace" "" "kube-system")) -}}
-{{- fail (printf "The secret %s cannot be generated: this render has no access to the cluster (helm template, Argo CD, --dry-run=client), so the secret would differ each time. Create a Secret and set %s to its name, or use --values charts/zerda/values-gitops.yaml, which names all of them. docs/kubernetes.md, \"Secrets without helm install\", has the commands. With access to the cluster, use --dry-run=server." .purpose .setting) -}}
+{{- fail (printf "Cannot generate the %s: this render has no access to the cluster (helm template, Argo CD, --dry-run=client), so the value would differ each time. Create a Secret and set %s to its name, or use --values charts/zerda/values-gitops.yaml, which names all of them. docs/kubernetes.md, \"Secrets without helm install\", has the commands. With access to the cluster, use --dry-run=server." .purpose .setting) -}}
 {{- end -}}
 {{- randAlphaNum .length | b64enc -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Names of what the umbrella installs once for all services. */}}
+{{/* Names of the servers that the umbrella chart installs once for all services. */}}
 {{- define "service.natsName" -}}
 {{- include "service.statefulSetName" (list .Release.Name "-nats") -}}
 {{- end -}}
@@ -154,7 +159,7 @@ that `--create-namespace` is about to create has not.
 {{- printf "%s-valkey" .Release.Name -}}
 {{- end -}}
 
-{{/* Security of a pod or container: (list $ <value>). OpenShift assigns users and groups itself and refuses others. */}}
+{{/* Security context of a pod or container: (list $ <value>). OpenShift assigns users and groups itself and rejects others. */}}
 {{- define "service.securityContext" -}}
 {{- $root := index . 0 -}}
 {{- $context := index . 1 -}}
@@ -164,7 +169,7 @@ that `--create-namespace` is about to create has not.
 {{- toYaml $context -}}
 {{- end -}}
 
-{{/* Families of addresses of a Service: lines of its spec, each after a line break. */}}
+{{/* IP families of a Service: lines of its spec, each after a line break. */}}
 {{- define "service.ipFamilies" -}}
 {{- with .Values.global.ipFamilyPolicy }}
   ipFamilyPolicy: {{ . }}
@@ -174,7 +179,7 @@ that `--create-namespace` is about to create has not.
 {{- end }}
 {{- end -}}
 
-{{/* Secret of those who log in: what keys are encrypted with, and the first admin's password. */}}
+{{/* Secret with the key that encrypts signing keys and the first admin's password. */}}
 {{- define "service.authSecret" -}}
 {{- .Values.global.auth.existingSecret | default (printf "%s-auth" .Release.Name) -}}
 {{- end -}}
@@ -191,12 +196,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: cache
 {{- end -}}
 
-{{/* Secret with the credentials for an external NATS; empty when there is none. */}}
+{{/* Secret with the credentials for an external NATS; empty if there is none. */}}
 {{- define "service.externalNatsSecret" -}}
 {{- .Values.events.natsSecret | default .Values.global.nats.external.existingSecret -}}
 {{- end -}}
 
-{{/* Secrets with files for NATS: a volume each, and where they are mounted. */}}
+{{/* Volumes of the Secrets with files for NATS. */}}
 {{- define "service.natsVolumes" -}}
 {{- with .Values.global.nats }}
 {{- if and $.Values.events.enabled (eq .type "external") }}
@@ -219,7 +224,7 @@ app.kubernetes.io/component: cache
 {{- end }}
 {{- end -}}
 
-{{/* Seconds until a pod is killed. */}}
+{{/* terminationGracePeriodSeconds of a pod. */}}
 {{- define "service.gracePeriod" -}}
 {{- with .Values.shutdown -}}
 {{- if .gracePeriodSeconds -}}
@@ -231,8 +236,8 @@ app.kubernetes.io/component: cache
 {{- end -}}
 
 {{/*
-Flags for V8's heap; nothing when there is no limit of memory that it could be a share of. Each half of its young generation gets a
-32nd of the limit, 16 MiB at most: V8 of itself makes it 1 MiB where it sees a limit of 256 MiB, and 64 MiB where it sees none.
+Flags for V8's heap; empty without a memory limit. Each semi-space of the young generation gets a 32nd of the limit, at most 16 MiB.
+V8's own choice is 1 MiB with a limit of 256 MiB, and 64 MiB without one.
 */}}
 {{- define "service.heapFlags" -}}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
@@ -242,7 +247,7 @@ Flags for V8's heap; nothing when there is no limit of memory that it could be a
 {{- end -}}
 {{- end -}}
 
-{{/* URL of a service that is called. */}}
+{{/* URL of a peer: (list $ <peer>). */}}
 {{- define "service.peerUrl" -}}
 {{- $root := index . 0 -}}
 {{- $peer := index . 1 -}}
@@ -253,7 +258,7 @@ http://{{ include "service.fullnameOf" (list $root $peer.service) }}{{ if $peer.
 {{- end -}}
 {{- end -}}
 
-{{/* Number of proxies in front of the service; 0 where they are trusted by address, or where there are none. */}}
+{{/* Number of trusted proxies in front of the service; 0 if they are trusted by address or if there are none. */}}
 {{- define "service.trustedProxyHops" -}}
 {{- $hops := .Values.trustedProxyHops -}}
 {{- if not (or (kindIs "invalid" $hops) (kindIs "string" $hops)) -}}
@@ -263,7 +268,7 @@ http://{{ include "service.fullnameOf" (list $root $peer.service) }}{{ if $peer.
 {{- end -}}
 {{- end -}}
 
-{{/* Variables that are no secret: the ConfigMap's data. */}}
+{{/* Data of the ConfigMap: variables that are not secret. */}}
 {{- define "service.configuration" -}}
 NODE_ENV: production
 LOG_FORMAT: json
@@ -328,12 +333,20 @@ VALKEY_URL: {{ . | quote }}
 {{- end }}
 {{- if eq .Values.global.nats.type "none" }}
 {{- with .Values.events.sinks }}
-{{- /* Not by the headless name: asked for while nobody is ready, it would be unknown for as long as DNS keeps that answer. */}}
+{{- /* Not the headless name: without a ready pod it would not resolve, and DNS would cache that. */}}
 {{- $urls := list }}
 {{- range . }}
 {{- $urls = append $urls (printf "http://%s:%d/events" (include "service.fullnameOf" (list $ .)) (int $.Values.ports.management)) }}
 {{- end }}
 EVENT_SINKS: {{ join "," $urls | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.global.tracing }}
+{{- if .endpoint }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
+OTEL_EXPORTER_OTLP_PROTOCOL: {{ .protocol | quote }}
+OTEL_TRACES_SAMPLER: parentbased_traceidratio
+OTEL_TRACES_SAMPLER_ARG: {{ .ratio | toString | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.trustedProxies }}
@@ -346,7 +359,7 @@ TRUSTED_PROXY_HOPS: {{ . | quote }}
 {{- if ne .type "none" }}
 DATABASE_POOL_SIZE: {{ int .poolSize | quote }}
 DATABASE_PREPARED_STATEMENTS: {{ or (eq .type "bundled") .external.preparedStatements | quote }}
-# The init container has applied them.
+# The init container applies the migrations.
 MIGRATE_ON_START: "false"
 {{- end }}
 {{- if eq .type "bundled" }}
@@ -377,11 +390,23 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* Variables of a container: those from Secrets and the like; each name once. */}}
+{{/* Variables of a container that are not in the ConfigMap, such as those from Secrets. Each name occurs once. */}}
 {{- define "service.env" -}}
 {{- with include "service.heapFlags" . }}
 - name: NODE_OPTIONS
   value: {{ . }}
+{{- end }}
+{{- with .Values.global.tracing }}
+{{- if .endpoint }}
+- name: K8S_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ $.Release.Namespace }},k8s.pod.name=$(K8S_POD_NAME)
+{{- with .headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.global.tracing.headersKey }}}}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- with .Values.global.auth }}
 {{- if and $.Values.identity.enabled (eq .mode "required") (not .external.jwksUrl) }}
@@ -393,6 +418,8 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
+- name: MANAGEMENT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ include "service.managementSecret" . }}, key: secret, optional: {{ not .Values.global.managementSecret }}}}
 {{- if .Values.events.enabled }}
 - name: EVENT_SECRET
   valueFrom: {secretKeyRef: {name: {{ include "service.eventsSecret" . }}, key: secret}}
@@ -444,7 +471,7 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* The way out to NATS or Valkey: (dict "server" <its values> "port" <of the bundled one> "labels" <of the bundled one>). */}}
+{{/* Egress rule for NATS or Valkey: (dict "server" <its values> "port" <of the bundled one> "labels" <of the bundled one>). */}}
 {{- define "service.serverEgress" -}}
 {{- if eq .server.type "bundled" }}
     - ports:
@@ -459,4 +486,26 @@ DATABASE_PARAMETERS: {{ . | quote }}
       to: {{- toYaml . | nindent 8 }}
       {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/*
+Returns the pods of the collector's namespace as a JSON list of policy peers: those of the release's namespace for http://<service>, those of the
+named one for http://<service>.<namespace> and <service>.<namespace>.svc…. The list is empty for any other host, which may be outside the cluster.
+*/}}
+{{- define "service.collectorNamespace" -}}
+{{- $url := urlParse .Values.global.tracing.endpoint -}}
+{{- $labels := splitList "." $url.hostname -}}
+{{- $namespace := "" -}}
+{{- if and (gt (len $labels) 2) (eq (index $labels 2) "svc") -}}
+{{- $namespace = index $labels 1 -}}
+{{- else if and (eq $url.scheme "http") (eq (len $labels) 2) -}}
+{{- $namespace = index $labels 1 -}}
+{{- else if and (eq $url.scheme "http") (regexMatch "^[a-z0-9-]+$" $url.hostname) -}}
+{{- $namespace = .Release.Namespace -}}
+{{- end -}}
+{{- if $namespace -}}
+{{- list (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" $namespace))) | toJson -}}
+{{- else -}}
+[]
+{{- end -}}
 {{- end -}}

@@ -1,0 +1,42 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+/** A TCP proxy in front of a server. It can stop forwarding without closing connections. */
+export interface SilentRelay {
+  /** URL of the server through the proxy. */
+  readonly url: string;
+  /**
+   * Stops forwarding on the open connections, including their end, as after a power failure or a network partition. New connections
+   * work.
+   */
+  silence(): void;
+  close(): void;
+}
+
+/** Starts a proxy on a free port of 127.0.0.1. @param url URL of the server */
+export async function startSilentRelay(url: string): Promise<SilentRelay> {
+  const proxied = new URL(url);
+  const { port, hostname } = proxied;
+  const sockets: Socket[] = [];
+  let silenced = false;
+  const relay = createServer((client) => {
+    const server = connect(Number(port), hostname);
+    const openedAfterSilence = silenced;
+    sockets.push(client, server);
+    client.on('data', (chunk) => silenced === openedAfterSilence && server.write(chunk));
+    server.on('data', (chunk) => silenced === openedAfterSilence && client.write(chunk));
+    for (const socket of [client, server]) socket.on('error', () => undefined);
+  }).listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  proxied.port = String((relay.address() as AddressInfo).port);
+  return {
+    url: proxied.href,
+    silence() {
+      silenced = true;
+    },
+    close() {
+      for (const socket of sockets) socket.destroy();
+      relay.close();
+    },
+  };
+}

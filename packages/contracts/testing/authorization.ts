@@ -1,0 +1,32 @@
+import { type CallerKind, callerKinds } from '../src/authorization.ts';
+import type { Operations } from '../src/protocol/operation.ts';
+import { contracts } from '../src/services.ts';
+
+/** One cell of the authorization table as a test case. */
+export interface AuthorizationCase {
+  /** The operation and the condition on the request. */
+  readonly name: string;
+  readonly kind: CallerKind;
+  readonly status: number;
+}
+
+/** A test request without credentials. */
+export interface TestRequest {
+  readonly method: 'get' | 'post' | 'put' | 'delete';
+  readonly path: string;
+  readonly body?: object;
+}
+
+/** Returns the cells of the authorization table for these operations. */
+export function authorizationCases(operations: Operations): AuthorizationCase[] {
+  return contracts
+    .flatMap(({ authorization }) => authorization)
+    .filter(({ operation }) => Object.hasOwn(operations, operation))
+    .flatMap(({ operation, when, status }) =>
+      callerKinds.map((kind) => ({
+        name: when === undefined ? operation : `${operation} ${when}`,
+        kind,
+        status: status[kind],
+      })),
+    );
+}

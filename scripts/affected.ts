@@ -1,0 +1,82 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { StartupError } from '../packages/chassis/src/startup-error.ts';
+import { findAffected, type LockFile, type Snapshot } from './lib/affected.ts';
+import { runCommand } from './lib/command.ts';
+import { root, services } from './lib/services.ts';
+
+const run = promisify(execFile);
+
+/** Reads a file of one state of the repository. */
+type Reader = (path: string) => Promise<string>;
+
+/**
+ * `npm run affected -- --base <commit> [--json]`: prints the services, and `chart` and `docs`, that the changes since a commit
+ * affect, one per line or as one JSON object. Changes that are not committed count.
+ */
+await runCommand(async () => {
+  const { base, json } = readOptions();
+  const commit = await git('rev-parse', '--verify', '--quiet', '--end-of-options', `${base}^{commit}`).catch(
+    () => {
+      throw new StartupError(`${base} is not a commit of this repository. Fetch it, or use another one.`, 78);
+    },
+  );
+  const [changed, added, deleted, before] = await Promise.all([
+    git('diff', '--name-only', '--no-renames', '-z', commit),
+    git('ls-files', '--others', '--exclude-standard', '-z'),
+    git('ls-files', '--deleted', '-z'),
+    git('ls-tree', '--name-only', '-r', '-z', commit),
+  ]);
+  const missing = new Set(split(deleted));
+  const affected = findAffected(
+    services,
+    [...split(changed), ...split(added)],
+    await readSnapshot((path) => git('show', `${commit}:${path}`), split(before)),
+    await readSnapshot(
+      (path) => readFile(join(root, path), 'utf8'),
+      split(await git('ls-files', '--cached', '--others', '--exclude-standard', '-z')).filter(
+        (file) => !missing.has(file),
+      ),
+    ),
+  );
+  if (json) console.log(JSON.stringify(affected));
+  else for (const name of [...affected.services, ...affected.areas]) console.log(name);
+  return 0;
+});
+
+function readOptions(): { base: string; json: boolean } {
+  const usage = 'Use npm run affected -- --base <commit> [--json]';
+  const options = { base: { type: 'string' }, json: { type: 'boolean', default: false } } as const;
+  try {
+    const { base, json } = parseArgs({ options }).values;
+    if (base) return { base, json };
+  } catch (cause) {
+    throw new StartupError(`${(cause as Error).message}. ${usage}`, 78);
+  }
+  throw new StartupError(`The commit to compare with is missing. ${usage}`, 78);
+}
+
+async function readSnapshot(read: Reader, files: readonly string[]): Promise<Snapshot> {
+  const folders = files
+    .map((file) => /^(?:(packages\/[^/]+)\/)?package\.json$/.exec(file))
+    .filter((match) => match !== null);
+  const manifests = folders.map(
+    async ([path, folder = '']) => [folder, JSON.parse(await read(path))] as const,
+  );
+  return {
+    manifests: new Map(await Promise.all(manifests)),
+    lock: JSON.parse(await read('package-lock.json')) as LockFile,
+  };
+}
+
+async function git(...args: readonly string[]): Promise<string> {
+  const { stdout } = await run('git', args, { cwd: root, maxBuffer: 64 * 1024 * 1024 });
+  return stdout.replace(/\n$/, '');
+}
+
+/** Splits the output of a git command with `-z`. */
+function split(list: string): string[] {
+  return list.split('\0').filter((file) => file !== '');
+}
