@@ -10,6 +10,7 @@ const events = join(root, 'packages/events/src');
 /** Tables that chassis and events use and services own. A migration of each service is a copy of the original; later files change the table. */
 const originals: Readonly<Record<string, string>> = {
   loaded_data: join(chassis, 'database/tables/1_loaded_data.sql'),
+  verification_keys: join(chassis, 'database/tables/2_verification_keys.sql'),
   idempotency_keys: join(chassis, 'idempotency/idempotency-table.sql'),
   outbox: join(events, 'tables/1_outbox.sql'),
   inbox: join(events, 'tables/2_inbox.sql'),

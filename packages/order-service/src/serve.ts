@@ -1,4 +1,5 @@
 import { openVerifier } from '@zerda/chassis/auth/open-verifier';
+import { createStoredKeys } from '@zerda/chassis/auth/stored-keys';
 import { openServiceDatabase } from '@zerda/chassis/database/service-database';
 import { createManagementApp } from '@zerda/chassis/http/management-app';
 import { listen } from '@zerda/chassis/http/server';
@@ -14,7 +15,6 @@ import type { OrderServiceProcess } from './config.ts';
 import { databaseSchema } from './database-schema.ts';
 import { userSubscriptions } from './events/user-subscriptions.ts';
 import { createOrderStore } from './store/order-store.ts';
-import { createVerificationKeys } from './store/verification-keys.ts';
 
 /** Serves the API and processes events until the process stops. */
 export async function serve(service: OrderServiceProcess): Promise<void> {
@@ -41,7 +41,7 @@ export async function serve(service: OrderServiceProcess): Promise<void> {
     config,
     logger,
     userServiceUrl: config.USER_SERVICE_URL,
-    store: createVerificationKeys(plainDatabase),
+    store: createStoredKeys(plainDatabase),
     metrics,
   });
   const app = createApp({

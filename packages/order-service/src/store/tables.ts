@@ -1,10 +1,8 @@
-import type { KeyCopy } from '@zerda/chassis/auth/key-set';
 import { orderStatuses } from '@zerda/contracts/order-service/orders';
 import {
   bigint,
   boolean,
   integer,
-  jsonb,
   pgTable,
   primaryKey,
   smallint,
@@ -52,13 +50,4 @@ export const knownUsers = pgTable('known_users', {
   userId: integer('user_id').primaryKey(),
   /** The row remains after the deletion, so that a late event cannot add the user again. */
   deleted: boolean().notNull().default(false),
-});
-
-/** Defined in `migrations/`. */
-export const verificationKeys = pgTable('verification_keys', {
-  /** URL of the key set. */
-  source: text().primaryKey(),
-  keys: jsonb().$type<KeyCopy['keys']>().notNull(),
-  /** Time at which the keys were fetched from the issuer. */
-  loadedAt: timestamp('loaded_at', { withTimezone: true }).notNull(),
 });

@@ -1,10 +1,20 @@
-import type { KeyStore } from '@zerda/chassis/auth/open-verifier';
-import type { Database } from '@zerda/chassis/database/database';
 import { eq, getTableColumns, sql } from 'drizzle-orm';
-import { verificationKeys } from './tables.ts';
+import { jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
+import type { Database } from '../database/database.ts';
+import type { KeyCopy } from './key-set.ts';
+import type { KeyStore } from './open-verifier.ts';
+
+/** Defined in the migrations of each service that stores keys. */
+const verificationKeys = pgTable('verification_keys', {
+  /** URL of the key set. */
+  source: text().primaryKey(),
+  keys: jsonb().$type<KeyCopy['keys']>().notNull(),
+  /** Time at which the keys were fetched from the issuer. */
+  loadedAt: timestamp('loaded_at', { withTimezone: true }).notNull(),
+});
 
 /** Creates a store for the public keys of access tokens in the database, so that a restarted process can use them. */
-export function createVerificationKeys(database: Database): KeyStore {
+export function createStoredKeys(database: Database): KeyStore {
   return {
     async save(source, { keys, ageMs = 0 }) {
       const loadedAt = sql`now() - make_interval(secs => ${ageMs / 1000})`;
