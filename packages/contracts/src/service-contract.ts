@@ -8,6 +8,8 @@ export interface ServiceContract {
   readonly name: string;
   /** Short description of the API in its OpenAPI document. */
   readonly description: string;
+  /** Descriptions of the tags of its operations, by name. */
+  readonly tags: Readonly<Record<string, string>>;
   /** Operations of the API by name. Names are unique in the system. */
   readonly operations: Readonly<Record<string, Operation>>;
   /** Statuses of each operation by caller. */

@@ -1,6 +1,5 @@
 import { type CallerKind, callerKinds } from '../src/authorization.ts';
-import type { Operations } from '../src/protocol/operation.ts';
-import { contracts } from '../src/services.ts';
+import type { ServiceContract } from '../src/service-contract.ts';
 
 /** One cell of the authorization table as a test case. */
 export interface AuthorizationCase {
@@ -17,10 +16,12 @@ export interface TestRequest {
   readonly body?: object;
 }
 
-/** Returns the cells of the authorization table for these operations. */
-export function authorizationCases(operations: Operations): AuthorizationCase[] {
-  return contracts
-    .flatMap(({ authorization }) => authorization)
+/** Returns the cells of a contract's authorization table, for the operations given. */
+export function authorizationCases({
+  operations,
+  authorization,
+}: Pick<ServiceContract, 'operations' | 'authorization'>): AuthorizationCase[] {
+  return authorization
     .filter(({ operation }) => Object.hasOwn(operations, operation))
     .flatMap(({ operation, when, status }) =>
       callerKinds.map((kind) => ({

@@ -11,7 +11,8 @@ import type { Idempotency } from '@zerda/chassis/idempotency/idempotency';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import type { Tracer } from '@zerda/chassis/tracing/span';
-import { findDocument } from '@zerda/contracts/openapi/documents';
+import { documentOf } from '@zerda/contracts/openapi/service-document';
+import { orderServiceContract } from '@zerda/contracts/order-service/contract';
 import { orderOperations } from '@zerda/contracts/order-service/orders';
 import express, { type Express } from 'express';
 import { createPlaceOrder, type UserDirectory } from './domain/place-order.ts';
@@ -62,7 +63,7 @@ export function createApp({
     }),
   );
   if (keySet !== undefined) app.get(keysPath, serveKeys(keySet));
-  app.use(serveOpenApi(findDocument('order-service')));
+  app.use(serveOpenApi(documentOf(orderServiceContract)));
   app.use(notFound);
   app.use(problemHandler({ logger }));
   return app;

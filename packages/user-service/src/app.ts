@@ -8,7 +8,8 @@ import { createResponseHeaders } from '@zerda/chassis/http/response-headers';
 import type { Logger } from '@zerda/chassis/logging/logger';
 import type { Metrics } from '@zerda/chassis/metrics/metrics';
 import type { Tracer } from '@zerda/chassis/tracing/span';
-import { findDocument } from '@zerda/contracts/openapi/documents';
+import { documentOf } from '@zerda/contracts/openapi/service-document';
+import { userServiceContract } from '@zerda/contracts/user-service/contract';
 import { identityOperations } from '@zerda/contracts/user-service/identity';
 import { userOperations } from '@zerda/contracts/user-service/users';
 import express, { type Express } from 'express';
@@ -70,7 +71,7 @@ export function createApp(dependencies: AppDependencies): Express {
       { authentication, clientAddress: dependencies.clientAddress, audit },
     ),
   );
-  app.use(serveOpenApi(findDocument('user-service')));
+  app.use(serveOpenApi(documentOf(userServiceContract)));
   app.use(notFound);
   app.use(problemHandler({ logger }));
   return app;

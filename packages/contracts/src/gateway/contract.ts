@@ -6,6 +6,10 @@ import { gatewayOperations } from './operations.ts';
 export const gatewayContract = {
   name: 'gateway',
   description: 'All operations of the system, through its gateway.',
+  tags: {
+    Gateway:
+      'Aggregated responses and the health of the system. The gateway implements these operations itself.',
+  },
   operations: gatewayOperations,
   authorization: [
     row('getHealth', [200, 401, 200, 200, 200, 200]),

@@ -7,6 +7,8 @@ export interface DocumentOptions {
   readonly title: string;
   readonly description: string;
   readonly version: string;
+  /** Descriptions of tags, by name. */
+  readonly tags: Readonly<Record<string, string>>;
   readonly operations: readonly Operation[];
   /** Returns problems of an operation in addition to those that it declares. */
   readonly problemsOf?: (operation: Operation) => readonly ProblemCode[];
@@ -16,22 +18,17 @@ type Json = { [member: string]: unknown };
 
 const schemasPath = '#/components/schemas/';
 
-const tagDescriptions: Readonly<Record<string, string>> = {
-  Gateway:
-    'Aggregated responses and the health of the system. The gateway implements these operations itself.',
-  Users: 'User accounts. User-service implements these operations.',
-  Identity: 'Login sessions and the public keys of access tokens. User-service implements these operations.',
-  Orders: 'Orders and their status. Order-service implements these operations.',
-};
+export type OpenApiDocument = Json;
 
 /** Returns the OpenAPI 3.1 document of a service. */
 export function openApiDocument({
   title,
   description,
   version,
+  tags,
   operations,
   problemsOf,
-}: DocumentOptions): Json {
+}: DocumentOptions): OpenApiDocument {
   const schemas: Json = {};
   const paths: { [path: string]: Json } = {};
   const problem = schemaOf(problemDetails, 'output', schemas);
@@ -75,7 +72,7 @@ export function openApiDocument({
     servers: [{ url: '/', description: 'Origin that serves this document.' }],
     tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({
       name,
-      description: tagDescriptions[name],
+      description: tags[name],
     })),
     paths,
     components: {

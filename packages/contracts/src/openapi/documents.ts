@@ -1,12 +1,9 @@
 import { gatewayContract } from '../gateway/contract.ts';
 import type { ProblemCode } from '../problems.ts';
 import type { Operation } from '../protocol/operation.ts';
-import type { ServiceContract } from '../service-contract.ts';
 import { contracts } from '../services.ts';
-import { openApiDocument } from './document.ts';
-
-/** Version of the APIs; an incompatible change increments the major version. */
-export const apiVersion = '1.0.0';
+import { type OpenApiDocument, openApiDocument } from './document.ts';
+import { apiVersion, documentOf } from './service-document.ts';
 
 /** Problems of the gateway's policies, which apply to every operation. */
 const policyProblems: readonly ProblemCode[] = ['rate-limited', 'overloaded'];
@@ -21,8 +18,6 @@ const forwardingProblems: readonly ProblemCode[] = [
 ];
 
 const gatewayOperations: readonly Operation[] = Object.values(gatewayContract.operations);
-
-type OpenApiDocument = ReturnType<typeof openApiDocument>;
 
 /** OpenAPI document of each service, by its name. That of the gateway contains the operations of all services. */
 export const documents: ReadonlyMap<string, OpenApiDocument> = new Map(
@@ -39,21 +34,13 @@ export function findDocument(service: string): OpenApiDocument {
   return document;
 }
 
-function documentOf({ name, description, operations }: ServiceContract): OpenApiDocument {
-  return openApiDocument({
-    title: `zerda ${name}`,
-    description,
-    version: apiVersion,
-    operations: Object.values(operations),
-  });
-}
-
 function documentOfGateway(): OpenApiDocument {
   const others = contracts.filter(({ name }) => name !== gatewayContract.name);
   return openApiDocument({
     title: 'zerda',
     description: gatewayContract.description,
     version: apiVersion,
+    tags: Object.assign({}, ...contracts.map(({ tags }) => tags)),
     operations: [...gatewayOperations, ...others.flatMap(({ operations }) => Object.values(operations))],
     problemsOf: (operation) => {
       // The gateway serves its health under overload, too.

@@ -8,6 +8,7 @@ import { orderOperations } from './orders.ts';
 export const orderServiceContract = {
   name: 'order-service',
   description: 'Orders, their status and their totals.',
+  tags: { Orders: 'Orders and their status. Order-service implements these operations.' },
   operations: orderOperations,
   authorization: [
     row('orderHealth', [200, 401, 200, 200, 200, 200]),

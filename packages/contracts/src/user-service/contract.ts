@@ -8,6 +8,11 @@ import { userOperations } from './users.ts';
 export const userServiceContract = {
   name: 'user-service',
   description: 'User accounts, login sessions and access tokens.',
+  tags: {
+    Users: 'User accounts. User-service implements these operations.',
+    Identity:
+      'Login sessions and the public keys of access tokens. User-service implements these operations.',
+  },
   operations: { ...userOperations, ...identityOperations },
   authorization: [
     row('login', [200, 200, 200, 200, 200, 200]),

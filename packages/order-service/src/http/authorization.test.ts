@@ -4,7 +4,7 @@ import type { Database } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
 import { createTestIssuer, type TestIssuer } from '@zerda/chassis/testing/issuer';
 import type { CallerKind } from '@zerda/contracts/authorization';
-import { orderOperations } from '@zerda/contracts/order-service/orders';
+import { orderServiceContract } from '@zerda/contracts/order-service/contract';
 import { problemTypes } from '@zerda/contracts/problems';
 import { authorizationCases, type TestRequest } from '@zerda/contracts/testing/authorization';
 import type { Express } from 'express';
@@ -72,7 +72,7 @@ const requests: Readonly<Record<string, () => Promise<TestRequest>>> = {
 };
 
 describe('authorization in order-service', () => {
-  for (const { name, kind, status } of authorizationCases(orderOperations)) {
+  for (const { name, kind, status } of authorizationCases(orderServiceContract)) {
     it(`returns ${status} for ${name} by ${kind}`, async () => {
       const createRequest = requests[name];
       assert.ok(createRequest, `no request for ${name}`);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
-import { findDocument } from '@zerda/contracts/openapi/documents';
+import { documentOf } from '@zerda/contracts/openapi/service-document';
+import { orderServiceContract } from '@zerda/contracts/order-service/contract';
 import type { Express } from 'express';
 import request from 'supertest';
 import { openTestApp } from '../../testing/app.ts';
@@ -263,6 +264,6 @@ describe('order-service', () => {
 
   it('serves its OpenAPI document', async () => {
     const { body } = await request(app).get('/openapi.json').expect(200);
-    assert.deepEqual(body, JSON.parse(JSON.stringify(findDocument('order-service'))));
+    assert.deepEqual(body, JSON.parse(JSON.stringify(documentOf(orderServiceContract))));
   });
 });

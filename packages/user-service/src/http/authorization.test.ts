@@ -4,8 +4,7 @@ import type { Database } from '@zerda/chassis/database/database';
 import { openTestPglite } from '@zerda/chassis/testing/database';
 import type { CallerKind } from '@zerda/contracts/authorization';
 import { authorizationCases, type TestRequest } from '@zerda/contracts/testing/authorization';
-import { identityOperations } from '@zerda/contracts/user-service/identity';
-import { userOperations } from '@zerda/contracts/user-service/users';
+import { userServiceContract } from '@zerda/contracts/user-service/contract';
 import type { Express } from 'express';
 import { SignJWT } from 'jose';
 import request from 'supertest';
@@ -132,7 +131,7 @@ const requests: Readonly<Record<string, (owner: User) => Promise<TestRequest>>> 
 const openSignUp = ' with open sign-up';
 
 describe('authorization in user-service', () => {
-  for (const { name, kind, status } of authorizationCases({ ...userOperations, ...identityOperations })) {
+  for (const { name, kind, status } of authorizationCases(userServiceContract)) {
     it(`returns ${status} for ${name} by ${kind}`, async () => {
       const { app } = name.includes(openSignUp) ? signUpApp : closedApp;
       const createRequest = requests[name.replace(`${openSignUp} and`, ' with').replace(openSignUp, '')];

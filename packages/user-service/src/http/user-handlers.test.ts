@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { findDocument } from '@zerda/contracts/openapi/documents';
+import { documentOf } from '@zerda/contracts/openapi/service-document';
+import { userServiceContract } from '@zerda/contracts/user-service/contract';
 import type { Express } from 'express';
 import request from 'supertest';
 import { openTestApp } from '../../testing/app.ts';
@@ -202,7 +203,7 @@ describe('user-service', () => {
       .get('/openapi.json')
       .set('x-correlation-id', 'abc')
       .expect(200);
-    assert.deepEqual(body, JSON.parse(JSON.stringify(findDocument('user-service'))));
+    assert.deepEqual(body, JSON.parse(JSON.stringify(documentOf(userServiceContract))));
     assert.equal(headers['x-content-type-options'], 'nosniff');
     assert.equal(headers['x-correlation-id'], 'abc');
     assert.equal(headers['x-powered-by'], undefined);
