@@ -1,78 +1,21 @@
-/** Kinds of entities in audit lines. */
-export type AuditEntity =
-  | 'user'
-  | 'session'
-  | 'order'
-  | 'dead-letter'
-  | 'projection'
-  | 'signing-key'
-  | 'log-level'
-  | 'route';
+/** Name of an action in audit lines: the kind of the entity that it changes, a dot, and what happens to it. */
+export type AuditAction = `${string}.${string}`;
 
-/** An action in audit lines. */
-export interface AuditActionDefinition {
-  /** Kind of the entity that the action changes. */
-  readonly entity: AuditEntity;
-  readonly description: string;
+/** Actions with their meanings. */
+export type AuditActions = Readonly<Record<AuditAction, string>>;
+
+/** Actions that every service has. Those of one service are in its contract. */
+export const commonAuditActions = {
+  'dead-letter.replay': 'A dead letter is processed or sent again.',
+  'dead-letter.discard': 'A dead letter is deleted.',
+  'log-level.set': 'The log level of a process changes for a limited time, for all or for one request.',
+  'log-level.reset': 'A process returns to its configured log level.',
+} as const satisfies AuditActions;
+
+/** Returns the kind of the entity that an action changes. */
+export function auditEntityOf(action: AuditAction): string {
+  return action.slice(0, action.lastIndexOf('.'));
 }
-
-/** All actions of audit lines, by name: the entity and what happens to it. */
-export const auditActions = {
-  'session.create': {
-    entity: 'session',
-    description: 'A login. The entity id is the user, if the account exists.',
-  },
-  'session.refresh': {
-    entity: 'session',
-    description: 'An exchange of a refresh token. The entity id is the user, if the session exists.',
-  },
-  'session.revoke': {
-    entity: 'session',
-    description:
-      'A logout, or the reuse of a refresh token. The entity id is the user, if the session exists.',
-  },
-  'user.create': {
-    entity: 'user',
-    description: 'A user is created, by an admin, by sign-up or as the first admin.',
-  },
-  'user.update': {
-    entity: 'user',
-    description: '`changed` names the members that the request sets, such as `role` or `password`.',
-  },
-  'user.delete': { entity: 'user', description: 'A user is deleted with the password and all sessions.' },
-  'order.create': { entity: 'order', description: 'An order is placed.' },
-  'order.change-status': { entity: 'order', description: 'An order gets the status `new_status`.' },
-  'order.cancel': {
-    entity: 'order',
-    description: 'An order is canceled, by a request or because its user was deleted.',
-  },
-  'dead-letter.replay': { entity: 'dead-letter', description: 'A dead letter is processed or sent again.' },
-  'dead-letter.discard': { entity: 'dead-letter', description: 'A dead letter is deleted.' },
-  'projection.replay': {
-    entity: 'projection',
-    description: 'order-service synchronizes its known users with user-service.',
-  },
-  'signing-key.create': { entity: 'signing-key', description: 'The first key is created.' },
-  'signing-key.rotate': {
-    entity: 'signing-key',
-    description: 'A next key is created. The entity id is its `kid`.',
-  },
-  'signing-key.replace': {
-    entity: 'signing-key',
-    description: 'A key is created and all others are deleted (`keys rotate --now`).',
-  },
-  'log-level.set': {
-    entity: 'log-level',
-    description: 'The log level of a process changes for a limited time, for all or for one request.',
-  },
-  'log-level.reset': { entity: 'log-level', description: 'A process returns to its configured log level.' },
-  'route.call': {
-    entity: 'route',
-    description: 'The gateway rejects a write that its route does not allow. The entity id is the route.',
-  },
-} as const satisfies Readonly<Record<string, AuditActionDefinition>>;
-
-export type AuditAction = keyof typeof auditActions;
 
 /** All outcomes of audit lines. */
 export const auditOutcomes = {

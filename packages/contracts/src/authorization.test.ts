@@ -15,6 +15,16 @@ for (const { name, operations, authorization } of contracts) {
   });
 }
 
+for (const { name, operations, audit } of contracts) {
+  it(`the contract of ${name} describes the audit action of each operation`, () => {
+    const actions = Object.values(operations).flatMap((operation: Operation) => operation.audit ?? []);
+    assert.deepEqual(
+      actions.filter((action) => !Object.hasOwn(audit, action)),
+      [],
+    );
+  });
+}
+
 it('the names of operations are unique in the system', () => {
   const names = contracts.flatMap(({ operations }) => Object.keys(operations));
   assert.equal(new Set(names).size, names.length);

@@ -1,3 +1,4 @@
+import type { AuditActions } from './audit.ts';
 import type { AuthorizationRow } from './authorization.ts';
 import type { EventDefinition } from './events/definition.ts';
 import type { Operation } from './protocol/operation.ts';
@@ -10,6 +11,8 @@ export interface ServiceContract {
   readonly description: string;
   /** Descriptions of the tags of its operations, by name. */
   readonly tags: Readonly<Record<string, string>>;
+  /** Meanings of the actions in its audit lines, by name. Each operation that can change state has one. */
+  readonly audit: AuditActions;
   /** Operations of the API by name. Names are unique in the system. */
   readonly operations: Readonly<Record<string, Operation>>;
   /** Statuses of each operation by caller. */

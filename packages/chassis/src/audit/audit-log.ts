@@ -1,4 +1,4 @@
-import { type AuditAction, type AuditOutcome, auditActions } from '@zerda/contracts/audit';
+import { type AuditAction, type AuditOutcome, auditEntityOf } from '@zerda/contracts/audit';
 import type { ProblemCode } from '@zerda/contracts/problems';
 import type { Failure } from '../failure.ts';
 import type { Logger } from '../logging/logger.ts';
@@ -50,7 +50,7 @@ export function createAuditLog(logger: Logger, processActor: Actor): AuditLog {
           reason,
           actor_type: actor.type,
           actor: actor.id,
-          entity_type: auditActions[action].entity,
+          entity_type: auditEntityOf(action),
           entity_id: entityId === undefined ? undefined : String(entityId),
           event_id: entry.eventId ?? details?.eventId,
           changed,

@@ -10,6 +10,9 @@ export const gatewayContract = {
     Gateway:
       'Aggregated responses and the health of the system. The gateway implements these operations itself.',
   },
+  audit: {
+    'route.call': 'The gateway rejects a write that its route does not allow. The entity id is the route.',
+  },
   operations: gatewayOperations,
   authorization: [
     row('getHealth', [200, 401, 200, 200, 200, 200]),

@@ -9,6 +9,12 @@ export const orderServiceContract = {
   name: 'order-service',
   description: 'Orders, their status and their totals.',
   tags: { Orders: 'Orders and their status. Order-service implements these operations.' },
+  audit: {
+    'order.create': 'An order is placed.',
+    'order.change-status': 'An order gets the status `new_status`.',
+    'order.cancel': 'An order is canceled, by a request or because its user was deleted.',
+    'projection.replay': 'order-service synchronizes its known users with user-service.',
+  },
   operations: orderOperations,
   authorization: [
     row('orderHealth', [200, 401, 200, 200, 200, 200]),

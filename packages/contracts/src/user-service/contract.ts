@@ -13,6 +13,18 @@ export const userServiceContract = {
     Identity:
       'Login sessions and the public keys of access tokens. User-service implements these operations.',
   },
+  audit: {
+    'session.create': 'A login. The entity id is the user, if the account exists.',
+    'session.refresh': 'An exchange of a refresh token. The entity id is the user, if the session exists.',
+    'session.revoke':
+      'A logout, or the reuse of a refresh token. The entity id is the user, if the session exists.',
+    'user.create': 'A user is created, by an admin, by sign-up or as the first admin.',
+    'user.update': '`changed` names the members that the request sets, such as `role` or `password`.',
+    'user.delete': 'A user is deleted with the password and all sessions.',
+    'signing-key.create': 'The first key is created.',
+    'signing-key.rotate': 'A next key is created. The entity id is its `kid`.',
+    'signing-key.replace': 'A key is created and all others are deleted (`keys rotate --now`).',
+  },
   operations: { ...userOperations, ...identityOperations },
   authorization: [
     row('login', [200, 200, 200, 200, 200, 200]),
