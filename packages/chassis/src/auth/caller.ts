@@ -16,8 +16,3 @@ export const unauthenticatedAdmin: Caller = Object.freeze({
   userId: undefined,
   role: 'admin',
 });
-
-/** Returns whether the caller may read and change the data of this user. */
-export function mayActFor(caller: Caller, userId: number): boolean {
-  return caller.role === 'admin' || caller.userId === userId;
-}

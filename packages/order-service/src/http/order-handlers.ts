@@ -1,6 +1,6 @@
 import { addAuditDetails } from '@zerda/chassis/audit/audit-log';
 import { forbidden } from '@zerda/chassis/auth/bearer';
-import { type Caller, mayActFor } from '@zerda/chassis/auth/caller';
+import { ownerFilter, requireAccessTo } from '@zerda/chassis/auth/ownership';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import { cutPage } from '@zerda/chassis/http/page';
 import { success } from '@zerda/chassis/http/success';
@@ -85,16 +85,6 @@ export function createOrderHandlers({
       return orderResponse(await orders.changeStatus(id, cancel, precondition, ownerFilter(caller)));
     },
   };
-}
-
-/** Returns the owner whose orders the caller can see; undefined for all. No user has the id 0, which callers without a user get. */
-function ownerFilter({ role, userId }: Caller): number | undefined {
-  return role === 'admin' ? undefined : (userId ?? 0);
-}
-
-/** Checks only the id, so that the response does not reveal whether the user exists. */
-function requireAccessTo(caller: Caller, userId: number): void {
-  if (!mayActFor(caller, userId)) throw forbidden('The resource belongs to another user.');
 }
 
 function createdResponse(order: Order) {

@@ -4,10 +4,12 @@ import {
   fault,
   invalidValue,
 } from '@zerda/chassis/database/constraints';
+import { inboxConstraints } from '@zerda/events/inbox-constraints';
 
 /** Failure that a violation of each constraint of the schema causes. */
 export const constraints: ConstraintFailures = {
   ...commonConstraints,
+  ...inboxConstraints,
   orders_quantity_check: invalidValue,
   orders_total_cents_check: invalidValue,
   orders_status_check: invalidValue,
@@ -16,8 +18,4 @@ export const constraints: ConstraintFailures = {
   user_order_counters_pkey: fault,
   known_users_pkey: fault,
   verification_keys_pkey: fault,
-  inbox_pkey: fault,
-  inbox_event_id_source_key: fault,
-  inbox_subjects_pkey: fault,
-  inbox_failures_pkey: fault,
 };

@@ -1,6 +1,7 @@
 import { addAuditDetails } from '@zerda/chassis/audit/audit-log';
 import { forbidden, unauthenticated } from '@zerda/chassis/auth/bearer';
-import { type Caller, mayActFor, unauthenticatedAdmin } from '@zerda/chassis/auth/caller';
+import { type Caller, unauthenticatedAdmin } from '@zerda/chassis/auth/caller';
+import { requireAccessTo } from '@zerda/chassis/auth/ownership';
 import type { Handlers } from '@zerda/chassis/http/api-router';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import { cutPage } from '@zerda/chassis/http/page';
@@ -144,11 +145,6 @@ export function createUserHandlers({
 
 function isChange(member: string): boolean {
   return member !== 'current_password';
-}
-
-/** Checks only the id, so that the response does not reveal whether the user exists. */
-function requireAccessTo(caller: Caller, id: number): void {
-  if (!mayActFor(caller, id)) throw forbidden('The resource belongs to another user.');
 }
 
 function requireMayCreate(caller: Caller | undefined, role: UserBody['role'], signUp: boolean): void {
