@@ -22,6 +22,8 @@ interface ServiceManifest {
   readonly database: boolean;
   /** Services to whose events it subscribes. */
   readonly subscribesTo: readonly ServiceName[];
+  /** Whether `npm run new-service` copies it and the system does not contain it; false by default. */
+  readonly blueprint?: boolean;
 }
 
 export interface Service extends ServiceManifest {
@@ -30,8 +32,14 @@ export interface Service extends ServiceManifest {
   readonly variable: string;
 }
 
-/** All services, in the order in which they start: the gateway last, the others by their ports. */
-export const services: readonly Service[] = readServices();
+/** Services that the repository describes: those of the system, and blueprints. */
+const described = readServices();
+
+/** All services of the system, in the order in which they start: the gateway last, the others by their ports. */
+export const services: readonly Service[] = described.filter(({ blueprint }) => !blueprint);
+
+/** Services that `npm run new-service` copies. They are built and tested, but not part of the system. */
+export const blueprints: readonly Service[] = described.filter(({ blueprint }) => blueprint);
 
 function readServices(): Service[] {
   const packages = join(root, 'packages');

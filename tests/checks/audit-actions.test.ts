@@ -4,15 +4,16 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { commonAuditActions } from '../../packages/contracts/src/audit.ts';
 import { contracts } from '../../packages/contracts/src/services.ts';
-import { root } from '../../scripts/lib/services.ts';
+import { blueprints, root } from '../../scripts/lib/services.ts';
 
 const documented = [...contracts.map(({ audit }) => audit), commonAuditActions].flatMap(Object.keys);
 
-/** Returns the text of all code of the packages, without tests. */
+/** Returns the text of all code of the system's packages, without tests. */
 async function readSources(): Promise<string> {
   const packages = join(root, 'packages');
   const files = await readdir(packages, { recursive: true });
-  const sources = files.filter((file) => /^[\w-]+[/\\]src[/\\].*(?<!\.test)\.ts$/.test(file));
+  const ofSystem = files.filter((file) => blueprints.every(({ name }) => !file.includes(name)));
+  const sources = ofSystem.filter((file) => /^[\w-]+[/\\]src[/\\].*(?<!\.test)\.ts$/.test(file));
   return (await Promise.all(sources.map((file) => readFile(join(packages, file), 'utf8')))).join('\n');
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
-import { root, services } from '../../scripts/lib/services.ts';
+import { blueprints, root, services } from '../../scripts/lib/services.ts';
 
 const chassis = join(root, 'packages/chassis/src');
 const events = join(root, 'packages/events/src');
@@ -17,7 +17,7 @@ const originals: Readonly<Record<string, string>> = {
   dead_letter_source: join(events, 'tables/3_dead_letter_source.sql'),
 };
 
-for (const { name } of services.filter(({ database }) => database)) {
+for (const { name } of [...services, ...blueprints].filter(({ database }) => database)) {
   it(`migrations of ${name} create the tables of chassis from identical copies`, async () => {
     const folder = join(root, 'packages', name, 'migrations');
     const files = await readdir(folder);
