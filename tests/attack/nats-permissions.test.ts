@@ -6,7 +6,7 @@ import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { describeOnNats } from '../../packages/events/testing/nats.ts';
 import { readSample } from '../kit/metrics.ts';
-import { type NatsUser, type NatsWithUsers, startNatsWithUsers } from '../kit/nats-with-users.ts';
+import { type NatsWithUsers, startNatsWithUsers } from '../kit/nats-with-users.ts';
 import { type System, startSystem } from '../kit/system.ts';
 
 /** Milliseconds to wait for a response. The server does not respond to denied requests. */
@@ -16,20 +16,19 @@ const stream = 'ZERDA';
 await describeOnNats('with the users of charts/zerda/files/nats-users.conf', () => {
   let nats: NatsWithUsers;
   let system: System;
-  const connections = new Map<NatsUser, NatsConnection>();
+  const connections = new Map<string, NatsConnection>();
 
   before(async () => {
     nats = await startNatsWithUsers();
     const user = (name: 'user-service' | 'order-service') => ({
       NATS_USER: name,
-      NATS_PASSWORD: nats.passwords[name],
+      NATS_PASSWORD: nats.passwordOf(name),
     });
     system = await startSystem(
       { NATS_URL: nats.url },
       { 'user-service': user('user-service'), 'order-service': user('order-service') },
     );
-    for (const name of Object.keys(nats.passwords) as NatsUser[])
-      connections.set(name, await connectAs(name));
+    for (const name of nats.users) connections.set(name, await connectAs(name));
     // Stream and consumer exist.
     await eventually(async () => {
       await (await manager('zerda')).consumers.info(stream, 'order-service');
@@ -41,19 +40,19 @@ await describeOnNats('with the users of charts/zerda/files/nats-users.conf', () 
     await nats?.stop();
   });
 
-  const connectAs = (user: NatsUser, inboxPrefix = `_INBOX.${user}`) =>
-    connect({ servers: nats.url, user, pass: nats.passwords[user], inboxPrefix, reconnect: false });
+  const connectAs = (user: string, inboxPrefix = `_INBOX.${user}`) =>
+    connect({ servers: nats.url, user, pass: nats.passwordOf(user), inboxPrefix, reconnect: false });
 
-  const connectionOf = (user: NatsUser): NatsConnection => {
+  const connectionOf = (user: string): NatsConnection => {
     const connection = connections.get(user);
     assert.ok(connection);
     return connection;
   };
-  const manager = (user: NatsUser): Promise<JetStreamManager> =>
+  const manager = (user: string): Promise<JetStreamManager> =>
     jetstreamManager(connectionOf(user), { checkAPI: false, timeout });
-  const publish = (user: NatsUser, subject: string) =>
+  const publish = (user: string, subject: string) =>
     jetstream(connectionOf(user), { timeout }).publish(subject, '{}');
-  const request = (user: NatsUser, subject: string, body = '') =>
+  const request = (user: string, subject: string, body = '') =>
     connectionOf(user).request(subject, body, { timeout });
 
   async function placeOrder(): Promise<{ userId: number; orderId: number }> {
@@ -129,14 +128,14 @@ await describeOnNats('with the users of charts/zerda/files/nats-users.conf', () 
       {},
       { user: 'user-service' },
       { user: 'user-service', pass: '' },
-      { user: 'user-service', pass: nats.passwords['order-service'] },
-      { user: 'gateway', pass: nats.passwords['user-service'] },
+      { user: 'user-service', pass: nats.passwordOf('order-service') },
+      { user: 'gateway', pass: nats.passwordOf('user-service') },
     ]) {
       await assert.rejects(connect({ ...options, ...credentials }), { name: 'AuthorizationError' });
     }
   });
 
-  const forbidden: [user: NatsUser, subjects: readonly string[]][] = [
+  const forbidden: [user: string, subjects: readonly string[]][] = [
     [
       'user-service',
       ['zerda.order.cancelled.v1', 'zerda.user', 'zerda.other', '$JS.ACK.ZERDA.order-service.1.1.1.1.0'],

@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { eventServices } from '../../scripts/lib/nats-users.ts';
 import { root } from '../../scripts/lib/services.ts';
 import { serveCluster } from './lib/cluster-api.ts';
 import { describeWithHelm, type Manifest, type Rendered } from './lib/helm.ts';
 
-const senders = ['order-service', 'user-service'];
+const senders = eventServices.map(({ name }) => name).sort();
 
 /** Keys of the Secret of the bundled server. */
-const keys = ['order-service-password', 'password', 'user-service-password'];
+const keys = [...senders.map((name) => `${name}-password`), 'password'].sort();
 
 await describeWithHelm('NATS', ({ render }) => {
   const bundled = (values: Record<string, unknown> = {}, cluster?: readonly string[]) =>

@@ -5,6 +5,7 @@ import { it } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 import { parse } from 'yaml';
 import { describeOnNats, startNats } from '../../packages/events/testing/nats.ts';
+import { eventServices } from '../../scripts/lib/nats-users.ts';
 import { root } from '../../scripts/lib/services.ts';
 
 /** The members of a compose.yaml service that these tests use. */
@@ -14,7 +15,7 @@ interface ComposeService {
   readonly volumes: readonly string[];
 }
 
-const senders = ['user-service', 'order-service'];
+const senders = eventServices.map(({ name }) => name);
 
 /** Returns the services of compose.yaml with variables replaced by the values of `env` or their defaults. */
 async function readComposeServices(

@@ -224,10 +224,10 @@ async function heal(system: TestSystem, clients: Clients, log: (line: string) =>
 
 /** Runs `work` with a new connection to the stream, as an operator. */
 async function withStream<T>(
-  { url, passwords }: NatsWithUsers,
+  { url, passwordOf }: NatsWithUsers,
   work: (stream: StreamView) => Promise<T>,
 ): Promise<T> {
-  const stream = await viewStream(url, 'ZERDA', { user: 'zerda', pass: passwords.zerda });
+  const stream = await viewStream(url, 'ZERDA', { user: 'zerda', pass: passwordOf('zerda') });
   return work(stream).finally(() => stream.close());
 }
 

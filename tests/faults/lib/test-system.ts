@@ -146,7 +146,7 @@ async function build(
         EVENT_SECRET: secret,
         NATS_URL: `nats://127.0.0.1:${await link(`${name} to nats`, natsPort)}`,
         NATS_USER: service,
-        NATS_PASSWORD: nats.passwords[service],
+        NATS_PASSWORD: nats.passwordOf(service),
       };
     }
     const urls = await Promise.all(
