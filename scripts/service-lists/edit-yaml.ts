@@ -1,0 +1,169 @@
+import { isMap, isSeq, type Pair, parseDocument, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml';
+
+/** Names of map keys and positions in lists that lead to a node. */
+export type YamlPath = readonly (string | number)[];
+
+/** A node with its position in the text. */
+interface Positioned {
+  readonly range: readonly [start: number, valueEnd: number, nodeEnd: number];
+}
+
+/**
+ * Adds an entry to a map. All other text stays as it is, with comments and format.
+ * @param entry text of the entry without indentation; lines of a block, or `key: value` for a map in braces
+ * @param before key before which the entry is added; at the end by default
+ * @throws Error if there is no map at the path, or the key exists
+ */
+export function addEntry(text: string, path: YamlPath, entry: string, before?: string): string {
+  const map = findMap(text, path);
+  const [key = ''] = /^[^:]+/.exec(entry.replace(/^\n/, '')) ?? [];
+  if (map.items.some((pair) => keyOf(pair) === key)) throw new Error(`${path.join('.')}.${key} exists`);
+  if (map.flow) return insertIntoFlow(text, map, entry);
+  const [first] = map.items;
+  if (first === undefined) throw new Error(`${path.join('.')} is empty`);
+  const next = map.items.find((pair) => keyOf(pair) === before);
+  const position = next === undefined ? endOfBlock(text, map) : startOfLine(text, startOf(next));
+  return insert(text, position, indented(entry, columnOf(text, startOf(first))));
+}
+
+/**
+ * Removes an entry from a map, with the empty line before it.
+ * @throws Error if there is no such entry
+ */
+export function removeEntry(text: string, path: YamlPath, key: string): string {
+  const map = findMap(text, path);
+  const index = map.items.findIndex((pair) => keyOf(pair) === key);
+  const pair = map.items[index];
+  if (pair === undefined) throw new Error(`${path.join('.')} has no entry ${key}`);
+  const end = (pair.value as Positioned).range[1];
+  if (map.flow) return removeFromFlow(text, startOf(pair), end);
+  return removeLines(text, startOf(pair), end);
+}
+
+/**
+ * Adds an item to a list.
+ * @param item text of the item without indentation and dash
+ * @throws Error if there is no list at the path
+ */
+export function addItem(text: string, path: YamlPath, item: string): string {
+  const list = findList(text, path);
+  if (list.flow) return insertIntoFlow(text, list, item);
+  const [first] = list.items;
+  if (first === undefined) throw new Error(`${path.join('.')} is empty`);
+  const dash = text.lastIndexOf('-', rangeOf(first)[0]);
+  const lines = item.split('\n').map((line, index) => (index === 0 ? `- ${line}` : `  ${line}`));
+  return insert(text, endOfBlock(text, list), indented(lines.join('\n'), columnOf(text, dash)));
+}
+
+/**
+ * Removes the item of a list whose JSON contains a text.
+ * @throws Error unless exactly one item does
+ */
+export function removeItem(text: string, path: YamlPath, part: string): string {
+  const list = findList(text, path);
+  const found = list.items.filter((item) =>
+    JSON.stringify((item as { toJSON(): unknown }).toJSON()).includes(part),
+  );
+  const [item] = found;
+  if (item === undefined || found.length > 1)
+    throw new Error(`${path.join('.')} has ${found.length} items with ${part}, expected one`);
+  const [start, end] = rangeOf(item);
+  return list.flow ? removeFromFlow(text, start, end) : removeLines(text, text.lastIndexOf('-', start), end);
+}
+
+function findNode(text: string, path: YamlPath): unknown {
+  const document = parseDocument(text, { merge: true });
+  const [error] = document.errors;
+  if (error !== undefined) throw error;
+  return path.length === 0 ? document.contents : document.getIn(path, true);
+}
+
+function findMap(text: string, path: YamlPath): YAMLMap<Scalar, unknown> {
+  const node = findNode(text, path);
+  if (!isMap<Scalar, unknown>(node)) throw new Error(`${path.join('.')} is not a map`);
+  return node;
+}
+
+function findList(text: string, path: YamlPath): YAMLSeq {
+  const node = findNode(text, path);
+  if (!isSeq(node)) throw new Error(`${path.join('.')} is not a list`);
+  return node;
+}
+
+function keyOf({ key }: Pair<Scalar, unknown>): string {
+  return String(key.value);
+}
+
+function rangeOf(node: unknown): Positioned['range'] {
+  return (node as Positioned).range;
+}
+
+function startOf({ key }: Pair<Scalar, unknown>): number {
+  return rangeOf(key)[0];
+}
+
+function startOfLine(text: string, position: number): number {
+  return text.lastIndexOf('\n', position - 1) + 1;
+}
+
+function columnOf(text: string, position: number): number {
+  return position - startOfLine(text, position);
+}
+
+/** Returns the start of the line after a collection, without the comments and empty lines that follow it. */
+function endOfBlock(text: string, collection: YAMLMap | YAMLSeq): number {
+  const last = collection.items.at(-1) as Pair | Positioned;
+  const end = 'range' in last ? last.range[1] : rangeOf(last.value ?? last.key)[1];
+  return afterLine(text, lastCharacter(text, end));
+}
+
+/** Returns the position of the last character before `end` that is not white space: values of blocks end with their line. */
+function lastCharacter(text: string, end: number): number {
+  return text.slice(0, end).trimEnd().length;
+}
+
+function afterLine(text: string, position: number): number {
+  const end = text.indexOf('\n', position);
+  return end === -1 ? text.length : end + 1;
+}
+
+function insert(text: string, position: number, lines: string): string {
+  return `${text.slice(0, position)}${lines}\n${text.slice(position)}`;
+}
+
+function indented(lines: string, column: number): string {
+  return lines.replaceAll(/^(?=.)/gm, ' '.repeat(column));
+}
+
+function removeLines(text: string, start: number, end: number): string {
+  const from = startOfLine(text, start);
+  const hasEmptyLineBefore = text.slice(0, from).endsWith('\n\n');
+  const rest = text.slice(afterLine(text, lastCharacter(text, end)));
+  const isLastOfBlock = rest === '' || rest.startsWith('\n');
+  return text.slice(0, hasEmptyLineBefore && isLastOfBlock ? from - 1 : from) + rest;
+}
+
+/** Inserts before the closing bracket, on a line of its own if the items have lines of their own. */
+function insertIntoFlow(text: string, collection: YAMLMap | YAMLSeq, item: string): string {
+  const close = rangeOf(collection)[1] - 1;
+  const last = lastCharacter(text, close);
+  const isEmpty = collection.items.length === 0;
+  const endsWithComma = text[last - 1] === ',';
+  const first = collection.items[0] as Pair | Positioned | undefined;
+  const firstStart = first === undefined ? last : rangeOf('range' in first ? first : first.key)[0];
+  const isMultiline = text.slice(last, close).includes('\n');
+  const separator = isMultiline ? `\n${' '.repeat(columnOf(text, firstStart))}` : ' ';
+  const start = isEmpty ? '' : `${endsWithComma ? '' : ','}${separator}`;
+  return `${text.slice(0, last)}${start}${item}${endsWithComma ? ',' : ''}${text.slice(last)}`;
+}
+
+function removeFromFlow(text: string, start: number, end: number): string {
+  const before = text.slice(0, start);
+  const after = text.slice(end);
+  const comma = /,\s*$/.exec(before);
+  if (comma !== null) {
+    // A comma after the last item stays where it was.
+    return before.slice(0, comma.index) + after;
+  }
+  return before + after.replace(/^,\s*/, '');
+}
