@@ -5,6 +5,7 @@ variable "VERSION" { default = "0.1.0" }
 variable "REVISION" { default = "" }
 variable "CREATED" { default = "" }
 variable "SOURCE" { default = "" }
+variable "SERVICES" { default = ["gateway", "user-service", "order-service"] }
 
 group "default" { targets = ["service"] }
 group "release" { targets = ["published"] }
@@ -24,7 +25,7 @@ target "_common" {
 target "service" {
   inherits = ["_common"]
   name     = service
-  matrix   = { service = ["gateway", "user-service", "order-service"] }
+  matrix   = { service = SERVICES }
   args     = { SERVICE = service }
   tags     = ["${REGISTRY == "" ? "" : "${REGISTRY}/"}zerda/${service}:${VERSION}"]
 }
@@ -32,7 +33,7 @@ target "service" {
 target "published" {
   inherits  = ["_common"]
   name      = "${service}-published"
-  matrix    = { service = ["gateway", "user-service", "order-service"] }
+  matrix    = { service = SERVICES }
   args      = { SERVICE = service }
   tags      = ["${REGISTRY == "" ? "" : "${REGISTRY}/"}zerda/${service}:${VERSION}"]
   platforms = ["linux/amd64", "linux/arm64"]

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { addEntry, addItem, removeEntry, removeItem } from './edit-yaml.ts';
+import { addEntry, addItem, readEntry, readItem, removeEntry, removeItem } from './edit-yaml.ts';
 
 const text = `# Comment of the file.
 x-common: &common {a: 1}
@@ -78,6 +78,27 @@ describe('edits of YAML', () => {
 
   it('remove the first item of a list', () => {
     assert.match(removeItem(text, ['services', 'one', 'list'], 'a'), /list: \[b\] # of letters/);
+  });
+
+  it('keep comments with the entry below them', () => {
+    assertReversible(
+      addEntry(text, [], '\n# Comment of secrets.\nsecrets: {}', 'volumes'),
+      ['# Comment of secrets.', 'secrets: {}'],
+      (changed) => removeEntry(changed, [], 'secrets'),
+    );
+    assert.ok(
+      addEntry(text, [], '\nsecrets: {}', 'volumes').includes(
+        'secrets: {}\n\n# Comment of volumes.\nvolumes:',
+      ),
+    );
+  });
+
+  it('read an entry or an item as text', () => {
+    assert.equal(
+      readEntry(text, ['services'], 'one'),
+      '# The first one.\none:\n  <<: *common\n  list: [a, b] # of letters',
+    );
+    assert.equal(readItem(text, ['blocks'], 'two'), 'name: two\nvalue: 2');
   });
 
   it('reject what does not fit', () => {

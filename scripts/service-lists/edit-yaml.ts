@@ -1,4 +1,14 @@
-import { isMap, isSeq, type Pair, parseDocument, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml';
+import {
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
 
 /** Names of map keys and positions in lists that lead to a node. */
 export type YamlPath = readonly (string | number)[];
@@ -22,12 +32,33 @@ export function addEntry(text: string, path: YamlPath, entry: string, before?: s
   const [first] = map.items;
   if (first === undefined) throw new Error(`${path.join('.')} is empty`);
   const next = map.items.find((pair) => keyOf(pair) === before);
-  const position = next === undefined ? endOfBlock(text, map) : startOfLine(text, startOf(next));
-  return insert(text, position, indented(entry, columnOf(text, startOf(first))));
+  const lines = indented(entry, columnOf(text, startOf(first)));
+  if (next === undefined) return insert(text, endOfBlock(text, map), lines);
+  // An empty line stays between both entries.
+  const separated = lines.startsWith('\n') ? `${lines.slice(1)}\n` : lines;
+  return insert(text, aboveComments(text, startOf(next)), separated);
+}
+
+/** Returns an entry of a block as text without indentation, with the comments directly above it. @throws Error if there is none */
+export function readEntry(text: string, path: YamlPath, key: string): string {
+  const map = findMap(text, path);
+  const pair = map.items.find((item) => keyOf(item) === key);
+  if (pair === undefined) throw new Error(`${path.join('.')} has no entry ${key}`);
+  if (map.flow) return text.slice(startOf(pair), endOf(pair));
+  const start = aboveComments(text, startOf(pair));
+  const lines = text.slice(start, afterLine(text, endOf(pair))).trimEnd();
+  return unindented(lines, columnOf(text, startOf(pair)));
+}
+
+/** Returns the item of a block list whose JSON contains a text, without its dash and indentation. @throws Error unless exactly one does */
+export function readItem(text: string, path: YamlPath, part: string): string {
+  const { item } = findItem(text, path, part);
+  const [start] = rangeOf(item);
+  return unindented(text.slice(start, endOf(item)), columnOf(text, start));
 }
 
 /**
- * Removes an entry from a map, with the empty line before it.
+ * Removes an entry from a map, with the comments directly above it and the empty line before them.
  * @throws Error if there is no such entry
  */
 export function removeEntry(text: string, path: YamlPath, key: string): string {
@@ -35,7 +66,7 @@ export function removeEntry(text: string, path: YamlPath, key: string): string {
   const index = map.items.findIndex((pair) => keyOf(pair) === key);
   const pair = map.items[index];
   if (pair === undefined) throw new Error(`${path.join('.')} has no entry ${key}`);
-  const end = (pair.value as Positioned).range[1];
+  const end = endOf(pair);
   if (map.flow) return removeFromFlow(text, startOf(pair), end);
   return removeLines(text, startOf(pair), end);
 }
@@ -60,15 +91,20 @@ export function addItem(text: string, path: YamlPath, item: string): string {
  * @throws Error unless exactly one item does
  */
 export function removeItem(text: string, path: YamlPath, part: string): string {
+  const { list, item } = findItem(text, path, part);
+  const [start] = rangeOf(item);
+  const end = endOf(item);
+  return list.flow ? removeFromFlow(text, start, end) : removeLines(text, text.lastIndexOf('-', start), end);
+}
+
+function findItem(text: string, path: YamlPath, part: string): { list: YAMLSeq; item: unknown } {
   const list = findList(text, path);
   const found = list.items.filter((item) =>
     JSON.stringify((item as { toJSON(): unknown }).toJSON()).includes(part),
   );
-  const [item] = found;
-  if (item === undefined || found.length > 1)
+  if (found.length !== 1)
     throw new Error(`${path.join('.')} has ${found.length} items with ${part}, expected one`);
-  const [start, end] = rangeOf(item);
-  return list.flow ? removeFromFlow(text, start, end) : removeLines(text, text.lastIndexOf('-', start), end);
+  return { list, item: found[0] };
 }
 
 function findNode(text: string, path: YamlPath): unknown {
@@ -110,14 +146,35 @@ function columnOf(text: string, position: number): number {
   return position - startOfLine(text, position);
 }
 
-/** Returns the start of the line after a collection, without the comments and empty lines that follow it. */
-function endOfBlock(text: string, collection: YAMLMap | YAMLSeq): number {
-  const last = collection.items.at(-1) as Pair | Positioned;
-  const end = 'range' in last ? last.range[1] : rangeOf(last.value ?? last.key)[1];
-  return afterLine(text, lastCharacter(text, end));
+/** Returns the start of the line at a position, or of the comments directly above it. */
+function aboveComments(text: string, position: number): number {
+  const start = startOfLine(text, position);
+  const [comments = ''] = /(?:(?<=^|\n) *#[^\n]*\n)*$/.exec(text.slice(0, start)) ?? [];
+  return start - comments.length;
 }
 
-/** Returns the position of the last character before `end` that is not white space: values of blocks end with their line. */
+function unindented(lines: string, column: number): string {
+  return lines.replaceAll(new RegExp(`^ {0,${column}}`, 'gm'), '');
+}
+
+/** Returns the end of a node, without the comments and empty lines that follow it. */
+function endOf(node: unknown): number {
+  if (isPair(node)) return endOf(node.value === null || isEmptyScalar(node.value) ? node.key : node.value);
+  if ((isMap(node) || isSeq(node)) && !node.flow && node.items.length > 0) return endOf(node.items.at(-1));
+  return rangeOf(node)[1];
+}
+
+/** Returns whether a value is missing, as in `key:`. Its position is not that of the key. */
+function isEmptyScalar(node: unknown): boolean {
+  return isScalar(node) && node.value === null && node.source === '';
+}
+
+/** Returns the start of the line after a collection, without the comments and empty lines that follow it. */
+function endOfBlock(text: string, collection: YAMLMap | YAMLSeq): number {
+  return afterLine(text, endOf(collection));
+}
+
+/** Returns the end of the text before a position, without white space. */
 function lastCharacter(text: string, end: number): number {
   return text.slice(0, end).trimEnd().length;
 }
@@ -136,9 +193,9 @@ function indented(lines: string, column: number): string {
 }
 
 function removeLines(text: string, start: number, end: number): string {
-  const from = startOfLine(text, start);
+  const from = aboveComments(text, start);
   const hasEmptyLineBefore = text.slice(0, from).endsWith('\n\n');
-  const rest = text.slice(afterLine(text, lastCharacter(text, end)));
+  const rest = text.slice(afterLine(text, end));
   const isLastOfBlock = rest === '' || rest.startsWith('\n');
   return text.slice(0, hasEmptyLineBefore && isLastOfBlock ? from - 1 : from) + rest;
 }

@@ -145,10 +145,16 @@ async function startPrometheusAsConfigured(
     async prepare({ folder, port }) {
       const config = parse(await readFile(configurations.prometheus, 'utf8'));
       config.rule_files = [join(root, 'k8s/monitoring/rules.yaml')];
-      for (const { job_name, static_configs } of config.scrape_configs)
-        static_configs[0].targets = targets
-          .filter(({ name }) => name === job_name)
-          .map(({ managementUrl }) => new URL(managementUrl).host);
+      // The names of the targets are those of containers.
+      for (const { relabel_configs } of config.scrape_configs)
+        relabel_configs.push(
+          ...targets.map(({ name, managementUrl }) => ({
+            source_labels: ['__address__'],
+            regex: `${name}:9090`,
+            target_label: '__address__',
+            replacement: new URL(managementUrl).host,
+          })),
+        );
       const file = join(folder, 'prometheus.yaml');
       await writeFile(file, stringify(config));
       return [

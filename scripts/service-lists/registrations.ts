@@ -1,0 +1,284 @@
+import { parse } from 'yaml';
+import { natsPasswordVariable } from '../lib/nats-users.ts';
+import {
+  addEntry,
+  addItem,
+  readEntry,
+  readItem,
+  removeEntry,
+  removeItem,
+  type YamlPath,
+} from './edit-yaml.ts';
+import { type Replacement, replaceAll, type ServiceNames, spellings, stemOf } from './service-names.ts';
+
+/** A new service, as the lists of the repository describe it. */
+export interface NewService extends ServiceNames {
+  readonly port: number;
+  readonly database: boolean;
+  /** Services to whose events it subscribes. */
+  readonly subscribesTo: readonly string[];
+  /** Routes of the gateway, as entries of routes.yaml. */
+  readonly routes: readonly string[];
+}
+
+/** A file that lists the services, and its edits for one service. Removing what was added restores the text. */
+export interface Registration {
+  /** Path in the repository. */
+  readonly file: string;
+  add(text: string): string;
+  remove(text: string): string;
+}
+
+/** The service whose entries are the model of new ones. */
+const model = 'order-service';
+
+/** An edit of one list in a file. */
+type Edit = Omit<Registration, 'file'>;
+
+/** Returns the edits that make a service part of the system, or remove it. */
+export function registrations(service: NewService): Registration[] {
+  const { service: name, database, subscribesTo } = service;
+  const stem = stemOf(name);
+  const variable = spellings(stem).upper;
+  const { snake } = spellings(service.plural);
+  const asNew: readonly Replacement[] = [
+    [model, name],
+    [model.replaceAll('-', '_'), spellings(name).snake],
+    ['order-database', `${stem}-database`],
+    ['ORDER_', `${variable}_`],
+    ['orders-app', `${service.plural}-app`],
+    ['Order service', spellings(name).sentence],
+    ['orders', snake],
+    ['8002', String(service.port)],
+  ];
+
+  /** An entry that is a copy of the model's, without the lines that do not apply. */
+  const copiedEntry = (path: YamlPath, options: CopyOptions = {}): Edit => {
+    const { key = model, before, separated = false, without = [] } = options;
+    return {
+      add(text) {
+        const copy = replaceAll(readEntry(text, path, key), asNew);
+        const entry = without.reduce((rest, [inside, part]) => {
+          const at = [replaceAll(key, asNew), ...inside];
+          return hasEntry(rest, at, part) ? removeEntry(rest, at, part) : rest;
+        }, copy);
+        return addEntry(text, path, separated ? `\n${entry.trimEnd()}` : entry.trimEnd(), before);
+      },
+      remove: (text) => removeEntry(text, path, replaceAll(key, asNew)),
+    };
+  };
+  const entry = (path: YamlPath, key: string, value: string, before?: string): Edit => ({
+    add: (text) => addEntry(text, path, `${key}: ${value}`.trimEnd(), before),
+    remove: (text) => removeEntry(text, path, key),
+  });
+  const item = (path: YamlPath, value: string): Edit => ({
+    add: (text) => addItem(text, path, value),
+    remove: (text) => removeItem(text, path, name),
+  });
+  const copiedItem = (path: YamlPath): Edit => ({
+    add: (text) => addItem(text, path, replaceAll(readItem(text, path, model), asNew)),
+    remove: (text) => removeItem(text, path, name),
+  });
+  /** A list of names in a text, in which the service follows the model. */
+  const listed = (separator: string, suffix = ''): Edit => ({
+    add: (text) => replaceOnce(text, `${model}${suffix}`, `${model}${suffix}${separator}${name}${suffix}`),
+    remove: (text) => replaceOnce(text, `${separator}${name}${suffix}`, ''),
+  });
+
+  const databaseEntries: readonly Without[] = database ? [] : [[[], 'database']];
+  const valuesEntry = copiedEntry([], { separated: true, without: databaseEntries });
+  const heard = subscribesTo.includes('user-service');
+
+  return [
+    registration('charts/zerda/Chart.yaml', [copiedItem(['dependencies'])]),
+    registration('charts/zerda/values.yaml', [
+      copiedEntry(['gateway', 'peers'], { key: 'ORDER_SERVICE_URL' }),
+      item(['user-service', 'networkPolicy', 'allowFrom'], name),
+      ...(heard ? [item(['user-service', 'events', 'sinks'], name)] : []),
+      ...(database
+        ? [entry(['global', 'nats', 'bundled', 'servicePasswordKeys'], name, `${name}-password`)]
+        : []),
+      copiedEntry([], {
+        before: 'monitoring',
+        separated: true,
+        without: [
+          [['peers'], 'USER_SERVICE_MANAGEMENT_URL'],
+          ...(heard ? [] : ([[['events'], 'sources']] as const)),
+          ...(database
+            ? []
+            : ([
+                [[], 'database'],
+                [[], 'events'],
+              ] as const)),
+        ],
+      }),
+    ]),
+    ...(['dev', 'prod', 'hot'] as const).map((values) =>
+      registration(`charts/zerda/values-${values}.yaml`, [valuesEntry]),
+    ),
+    ...(database ? [registration('charts/zerda/values-gitops.yaml', [valuesEntry])] : []),
+    registration('compose.yaml', [
+      entry(
+        ['services', 'gateway', 'environment'],
+        `${variable}_SERVICE_URL`,
+        `http://${name}:${service.port}`,
+        'AUTH',
+      ),
+      copiedEntry(['services', 'gateway', 'depends_on']),
+      copiedEntry(['services'], {
+        before: 'user-database',
+        separated: true,
+        without: composeWithout(database, stem),
+      }),
+      ...(heard ? [eventSink(name)] : []),
+      ...(database
+        ? [
+            copiedEntry(['services'], { key: 'order-database', before: 'nats', separated: true }),
+            entry(
+              ['services', 'nats', 'environment'],
+              natsPasswordVariable(name),
+              `'"\${${variable}_NATS_PASSWORD:-${snake}}"'`,
+            ),
+            entry(['volumes'], snake, '', 'nats'),
+          ]
+        : []),
+    ]),
+    registration('docker-bake.hcl', [listed('", "')]),
+    ...(database ? [registration('k8s/kustomization.yaml', [copiedItem(['secretGenerator'])])] : []),
+    registration('observability/collector.yaml', [listed('|')]),
+    registration('observability/prometheus.yaml', [
+      item(['scrape_configs', 0, 'static_configs', 0, 'targets'], `"${name}:9090"`),
+    ]),
+    registration('packages/contracts/src/services.ts', [contractEntry(name)]),
+    registration('packages/gateway/routes.yaml', [
+      {
+        add: (text) =>
+          addEntry(
+            text,
+            ['upstreams'],
+            `${name}:\n  url: http://127.0.0.1:${service.port}\n  health: /api/${service.plural}/health`,
+          ),
+        remove: (text) => removeEntry(text, ['upstreams'], name),
+      },
+      routesOf(service),
+    ]),
+    registration('skaffold.yaml', [
+      copiedItem(['build', 'artifacts']),
+      ...['repository', 'tag', 'digest'].map((part) =>
+        copiedEntry(['deploy', 'helm', 'releases', 0, 'setValueTemplates'], {
+          key: `${model}.image.${part}`,
+        }),
+      ),
+      copiedItem(['profiles', 0, 'build', 'artifacts']),
+      copiedEntry(['profiles', 1, 'patches', 0, 'value'], {
+        key: `${model}.probes.liveness.failureThreshold`,
+      }),
+    ]),
+    registration('tsconfig.json', [projectReference(name)]),
+  ];
+}
+
+/** Path of a map inside of a copied entry, and the key of the entry that is left out. */
+type Without = readonly [inside: YamlPath, key: string];
+
+interface CopyOptions {
+  /** Key of the copied entry; the model by default. */
+  readonly key?: string;
+  /** Key before which the copy is added; the end of the map by default. */
+  readonly before?: string;
+  /** Whether an empty line separates the entries. */
+  readonly separated?: boolean;
+  readonly without?: readonly Without[];
+}
+
+function registration(file: string, edits: readonly Edit[]): Registration {
+  return {
+    file,
+    add: (text) => edits.reduce((edited, edit) => edit.add(edited), text),
+    remove: (text) => edits.toReversed().reduce((edited, edit) => edit.remove(edited), text),
+  };
+}
+
+function hasEntry(text: string, path: YamlPath, key: string): boolean {
+  try {
+    readEntry(text, path, key);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The routes of the gateway to the service. Removes all of them, also those that were added later. */
+function routesOf({ service, routes }: NewService): Edit {
+  const upstream = `"upstream":${JSON.stringify(service)}`;
+  return {
+    add: (text) => routes.reduce((edited, route) => addItem(edited, ['routes'], route), text),
+    remove(text) {
+      const items: unknown[] = parse(text).routes;
+      const own = items.map((route) => JSON.stringify(route)).filter((json) => json.includes(upstream));
+      return own.reduce((edited, json) => removeItem(edited, ['routes'], json), text);
+    },
+  };
+}
+
+/** Returns what a new service lacks in compose.yaml, compared to the model. */
+function composeWithout(database: boolean, stem: string): Without[] {
+  const environment = ['environment'];
+  const unused: Without[] = [
+    [environment, 'USER_SERVICE_MANAGEMENT_URL'],
+    [environment, 'DEMO_DATA'],
+  ];
+  if (database) return unused;
+  const variables = [
+    ...['EVENT_SECRET', 'EVENT_SIGNATURES', 'NATS_URL', 'NATS_USER', 'NATS_PASSWORD'],
+    ...['HOST', 'NAME', 'USER', 'PREPARED_STATEMENTS', 'PASSWORD'].map((part) => `DATABASE_${part}`),
+  ];
+  return [
+    ...unused,
+    ...variables.map((variable): Without => [environment, variable]),
+    [['depends_on'], `${stem}-database`],
+  ];
+}
+
+/** The URL to which user-service of compose.yaml sends events over HTTP. */
+function eventSink(name: string): Edit {
+  const last = `http://${model}:9090/events`;
+  const added = `,http://${name}:9090/events`;
+  return {
+    add: (text) => replaceOnce(text, last, last + added),
+    remove: (text) => replaceOnce(text, added, ''),
+  };
+}
+
+/** The import and the entry of a contract in the index of contracts. */
+function contractEntry(name: string): Edit {
+  const { camel } = spellings(name);
+  const importLine = `import { ${camel}Contract } from './${name}/contract.ts';\n`;
+  const entryLine = `  ${camel}Contract,\n`;
+  return {
+    add(text) {
+      const firstType = 'import type ';
+      const withImport = replaceOnce(text, firstType, importLine + firstType);
+      return replaceOnce(withImport, '  gatewayContract,\n', `${entryLine}  gatewayContract,\n`);
+    },
+    remove: (text) => replaceOnce(replaceOnce(text, importLine, ''), entryLine, ''),
+  };
+}
+
+/** The reference to the package in the TypeScript project of scripts and tests. */
+function projectReference(name: string): Edit {
+  const reference = `    {\n      "path": "packages/${name}"\n    },\n`;
+  const before = `    {\n      "path": "packages/gateway"\n`;
+  return {
+    add: (text) => replaceOnce(text, before, reference + before),
+    remove: (text) => replaceOnce(text, reference, ''),
+  };
+}
+
+/** @throws Error unless the text occurs exactly once */
+function replaceOnce(text: string, from: string, to: string): string {
+  const [before, after, ...more] = text.split(from);
+  if (before === undefined || after === undefined || more.length > 0)
+    throw new Error(`"${from.trim()}" must occur exactly once`);
+  return before + to + after;
+}
