@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { banner } from './banner.ts';
-import { planSystem } from './services.ts';
+import { planSystem, services } from './services.ts';
 
 describe('banner', () => {
   it('shows every URL, an example call, how to stop and reset, and the start time', () => {
@@ -16,10 +16,11 @@ describe('banner', () => {
   });
 
   it('mentions neither an embedded database nor the reset when PostgreSQL is used', () => {
-    const plan = planSystem({
-      ZERDA_USER_DATABASE_URL: 'postgres://a/a',
-      ZERDA_ORDER_DATABASE_URL: 'postgres://a/b',
-    });
+    const plan = planSystem(
+      Object.fromEntries(
+        services.map(({ name, variable }) => [`ZERDA_${variable}_DATABASE_URL`, `postgres://a/${name}`]),
+      ),
+    );
     const text = banner({ plan, startedInMs: 1 });
     assert.doesNotMatch(text, /embedded|reset/);
     assert.match(text, /authentication off/);

@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createPrefix, logVariables } from './console-lines.ts';
+import { services } from './services.ts';
 
 describe('console lines', () => {
   it('begin with the service name in one column', () => {
     const prefix = createPrefix(false);
-    assert.equal(prefix('gateway', 'listening'), 'gateway       | listening');
-    assert.equal(prefix('order-service', 'listening'), 'order-service | listening');
+    const lines = services.map(({ name }) => prefix(name, 'listening'));
+    for (const [index, line] of lines.entries())
+      assert.match(line, new RegExp(`^${services[index]?.name} *\\| listening$`));
+    assert.equal(new Set(lines.map((line) => line.indexOf('|'))).size, 1);
   });
 
   it('color only the name', () => {
-    assert.equal(createPrefix(true)('gateway', 'x'), '\u001b[33mgateway      \u001b[0m | x');
+    const [name, rest] = createPrefix(true)('gateway', 'x').split('\u001b[0m');
+    assert.equal(name?.slice(6).trimEnd(), 'gateway');
+    assert.ok(name?.startsWith('\u001b[3'));
+    assert.equal(rest, ' | x');
   });
 
   it('are pretty on a terminal and JSON in a pipe, unless LOG_FORMAT is set', () => {

@@ -77,9 +77,10 @@ describe('generated secrets', () => {
   });
 
   it('are passed only to the services that need them', async () => {
-    const [users, orders, gateway] = planSystem(
-      await withGeneratedSecrets({ ZERDA_DATA_DIR, AUTH: 'required' }),
-    ).services;
+    const { services } = planSystem(await withGeneratedSecrets({ ZERDA_DATA_DIR, AUTH: 'required' }));
+    const [users, orders, gateway] = ['user-service', 'order-service', 'gateway'].map((name) =>
+      services.find((service) => service.name === name),
+    );
     assert.ok(users?.env.AUTH_KEY_SECRET && users.env.AUTH_ADMIN_PASSWORD && users.env.EVENT_SECRET);
     for (const env of [orders?.env, gateway?.env]) {
       assert.equal(env?.AUTH_KEY_SECRET, undefined);

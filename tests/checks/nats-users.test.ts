@@ -73,7 +73,7 @@ await describeOnNats('NATS of compose.yaml', () => {
       ORDER_NATS_PASSWORD: 'a$b c',
     },
   })) {
-    it(`accepts both services and the operator with ${passwords}, and rejects clients without credentials`, async () => {
+    it(`accepts the services and the operator with ${passwords}, and rejects clients without credentials`, async () => {
       assert.deepEqual(await findConnectedUsers(env), [...senders, 'zerda']);
     });
   }
@@ -87,5 +87,5 @@ it('signs events between the services of compose.yaml, and accepts no unsigned o
     assert.equal(EVENT_SIGNATURES, 'required');
   }
   assert.equal(new Set(environments.map(({ EVENT_SECRET }) => EVENT_SECRET)).size, 1);
-  assert.equal(new Set(environments.map(({ NATS_PASSWORD }) => NATS_PASSWORD)).size, 2);
+  assert.equal(new Set(environments.map(({ NATS_PASSWORD }) => NATS_PASSWORD)).size, senders.length);
 });
