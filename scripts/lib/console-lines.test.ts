@@ -14,7 +14,7 @@ describe('console lines', () => {
 
   it('color only the name', () => {
     const [name, rest] = createPrefix(true)('gateway', 'x').split('\u001b[0m');
-    assert.equal(name?.slice(6).trimEnd(), 'gateway');
+    assert.equal(name?.slice(5).trimEnd(), 'gateway');
     assert.ok(name?.startsWith('\u001b[3'));
     assert.equal(rest, ' | x');
   });

@@ -8,9 +8,14 @@ const skippedFolders = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', 
 
 const systemTests = ['attack', 'system'].map((folder) => join('tests', folder) + sep);
 /** Tests that need tools beyond npm packages or take minutes. They run only when their path is given. */
-const excludedByDefault = ['attack', 'compose', 'contract', 'e2e', join('faults', 'mutants')].map(
-  (folder) => join('tests', folder) + sep,
-);
+const excludedByDefault = [
+  'attack',
+  'compose',
+  'contract',
+  'e2e',
+  'new-service',
+  join('faults', 'mutants'),
+].map((folder) => join('tests', folder) + sep);
 
 export interface TestGroups {
   /** Tests that run in parallel. */
@@ -22,7 +27,7 @@ export interface TestGroups {
 /**
  * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without paths it
  * searches packages/, scripts/ and tests/, except tests/compose, tests/contract and tests/e2e, which need other tools, and
- * tests/attack and tests/faults/mutants, which take minutes.
+ * tests/attack, tests/new-service and tests/faults/mutants, which take minutes.
  * @throws StartupError when a path does not exist or contains no tests
  */
 export async function findTests(paths: readonly string[]): Promise<TestGroups> {

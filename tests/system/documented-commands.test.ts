@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { captureOutput } from '../../scripts/lib/child-process.ts';
+import { comparableOutput, type DocumentedCommand, readCommands } from '../kit/documented-commands.ts';
 import { type System, startSystem } from '../kit/system.ts';
-import { comparableOutput, type DocumentedCommand, readCommands } from './lib/documented-commands.ts';
 
 /** Commands that start the system or need a cluster. */
 const notRunHere = /\bnpm (ci|start|test|run)\b|\b(kind|kubectl|helm) /;

@@ -11,7 +11,7 @@ import { freePorts } from '../../packages/chassis/testing/port.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { captureOutput } from '../../scripts/lib/child-process.ts';
 import { root } from '../../scripts/lib/services.ts';
-import { comparableOutput, type DocumentedCommand, readCommands } from './lib/documented-commands.ts';
+import { comparableOutput, type DocumentedCommand, readCommands } from '../kit/documented-commands.ts';
 
 const skip = process.platform === 'win32';
 
@@ -41,44 +41,56 @@ describe('guides that change code, applied to one copy', { skip }, () => {
   }
 });
 
-describe('docs/guides/add-a-route.md', { skip }, () => {
-  it('forwards to the service of the guide', async (context) => {
-    const page = 'docs/guides/add-a-route.md';
-    const copy = await copyRepository();
-    context.after(() => removeCopy(copy));
-    await applyChanges(page, copy);
-    const ports = await freePorts(3);
-    const [gateway = 0, management = 0, catalog = 0] = ports;
-    const adapt = (text: string) =>
-      text.replaceAll('8000', String(gateway)).replaceAll('8100', String(catalog));
-    for (const file of ['catalog.mjs', 'catalog-routes.yaml'])
-      await writeFile(join(copy, file), adapt(await readFile(join(copy, file), 'utf8')));
+/** Guides that run the gateway in front of other services: the files that they create, and the ports in them. */
+const gatewayGuides = [
+  { page: 'docs/guides/add-a-route.md', files: ['catalog.mjs', 'catalog-routes.yaml'], ports: ['8100'] },
+  {
+    page: 'docs/guides/take-the-gateway.md',
+    files: ['shop.mjs', 'shop-routes.yaml'],
+    ports: ['8100', '8101'],
+  },
+];
 
-    for (const documented of readCommands(page)) {
-      const command = adapt(documented.command);
-      if (command.includes('catalog.mjs &') || command.includes('npm run gateway')) {
-        const env = { ...process.env, PORT: String(gateway), MANAGEMENT_PORT: String(management) };
-        const child = spawn(
-          'bash',
-          ['-c', `exec ${command.replace(' &', '')}`.replace('exec AUTH', 'AUTH')],
-          {
-            cwd: copy,
-            env,
-            detached: true,
-            stdio: 'ignore',
-          },
+for (const { page, files, ports } of gatewayGuides)
+  describe(page, { skip }, () => {
+    it('forwards to the services of the guide', async (context) => {
+      const copy = await copyRepository();
+      context.after(() => removeCopy(copy));
+      await applyChanges(page, copy);
+      const [gateway = 0, management = 0, ...free] = await freePorts(2 + ports.length);
+      const adapt = (text: string) =>
+        ports.reduce(
+          (adapted, port, index) => adapted.replaceAll(port, String(free[index])),
+          text.replaceAll('8000', String(gateway)),
         );
-        context.after(() => child.pid && process.kill(-child.pid, 'SIGTERM'));
-      } else {
-        await eventually(
-          () => assertOutput({ ...documented, command }, copy, adapt),
-          'the documented output',
-          60_000,
-        );
+      for (const file of files)
+        await writeFile(join(copy, file), adapt(await readFile(join(copy, file), 'utf8')));
+
+      for (const documented of readCommands(page)) {
+        const command = adapt(documented.command);
+        if (command.startsWith('node ') || command.includes('npm run gateway')) {
+          const env = { ...process.env, PORT: String(gateway), MANAGEMENT_PORT: String(management) };
+          const child = spawn(
+            'bash',
+            ['-c', `exec ${command.replace(' &', '')}`.replace('exec AUTH', 'AUTH')],
+            {
+              cwd: copy,
+              env,
+              detached: true,
+              stdio: 'ignore',
+            },
+          );
+          context.after(() => child.pid && process.kill(-child.pid, 'SIGTERM'));
+        } else {
+          await eventually(
+            () => assertOutput({ ...documented, command }, copy, adapt),
+            'the documented output',
+            60_000,
+          );
+        }
       }
-    }
+    });
   });
-});
 
 async function assertOutput(
   { command, output }: DocumentedCommand,

@@ -277,7 +277,9 @@ MANAGEMENT_PORT: {{ int .Values.ports.management | quote }}
 DRAIN_MS: {{ mul .Values.shutdown.drainSeconds 1000 | quote }}
 SHUTDOWN_DEADLINE_MS: {{ mul .Values.shutdown.deadlineSeconds 1000 | quote }}
 {{- range $name, $peer := .Values.peers }}
+{{- if $peer }}
 {{ $name }}: {{ include "service.peerUrl" (list $ $peer) | quote }}
+{{- end }}
 {{- end }}
 {{- with .Values.global.auth }}
 AUTH: {{ .mode | quote }}

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from '../../../scripts/lib/services.ts';
+import { root } from '../../scripts/lib/services.ts';
 
 /** A bash block of a page, with the block of output that follows it. */
 export interface DocumentedCommand {
