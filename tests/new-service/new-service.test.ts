@@ -1,25 +1,17 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { freePorts } from '../../packages/chassis/testing/port.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
-import { captureOutput } from '../../scripts/lib/child-process.ts';
-import { root, services } from '../../scripts/lib/services.ts';
+import { services } from '../../scripts/lib/services.ts';
 import { startScript } from '../kit/command.ts';
 import { comparableOutput, readCommands } from '../kit/documented-commands.ts';
+import { copyRepository, type RepositoryCopy } from '../kit/repository-copy.ts';
 
 const guide = 'docs/guides/your-own-service.md';
-const skipped = new Set(['node_modules', 'dist', '.git', '.data', '.tsbuild', 'coverage', 'results']);
 
 describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
-  let copy: string;
-  const run = (line: string) =>
-    captureOutput(['bash', '-ec', line], {
-      cwd: copy,
-      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-    });
+  let copy: RepositoryCopy;
+  const run = (line: string) => copy.run(line);
   const changes = () => run('git status --porcelain');
   const commandsOf = (pattern: RegExp) =>
     readCommands(guide)
@@ -27,20 +19,9 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
       .map(({ command, ...rest }) => ({ ...rest, command: command.trim() }));
 
   before(async () => {
-    copy = await mkdtemp(join(tmpdir(), 'zerda-new-service-'));
-    for (const entry of await readdir(root))
-      if (!skipped.has(entry))
-        await cp(join(root, entry), join(copy, entry), {
-          recursive: true,
-          filter: (source) => !skipped.has(source.split(/[\\/]/).at(-1) ?? ''),
-        });
-    await run('git init --quiet && git add --all');
-    await run(
-      'git -c user.name=test -c user.email=test@example.com commit --quiet --no-verify --message start',
-    );
-    await run('npm ci --prefer-offline --no-audit --no-fund --ignore-scripts');
+    copy = await copyRepository();
   });
-  after(() => rm(copy, { recursive: true, force: true, maxRetries: 3 }));
+  after(() => copy.remove());
 
   it('rejects names and entities that are in use, and changes nothing', async () => {
     for (const [args, message] of [
@@ -85,7 +66,7 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
       env[`ZERDA_${variable}_MANAGEMENT_PORT`] = String(ports[index * 2 + 1]);
     }
     const origin = `localhost:${env.ZERDA_GATEWAY_PORT}`;
-    const system = startScript('start', env, copy);
+    const system = startScript('start', env, copy.path);
     context.after(async () => {
       system.kill('SIGINT');
       await system.exited;
