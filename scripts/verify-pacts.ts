@@ -3,13 +3,9 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { loadPact } from '../packages/chassis/testing/pact-library.ts';
-import {
-  type BrokenInteraction,
-  type PactProvider,
-  verifyPact,
-} from '../packages/chassis/testing/pact-provider.ts';
+import { type PactProvider, verifyPact } from '../packages/chassis/testing/pact-provider.ts';
 import { runCommand } from './lib/command.ts';
-import { findPacts, formatBroken, hasPactProvider } from './lib/pacts.ts';
+import { findPacts, formatBroken, hasPactProvider, type PactReport } from './lib/pacts.ts';
 import { root, services } from './lib/services.ts';
 
 /**
@@ -22,8 +18,7 @@ await runCommand(async () => {
   await loadPact().catch((cause: Error) => {
     throw new StartupError(`Pact did not load: ${cause.message}. Run npm ci with optional packages.`, 78);
   });
-  const broken: BrokenInteraction[] = [];
-  let interactions = 0;
+  const pacts: PactReport['pacts'][number][] = [];
   for (const name of names) {
     const files = pact ?? (await findPacts(root, { provider: name })).map(({ file }) => file);
     if (files.length === 0) continue;
@@ -34,16 +29,14 @@ await runCommand(async () => {
     };
     const provider = await openPactProvider();
     try {
-      for (const file of files) {
-        const result = await verifyPact(provider, file);
-        interactions += result.interactions;
-        broken.push(...result.broken);
-      }
+      for (const file of files) pacts.push({ file, ...(await verifyPact(provider, file)) });
     } finally {
       await provider.close();
     }
   }
-  if (report !== undefined) await writeFile(report, JSON.stringify({ interactions, broken }));
+  if (report !== undefined) await writeFile(report, JSON.stringify({ pacts } satisfies PactReport));
+  const broken = pacts.flatMap((pact) => pact.broken);
+  const interactions = pacts.reduce((sum, pact) => sum + pact.interactions, 0);
   for (const line of broken.map(formatBroken)) console.error(line);
   console.log(`${interactions} interactions verified, ${broken.length} broken`);
   return broken.length === 0 ? 0 : 1;

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BrokenInteraction } from '../../packages/chassis/testing/pact-provider.ts';
+import type { BrokenInteraction, PactVerification } from '../../packages/chassis/testing/pact-provider.ts';
 import type { ServiceName } from './services.ts';
 
 /** A pact file: what one service needs of another. */
@@ -45,10 +45,23 @@ export async function hasPactProvider(directory: string, service: ServiceName): 
   return (await stat(file).catch(() => undefined)) !== undefined;
 }
 
+/** Report of `npm run verify-pacts`. Other versions of the repository read and write it, so members are never removed. */
+export interface PactReport {
+  readonly pacts: readonly (PactVerification & {
+    /** Absolute path of the pact. */
+    readonly file: string;
+  })[];
+}
+
 /** Returns a broken interaction as text: the pair and the description, then one indented line for each mismatch. */
-export function formatBroken({ consumer, provider, description, mismatches }: BrokenInteraction): string {
-  return [
-    `${consumer} -> ${provider}: ${description}`,
-    ...mismatches.map((mismatch) => `    ${mismatch}`),
-  ].join('\n');
+export function formatBroken({ consumer, provider, ...interaction }: BrokenInteraction): string {
+  return `${consumer} -> ${provider}: ${formatInteraction(interaction)}`;
+}
+
+/** Returns the description of an interaction, then one indented line for each mismatch. */
+export function formatInteraction({
+  description,
+  mismatches,
+}: Pick<BrokenInteraction, 'description' | 'mismatches'>): string {
+  return [description, ...mismatches.map((mismatch) => `    ${mismatch}`)].join('\n');
 }

@@ -86,7 +86,7 @@ export async function verifyPact(provider: PactProvider, file: string): Promise<
       providerBaseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
       pactUrls: [file],
       logLevel: 'error',
-      timeout: 30_000,
+      timeout: 60_000,
       stateHandlers: Object.fromEntries(
         Object.entries(provider.states).map(([name, setUp]) => [
           name,
