@@ -19,7 +19,13 @@ await describeWithPact('npm run can-i-deploy', () => {
     lines: readonly string[],
   ) {
     assert.equal(code, expectedCode, stdout + stderr);
-    const output = stdout.split('\n').map((line) => line.trim().replace(/ +/, ' '));
+    const output = stdout.split('\n').map((line) =>
+      line
+        .trim()
+        .replace(/ +/, ' ')
+        // The number of interactions grows.
+        .replace(/ of \d+ interactions$|: \d+ interactions$/, ''),
+    );
     for (const line of lines) assert.ok(output.includes(line), `${line} is not in\n${stdout}`);
   }
 
@@ -31,8 +37,8 @@ await describeWithPact('npm run can-i-deploy', () => {
 
   it('exits with 0 if the deployed services and the candidate satisfy each other', async () => {
     assertOutput(await copy.script('can-i-deploy', 'gateway', 'production'), 0, [
-      'ok gateway 0.1.0 (working tree) -> user-service 0.1.0: 4 interactions',
-      'ok gateway 0.1.0 (working tree) -> order-service 0.1.0: 4 interactions',
+      'ok gateway 0.1.0 (working tree) -> user-service 0.1.0',
+      'ok gateway 0.1.0 (working tree) -> order-service 0.1.0',
       'gateway 0.1.0 (working tree) can be deployed to production.',
     ]);
   });
@@ -45,9 +51,9 @@ await describeWithPact('npm run can-i-deploy', () => {
     await copy.git('tag', 'order-service@0.2.0');
 
     assertOutput(await copy.script('can-i-deploy', 'order-service', '0.2.0', 'production'), 1, [
-      'BROKEN order-service 0.2.0 -> user-service 0.1.0: 1 of 9 interactions',
+      'BROKEN order-service 0.2.0 -> user-service 0.1.0: 1',
       'a request for an unknown user',
-      'ok gateway 0.1.0 -> order-service 0.2.0: 4 interactions',
+      'ok gateway 0.1.0 -> order-service 0.2.0',
       'order-service 0.2.0 cannot be deployed to production.',
     ]);
   });
@@ -60,13 +66,13 @@ await describeWithPact('npm run can-i-deploy', () => {
       await copy.replace(`packages/${file}`, 'deleted_at', 'removed_at');
 
     assertOutput(await copy.script('can-i-deploy', 'user-service', 'production'), 1, [
-      'BROKEN gateway 0.1.0 -> user-service 0.2.0 (working tree): 1 of 4 interactions',
+      'BROKEN gateway 0.1.0 -> user-service 0.2.0 (working tree): 1',
       'a request for an existing user',
       '$.data: Actual map is missing the following keys: email',
-      'BROKEN order-service 0.1.0 -> user-service 0.2.0 (working tree): 1 of 9 interactions',
+      'BROKEN order-service 0.1.0 -> user-service 0.2.0 (working tree): 1',
       'the event zerda.user.deleted.v1',
       '$.data: Actual map is missing the following keys: deleted_at',
-      'BROKEN order-service 0.2.0 -> user-service 0.2.0 (working tree): 2 of 9 interactions',
+      'BROKEN order-service 0.2.0 -> user-service 0.2.0 (working tree): 2',
       'a request for an unknown user',
       'user-service 0.2.0 (working tree) cannot be deployed to production.',
     ]);

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { it, type TestContext } from 'node:test';
+import { keysPath } from '@zerda/chassis/auth/open-verifier';
 import { sendRequest } from '@zerda/chassis/testing/http';
+import { startHttpServer } from '@zerda/chassis/testing/http-server';
 import { describePacts } from '@zerda/chassis/testing/pact-consumer';
+import { expectedKeys, verifyToken } from '@zerda/chassis/testing/pact-keys';
 import { pactAdminToken } from '@zerda/chassis/testing/pact-library';
 import { gatewayContract } from '@zerda/contracts/gateway/contract';
 import { orderStatuses } from '@zerda/contracts/order-service/orders';
@@ -11,7 +14,7 @@ import { startGateway } from '../testing/gateway.ts';
 import { sendJson } from '../testing/stub-service.ts';
 import { testVerifier } from '../testing/verifier.ts';
 
-/** Aggregates and the health check, which read responses. Forwarded responses are the contract of the service and its client. */
+/** Aggregates, the health check and the keys of access tokens, which read responses. Forwarded responses are the contract of the service and its client. */
 await describePacts(gatewayContract.name, new URL('../', import.meta.url), ({ openPact, matchers }) => {
   const userService = openPact('user-service');
   const orderService = openPact('order-service');
@@ -170,6 +173,34 @@ await describePacts(gatewayContract.name, new URL('../', import.meta.url), ({ op
         assert.equal(status, 200);
         assert.equal(getHealth.response.schema.parse(body).data.overall_status, 'healthy');
       }),
+    );
+  });
+
+  it('the keys of access tokens', () =>
+    userService.get(
+      {
+        description: 'a request for the keys of access tokens',
+        given: { name: 'no user exists' },
+        request: { target: keysPath },
+        status: 200,
+        body: expectedKeys({ matchers }),
+      },
+      async (url) => assert.equal((await verifyToken({ userServiceUrl: url })).userId, 7),
+    ));
+
+  it('the copy of the keys while user-service is unavailable', async (context) => {
+    const { url: userServiceUrl, stop } = await startHttpServer(context, () => undefined);
+    await stop();
+    await orderService.get(
+      {
+        description: 'a request for the copy of the keys of access tokens',
+        given: { name: 'the keys of access tokens are known' },
+        request: { target: keysPath },
+        status: 200,
+        headers: { age: matchers.regex(/^\d{1,9}$/, '60') },
+        body: expectedKeys({ matchers }),
+      },
+      async (copyUrl) => assert.equal((await verifyToken({ userServiceUrl, copyUrl })).userId, 7),
     );
   });
 });

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { it, type TestContext } from 'node:test';
+import { keysPath } from '@zerda/chassis/auth/open-verifier';
 import { signatureHeader } from '@zerda/chassis/auth/signature';
 import { Deadline } from '@zerda/chassis/deadline';
 import { runInContext } from '@zerda/chassis/request-context';
 import { openTestPglite } from '@zerda/chassis/testing/database';
 import { silentLogger, testMetrics } from '@zerda/chassis/testing/observed';
 import { describePacts } from '@zerda/chassis/testing/pact-consumer';
+import { expectedKeys, verifyToken } from '@zerda/chassis/testing/pact-keys';
 import { pactAdminToken, pactInvalidToken } from '@zerda/chassis/testing/pact-library';
 import { subjectOf } from '@zerda/contracts/events/definition';
 import { orderServiceContract } from '@zerda/contracts/order-service/contract';
@@ -128,6 +130,18 @@ await describePacts(orderServiceContract.name, new URL('../', import.meta.url), 
         body: { ids: [] },
       },
       async (url) => assert.deepEqual(await openUserList(context, url).idsAfter(7), []),
+    ));
+
+  it('the keys of access tokens', () =>
+    userService.get(
+      {
+        description: 'a request for the keys of access tokens',
+        given: { name: 'no user exists' },
+        request: { target: keysPath },
+        status: 200,
+        body: expectedKeys({ matchers }),
+      },
+      async (url) => assert.equal((await verifyToken({ userServiceUrl: url })).userId, 7),
     ));
 
   const id = matchers.integer(7);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
+import { createKeySet } from '@zerda/chassis/auth/key-set';
 import { type HttpResponse, sendRequest } from '@zerda/chassis/testing/http';
 import { openHttpServer } from '@zerda/chassis/testing/http-server';
 import { createTestIssuer } from '@zerda/chassis/testing/issuer';
@@ -13,7 +14,11 @@ import { eventsIn } from './events.ts';
 /** Opens order-service on an embedded database for the verification of pacts. Each state starts with empty tables; all users exist. */
 export async function openPactProvider(): Promise<PactProvider> {
   const issuer = await createTestIssuer();
-  const { app, database } = await openTestApp({ exists: async () => true }, issuer.verifier);
+  const { app, database } = await openTestApp(
+    { exists: async () => true },
+    issuer.verifier,
+    createKeySet({ load: async () => issuer.keySet }),
+  );
   const { url, stop } = await openHttpServer(app);
   // Placing a page of orders would take seconds with a connection for each.
   const agent = new Agent({ keepAlive: true });
@@ -47,6 +52,7 @@ export async function openPactProvider(): Promise<PactProvider> {
     listener: (incoming, response) => app(incoming, response),
     states: {
       'no order exists': removeOrders,
+      'the keys of access tokens are known': removeOrders,
       'a user has orders': async ({ user_id: userId, count }) => {
         await removeOrders();
         for (let placed = 0; placed < Number(count); placed += 1) await placeOrder(Number(userId));
