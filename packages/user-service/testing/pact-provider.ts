@@ -68,7 +68,8 @@ export async function openPactProvider(): Promise<PactProvider> {
     async findEvent(type) {
       await removeUsers(7);
       const path = await createUser();
-      await request(unauthenticated).put(path).send({ name: 'Ada Lovelace' }).expect(200);
+      for (const change of [{ name: 'Ada Lovelace' }, { email: 'lovelace@example.com' }, { role: 'admin' }])
+        await request(unauthenticated).put(path).send(change).expect(200);
       await request(unauthenticated).delete(path).expect(200);
       const rows = await database.query((db) =>
         rowsOf<{ event: { type: string } }>(db, sql`select event from outbox order by position`),
