@@ -25,7 +25,7 @@ interface OpenApiDocument {
 }
 
 /**
- * `npm run api-changes -- [<service>…]`: compares the OpenAPI documents of services, by default of all, with those of their last
+ * `npm run api-changes -- [<service>...]`: compares the OpenAPI documents of services, by default of all, with those of their last
  * release. Exits with 1 if a change breaks clients and no changeset declares a major change of the service.
  */
 await runCommand(async () => {
@@ -68,7 +68,7 @@ function readNames(): readonly string[] {
     return positionals.length > 0 ? positionals : known;
   } catch (cause) {
     throw new StartupError(
-      `${(cause as Error).message}. Use npm run api-changes -- [<service>…], with ${known.join(', ')}.`,
+      `${(cause as Error).message}. Use npm run api-changes -- [<service>...], with ${known.join(', ')}.`,
       78,
     );
   }

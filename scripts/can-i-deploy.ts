@@ -29,7 +29,8 @@ interface Pair {
 
 /**
  * `npm run can-i-deploy -- <service> [<version>] <environment>`: verifies a version of a service, by default the working tree, against
- * each other service in the environment and against its last release, in both directions. Exits with 1 if an interaction breaks.
+ * each other service in the environment and against its last release, in both directions. Exits with 1 if an interaction breaks or a
+ * service that the candidate needs is not deployed.
  */
 await runCommand(async () => {
   const { service, version, environment } = readArguments();
@@ -51,6 +52,11 @@ await runCommand(async () => {
   const checkouts = createCheckouts(folder);
   let isDeployable = true;
   try {
+    const needed = await findPacts(await checkouts.open(candidate), { consumer: service });
+    for (const { provider } of needed.filter((pact) => !deployed.has(pact.provider))) {
+      console.log(`BROKEN ${describe(candidate)} -> ${provider}: not deployed to ${environment}`);
+      isDeployable = false;
+    }
     for (const [provider, pairs] of groupByProvider(await findPairs(candidate, peers, checkouts))) {
       const report = await verify(provider, pairs, checkouts, join(folder, 'report.json'));
       for (const { consumer, file } of pairs) {

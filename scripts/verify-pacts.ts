@@ -9,7 +9,7 @@ import { findPacts, formatBroken, hasPactProvider, type PactReport } from './lib
 import { root, services } from './lib/services.ts';
 
 /**
- * `npm run verify-pacts -- [<service>…] [--pact <file>]… [--report <file>]`: verifies pacts against the services of this working tree,
+ * `npm run verify-pacts -- [<service>...] [--pact <file>]... [--report <file>]`: verifies pacts against the services of this working tree,
  * by default all pacts against all services. `--pact` selects files, which can be those of another version, and `--report` writes the
  * result as JSON. `npm run can-i-deploy` runs this command of other versions, so options are never removed.
  */
@@ -47,7 +47,7 @@ function readOptions(): {
   readonly pact: readonly string[] | undefined;
   readonly report: string | undefined;
 } {
-  const usage = 'Use npm run verify-pacts -- [<service>…] [--pact <file>]… [--report <file>]';
+  const usage = 'Use npm run verify-pacts -- [<service>...] [--pact <file>]... [--report <file>]';
   const known = services.map(({ name }) => name);
   try {
     const { positionals, values } = parseArgs({

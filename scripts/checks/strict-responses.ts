@@ -62,7 +62,7 @@ function parseNames(clause: string): { name: string; alias: string }[] {
     });
 }
 
-/** Returns the member paths of the expressions `<alias>.<member>….parse(` in a source. */
+/** Returns the member paths of the expressions `<alias>.<member>.parse(` in a source. */
 function findParsed(source: string, alias: string): string[][] {
   const parsed = new RegExp(`\\b${alias}((?:\\s*\\.\\w+)+?)\\s*\\.(?:parse|safeParse)(?:Async)?\\(`, 'g');
   return [...source.matchAll(parsed)].map(([, members = '']) =>
