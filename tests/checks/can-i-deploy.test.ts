@@ -51,10 +51,10 @@ await describeWithPact('npm run can-i-deploy', () => {
     });
 
     it('exits with 0 if the deployed services and the candidate satisfy each other', async () => {
-      assertOutput(await copy.script('can-i-deploy', 'gateway', 'production'), 0, [
-        'ok gateway 0.1.0 (working tree) -> user-service 0.1.0',
-        'ok gateway 0.1.0 (working tree) -> order-service 0.1.0',
-        'gateway 0.1.0 (working tree) can be deployed to production.',
+      assertOutput(await copy.script('can-i-deploy', 'user-service', 'production'), 0, [
+        'ok gateway 0.1.0 -> user-service 0.1.0 (working tree)',
+        'ok order-service 0.1.0 -> user-service 0.1.0 (working tree)',
+        'user-service 0.1.0 (working tree) can be deployed to production.',
       ]);
     });
 
