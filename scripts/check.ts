@@ -3,6 +3,7 @@ import { findImportProblems } from './checks/imports.ts';
 import { findLanguageProblems } from './checks/language.ts';
 import { findLicenseProblems } from './checks/licenses.ts';
 import { runTool } from './checks/run-tool.ts';
+import { findStrictResponses } from './checks/strict-responses.ts';
 import { findVersionProblems } from './checks/versions.ts';
 import { runCommand } from './lib/command.ts';
 
@@ -14,6 +15,7 @@ const checks: Readonly<Record<string, Check>> = {
   'lint and format': tool('@biomejs/biome', 'biome', ['check', '--error-on-warnings']),
   imports: list(findImportProblems),
   unused: tool('knip', 'knip', ['--no-progress', '--treat-config-hints-as-errors']),
+  responses: list(findStrictResponses),
   versions: list(findVersionProblems),
   licenses: list(findLicenseProblems),
   generated: list(findDrift),

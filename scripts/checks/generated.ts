@@ -25,7 +25,7 @@ import { asyncApiDocument } from '../../packages/contracts/src/events/async-api.
 import { allEvents } from '../../packages/contracts/src/events/catalog.ts';
 import { breakingChanges } from '../../packages/contracts/src/events/compatibility.ts';
 import { publishedSchema } from '../../packages/contracts/src/events/schema.ts';
-import { documents } from '../../packages/contracts/src/openapi/documents.ts';
+import { documents, managementDocuments } from '../../packages/contracts/src/openapi/documents.ts';
 import { problemCodes, problemType, problemTypes } from '../../packages/contracts/src/problems.ts';
 import { contracts } from '../../packages/contracts/src/services.ts';
 import { defaultRoutesFile, upstreamUrlVariables } from '../../packages/gateway/src/config.ts';
@@ -45,6 +45,10 @@ export function generatedFiles(): ReadonlyMap<string, string | Buffer> {
   return new Map<string, string | Buffer>([
     ...[...documents].map(([service, document]): [string, string] => [
       `packages/contracts/openapi/${service}.json`,
+      json(document),
+    ]),
+    ...[...managementDocuments].map(([service, document]): [string, string] => [
+      `packages/contracts/openapi/${service}-management.json`,
       json(document),
     ]),
     ['packages/contracts/asyncapi.json', json(asyncApiDocument())],

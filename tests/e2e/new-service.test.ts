@@ -14,7 +14,7 @@ describe('a service that npm run new-service created', () => {
   let copy: RepositoryCopy;
 
   before(async () => {
-    copy = await copyRepository();
+    copy = await copyRepository('all');
     // Enforces the PodSecurity level `restricted`.
     await createNamespace(namespace);
   });

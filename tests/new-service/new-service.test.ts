@@ -19,7 +19,7 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
       .map(({ command, ...rest }) => ({ ...rest, command: command.trim() }));
 
   before(async () => {
-    copy = await copyRepository();
+    copy = await copyRepository('all');
   });
   after(() => copy.remove());
 
@@ -66,7 +66,7 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
       env[`ZERDA_${variable}_MANAGEMENT_PORT`] = String(ports[index * 2 + 1]);
     }
     const origin = `localhost:${env.ZERDA_GATEWAY_PORT}`;
-    const system = startScript('start', env, copy.path);
+    const system = startScript('start', env, copy.folder);
     context.after(async () => {
       system.kill('SIGINT');
       await system.exited;

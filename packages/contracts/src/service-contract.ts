@@ -15,7 +15,9 @@ export interface ServiceContract {
   readonly audit: AuditActions;
   /** Operations of the API by name. Names are unique in the system. */
   readonly operations: Readonly<Record<string, Operation>>;
-  /** Statuses of each operation by caller. */
+  /** Operations of the management port that other services call, by name; none by default. Their requests are signed. */
+  readonly management?: Readonly<Record<string, Operation>>;
+  /** Statuses of each operation of the API by caller. */
   readonly authorization: readonly AuthorizationRow[];
   /** Events that the service sends; undefined if it sends none. */
   readonly sends?: EventChannel;

@@ -1,3 +1,4 @@
+import type { KeySet } from '@zerda/chassis/auth/key-set';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { mapConstraints } from '@zerda/chassis/database/constraints';
 import type { Database } from '@zerda/chassis/database/database';
@@ -12,10 +13,14 @@ import { createOrderStore } from '../src/store/order-store.ts';
 
 export const migrations = new URL('../migrations/', import.meta.url);
 
-/** Opens the app on a new embedded database. `users` defines which users exist; authentication is off by default. */
+/**
+ * Opens the app on a new embedded database. `users` defines which users exist; authentication is off by default.
+ * @param keySet keys that the app serves; none by default
+ */
 export async function openTestApp(
   users: UserDirectory,
   authentication: Authentication = 'off',
+  keySet?: KeySet,
 ): Promise<{ app: Express; database: Database }> {
   const database = await openTestPglite(migrations);
   const mapped = mapConstraints(database, constraints);
@@ -24,6 +29,7 @@ export async function openTestApp(
     users,
     idempotency: createIdempotency(mapped),
     authentication,
+    keySet,
     logger: silentLogger(),
     audit: testAudit(),
     metrics: testMetrics(),

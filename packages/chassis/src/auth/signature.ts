@@ -1,7 +1,8 @@
 import { createHmac, type Hmac, timingSafeEqual } from 'node:crypto';
+import { headerNames } from '@zerda/contracts/protocol/headers';
 
 /** Header with the signature of a request or message, as returned by `sign` or `signMessage`. */
-export const signatureHeader = 'x-event-signature';
+export const signatureHeader = headerNames.signature;
 
 /** Challenge of a response to a request without a valid signature. */
 export const signatureChallenge = 'Signature realm="zerda"';

@@ -10,6 +10,8 @@ export interface DocumentOptions {
   /** Descriptions of tags, by name. */
   readonly tags: Readonly<Record<string, string>>;
   readonly operations: readonly Operation[];
+  /** Description of the server; by default, it serves the document too. */
+  readonly server?: string;
   /** Returns problems of an operation in addition to those that it declares. */
   readonly problemsOf?: (operation: Operation) => readonly ProblemCode[];
 }
@@ -27,6 +29,7 @@ export function openApiDocument({
   version,
   tags,
   operations,
+  server = 'Origin that serves this document.',
   problemsOf,
 }: DocumentOptions): OpenApiDocument {
   const schemas: Json = {};
@@ -57,7 +60,10 @@ export function openApiDocument({
           content: { 'application/json': { schema: schemaOf(operation.body, 'input', schemas) } },
         },
       }),
-      responses: { ...successResponses(operation, schemas), ...problemResponses([...codes], problem) },
+      responses: {
+        ...successResponses(operation, schemas),
+        ...problemResponses(operation, [...codes], problem),
+      },
     };
   }
   return {
@@ -69,7 +75,7 @@ export function openApiDocument({
       contact: { name: 'zerda maintainers' },
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    servers: [{ url: '/', description: 'Origin that serves this document.' }],
+    servers: [{ url: '/', description: server }],
     tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({
       name,
       description: tags[name],
@@ -77,20 +83,32 @@ export function openApiDocument({
     paths,
     components: {
       schemas: sorted(schemas),
-      securitySchemes: {
-        [scheme]: {
-          type: 'http',
-          scheme: 'bearer',
-          bearerFormat: 'JWT',
-          description: 'Access token from `POST /api/auth/login` or from the configured external issuer.',
-        },
-      },
+      securitySchemes: Object.fromEntries(
+        Object.entries(securitySchemes).filter(([name]) =>
+          operations.some(({ access }) => security[access].some((scheme) => name in scheme)),
+        ),
+      ),
     },
   };
 }
 
-const scheme = 'accessToken';
-const required = [{ [scheme]: [] }];
+const securitySchemes = {
+  accessToken: {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: 'Access token from `POST /api/auth/login` or from the configured external issuer.',
+  },
+  signature: {
+    type: 'apiKey',
+    in: 'header',
+    name: headerNames.signature,
+    description:
+      'Time and signature: `t=<Unix seconds>,v1=<hex>`, with one `v1` per secret in EVENT_SECRET. A `v1` is the HMAC-SHA-256 of `<Unix seconds>.<method> <path and query>`. Times that differ by more than 300 s are rejected.',
+  },
+};
+
+const required = [{ accessToken: [] }];
 
 /** Security requirements of each kind of access. */
 const security: Readonly<Record<Access, readonly object[]>> = {
@@ -98,12 +116,16 @@ const security: Readonly<Record<Access, readonly object[]>> = {
   optional: [{}, ...required],
   user: required,
   admin: required,
+  signed: [{ signature: [] }],
 };
 
 /** Returns the problems that follow from the input and the access of an operation. */
 export function problemsOfEveryRequest({ params, query, body, accepts, access }: Operation): ProblemCode[] {
-  const codes: ProblemCode[] = ['internal-error', 'database-unavailable', 'deadline-exceeded'];
-  if (access !== 'public') codes.push('unauthenticated', 'forbidden', 'identity-unavailable');
+  const codes: ProblemCode[] = ['internal-error', 'database-unavailable'];
+  // The management port gives requests no deadline and knows no users.
+  if (access !== 'signed') codes.push('deadline-exceeded');
+  if (access !== 'public') codes.push('unauthenticated');
+  if (access !== 'public' && access !== 'signed') codes.push('forbidden', 'identity-unavailable');
   if (params !== undefined || query !== undefined || body !== undefined) codes.push('invalid-request');
   if (body !== undefined) codes.push('payload-too-large', 'unsupported-media-type', 'validation-failed');
   if (accepts?.idempotencyKey) codes.push('idempotency-key-in-use', 'idempotency-key-reused');
@@ -209,16 +231,19 @@ const headers = {
       schema: { type: 'string' },
     },
   },
-  problem: {
-    [headerNames.problem]: { description: 'Last segment of `type` in the body.', schema: { type: 'string' } },
-  },
 };
 
-function successResponses({ response, accepts, method }: Operation, schemas: Json): Json {
+/** Returns the headers that every response of an operation has. Calls of the management port have no request context. */
+function commonHeaders({ access }: Operation): Json {
+  return access === 'signed' ? {} : headers.ids;
+}
+
+function successResponses(operation: Operation, schemas: Json): Json {
+  const { response, accepts, method } = operation;
   const success = {
     description: response.description,
     headers: {
-      ...headers.ids,
+      ...commonHeaders(operation),
       ...(response.etag && headers.etag),
       ...(response.location && headers.location),
       ...(accepts?.idempotencyKey && headers.replayed),
@@ -235,8 +260,8 @@ function successResponses({ response, accepts, method }: Operation, schemas: Jso
   };
 }
 
-/** Returns one response per status; its description lists the problem types with that status. */
-function problemResponses(codes: readonly ProblemCode[], schema: Json): Json {
+/** Returns one response per status; its description and its header list the problem types with that status. */
+function problemResponses(operation: Operation, codes: readonly ProblemCode[], schema: Json): Json {
   const byStatus = new Map<number, ProblemCode[]>();
   for (const code of codes) {
     const { status } = problemTypes[code];
@@ -248,8 +273,12 @@ function problemResponses(codes: readonly ProblemCode[], schema: Json): Json {
       {
         description: kinds.map((code) => `\`${code}\`: ${problemTypes[code].title}.`).join(' '),
         headers: {
-          ...headers.ids,
-          ...headers.problem,
+          ...commonHeaders(operation),
+          [headerNames.problem]: {
+            description: 'Last segment of `type` in the body.',
+            required: true,
+            schema: { type: 'string', enum: kinds },
+          },
           ...(retryAfterStatuses.has(status) && headers.retryAfter),
           ...(status === 401 && headers.challenge),
         },

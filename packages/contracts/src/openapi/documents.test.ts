@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { problemCodes, problemTypes } from '../problems.ts';
-import { documents, findDocument } from './documents.ts';
+import { contracts } from '../services.ts';
+import { documents, findDocument, managementDocuments } from './documents.ts';
 
 type Described = { description?: string };
+
+type HeaderObject = { required?: boolean; schema: { enum?: string[] } };
 
 type OperationObject = Described & {
   operationId: string;
   parameters: { name: string; in: string; required: boolean }[];
-  responses: Record<string, { description: string; headers?: Record<string, unknown> }>;
+  security: Record<string, unknown>[];
+  responses: Record<string, { description: string; headers?: Record<string, HeaderObject> }>;
 };
 
 function operationsOf(document: object): OperationObject[] {
@@ -16,8 +20,13 @@ function operationsOf(document: object): OperationObject[] {
   return Object.values(paths).flatMap((path) => Object.values(path));
 }
 
-for (const [service, document] of documents) {
-  describe(`OpenAPI document of ${service}`, () => {
+const named = [
+  ...documents,
+  ...[...managementDocuments].map(([name, document]) => [`${name}'s management port`, document] as const),
+];
+
+for (const [name, document] of named) {
+  describe(`OpenAPI document of ${name}`, () => {
     const text = JSON.stringify(document);
 
     it('resolves every reference', () => {
@@ -60,6 +69,25 @@ for (const [service, document] of documents) {
 }
 
 describe('problems in the documents', () => {
+  it('are the possible values of the header X-Problem, which callers distinguish them by', () => {
+    const getUser = operationsOf(findDocument('user-service')).find(
+      ({ operationId }) => operationId === 'getUser',
+    );
+    assert.deepEqual(getUser?.responses['404']?.headers?.['x-problem'], {
+      description: 'Last segment of `type` in the body.',
+      required: true,
+      schema: { type: 'string', enum: ['user-not-found'] },
+    });
+    for (const [, document] of named) {
+      for (const { responses } of operationsOf(document)) {
+        for (const { description, headers } of Object.values(responses)) {
+          const codes = [...description.matchAll(/`([a-z-]+)`: /g)].map(([, code]) => code);
+          assert.deepEqual(headers?.['x-problem']?.schema.enum ?? [], codes);
+        }
+      }
+    }
+  });
+
   it('include every problem type under its status, except types that belong to no operation', () => {
     const documented = new Set<string>();
     for (const { responses } of operationsOf(findDocument('gateway'))) {
@@ -85,5 +113,28 @@ describe('problems in the documents', () => {
     for (const { responses } of operationsOf(findDocument('order-service'))) {
       assert.ok(responses['503']?.headers?.['Retry-After']);
     }
+  });
+});
+
+describe('operations of management ports', () => {
+  for (const { name, management = {} } of contracts) {
+    for (const [operation, { access }] of Object.entries(management)) {
+      it(`${operation} of ${name} is signed, and only in the document of the management port`, () => {
+        assert.equal(access, 'signed');
+        const described = operationsOf(managementDocuments.get(name) ?? {});
+        const found = described.find(({ operationId }) => operationId === operation);
+        assert.deepEqual(found?.security, [{ signature: [] }]);
+        for (const document of documents.values())
+          assert.ok(operationsOf(document).every(({ operationId }) => operationId !== operation));
+      });
+    }
+  }
+
+  it('no operation of an API is signed', () => {
+    const operations = contracts.flatMap((contract) => Object.values(contract.operations));
+    assert.deepEqual(
+      operations.filter(({ access }) => access === 'signed').map(({ id }) => id),
+      [],
+    );
   });
 });

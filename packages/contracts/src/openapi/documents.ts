@@ -27,6 +27,22 @@ export const documents: ReadonlyMap<string, OpenApiDocument> = new Map(
   ]),
 );
 
+/** OpenAPI document of each management port that other services call, by the name of its service. */
+export const managementDocuments: ReadonlyMap<string, OpenApiDocument> = new Map(
+  contracts.flatMap(({ name, management }): [string, OpenApiDocument][] => {
+    if (management === undefined) return [];
+    const document = openApiDocument({
+      title: `zerda ${name}, management port`,
+      description: `Calls of other services to the management port of ${name}.`,
+      version: apiVersion,
+      tags: { Management: 'Calls between services on the management port. Each request is signed.' },
+      operations: Object.values(management),
+      server: `Management port of ${name}. It does not serve this document.`,
+    });
+    return [[name, document]];
+  }),
+);
+
 /** Returns the OpenAPI document of a service. @throws TypeError if it has no contract */
 export function findDocument(service: string): OpenApiDocument {
   const document = documents.get(service);

@@ -12,6 +12,8 @@ export const headerNames = {
   requestTimeout: 'x-request-timeout-ms',
   /** Trace and span of the response (`traceresponse` of the W3C Trace Context drafts), in the format of `traceparent`. */
   traceResponse: 'traceresponse',
+  /** Time and signature of a request to a management port. */
+  signature: 'x-event-signature',
   /** Code of the problem in the body, so that proxies can classify errors without parsing bodies. */
   problem: 'x-problem',
 } as const;

@@ -22,8 +22,9 @@ export interface AcceptedHeaders {
  * - `optional`: any caller; the response may depend on the token, and an invalid token is rejected
  * - `user`: callers with a valid token; the service checks the owner of the resource
  * - `admin`: only admins
+ * - `signed`: other services, whose requests to the management port are signed, even if authentication is off
  */
-export type Access = 'public' | 'optional' | 'user' | 'admin';
+export type Access = 'public' | 'optional' | 'user' | 'admin' | 'signed';
 
 /** Successful response of an operation. */
 export interface SuccessfulResponse {

@@ -2,6 +2,7 @@ import { row } from '../authorization.ts';
 import type { ServiceContract } from '../service-contract.ts';
 import { userEvents } from './events.ts';
 import { identityOperations } from './identity.ts';
+import { userIdsOperations } from './user-ids.ts';
 import { userOperations } from './users.ts';
 
 /** Contract of user-service. */
@@ -26,6 +27,7 @@ export const userServiceContract = {
     'signing-key.replace': 'A key is created and all others are deleted (`keys rotate --now`).',
   },
   operations: { ...userOperations, ...identityOperations },
+  management: userIdsOperations,
   authorization: [
     row('login', [200, 200, 200, 200, 200, 200]),
     row('refresh', [200, 200, 200, 200, 200, 200]),
