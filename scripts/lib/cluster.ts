@@ -56,7 +56,7 @@ export async function requireCommands(...names: readonly string[]): Promise<void
  * Selects the image builder: BUILDER, Docker if its daemon is running, or Buildah.
  * @throws StartupError (78) when there is none
  */
-async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
+export async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
   if (env.BUILDER === 'docker' || env.BUILDER === 'buildah') return env.BUILDER;
   if ((await findCommand('docker')) !== undefined) {
     const isRunning = await captureOutput(['docker', 'version', '--format', '{{.Server.Version}}']).then(
@@ -70,18 +70,20 @@ async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
 }
 
 /**
- * Builds the images `zerda/<service>:local` of all services and calls `onBuilt` after each.
+ * Builds the images `zerda/<service>:local` and calls `onBuilt` after each.
  * NODE_IMAGE and RUNTIME_IMAGE replace the base images of the Dockerfile.
+ * @param names services to build; all by default
  */
 export async function buildImages(
   env: NodeJS.ProcessEnv,
   onBuilt: (service: ServiceName, image: BuiltImage) => Promise<void> = async () => undefined,
+  names: readonly ServiceName[] = services.map(({ name }) => name),
 ): Promise<void> {
   const [builder, secrets] = await Promise.all([findBuilder(env), npmFiles()]);
   const folder = await mkdtemp(join(tmpdir(), 'zerda-images-'));
   try {
     // Sequentially, because the images share all layers except the last.
-    for (const { name } of services) {
+    for (const name of names) {
       const idFile = join(folder, `${name}.id`);
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };

@@ -33,6 +33,15 @@ export interface Service extends ServiceManifest {
 /** All services, in the order in which they start: the gateway last, the others by their ports. */
 export const services: readonly Service[] = readServices();
 
+/** Returns these services, or all if `names` is empty, in the order of `services`. @throws StartupError (78) for an unknown name */
+export function selectServices(names: readonly string[]): ServiceName[] {
+  const all = services.map(({ name }) => name);
+  const unknown = names.find((name) => !all.includes(name));
+  if (unknown !== undefined)
+    throw new StartupError(`Unknown service: ${unknown}. Use ${all.join(', ')}.`, 78);
+  return all.filter((name) => names.length === 0 || names.includes(name));
+}
+
 function readServices(): Service[] {
   const packages = join(root, 'packages');
   return readdirSync(packages)
