@@ -1,13 +1,13 @@
-# docker buildx bake: builds the three images for this machine.
-# docker buildx bake release --push: builds and pushes them for amd64 and arm64, with SBOM and provenance.
+# docker buildx bake: builds the images of all services for this machine.
+# VERSION=1.2.3 docker buildx bake gateway-published --push: builds and pushes one service for amd64 and arm64, with SBOM and provenance.
+variable "SERVICES" { default = ["gateway", "user-service", "order-service"] }
 variable "REGISTRY" { default = "" }
-variable "VERSION" { default = "0.1.0" }
+variable "VERSION" { default = "local" }
 variable "REVISION" { default = "" }
 variable "CREATED" { default = "" }
 variable "SOURCE" { default = "" }
 
 group "default" { targets = ["service"] }
-group "release" { targets = ["published"] }
 
 target "_common" {
   context    = "."
@@ -24,7 +24,7 @@ target "_common" {
 target "service" {
   inherits = ["_common"]
   name     = service
-  matrix   = { service = ["gateway", "user-service", "order-service"] }
+  matrix   = { service = SERVICES }
   args     = { SERVICE = service }
   tags     = ["${REGISTRY == "" ? "" : "${REGISTRY}/"}zerda/${service}:${VERSION}"]
 }
@@ -32,7 +32,7 @@ target "service" {
 target "published" {
   inherits  = ["_common"]
   name      = "${service}-published"
-  matrix    = { service = ["gateway", "user-service", "order-service"] }
+  matrix    = { service = SERVICES }
   args      = { SERVICE = service }
   tags      = ["${REGISTRY == "" ? "" : "${REGISTRY}/"}zerda/${service}:${VERSION}"]
   platforms = ["linux/amd64", "linux/arm64"]

@@ -9,7 +9,7 @@ import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { findCommand } from './chart.ts';
 import { captureOutput, finish } from './child-process.ts';
 import { type Builder, buildCommand, type Command, planDelivery, tagOf } from './images.ts';
-import { root, type ServiceName, services } from './services.ts';
+import { root, type ServiceName, services, versionOf } from './services.ts';
 
 /** Images in a cluster, by service. */
 export type Images = ReadonlyMap<ServiceName, { repository: string; tag: string }>;
@@ -87,7 +87,7 @@ export async function buildImages(
       const idFile = join(folder, `${name}.id`);
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };
-      await runBuild(buildCommand(builder, name, { idFile, baseImages, secrets }));
+      await runBuild(buildCommand(builder, name, { idFile, version: versionOf(name), baseImages, secrets }));
       await onBuilt(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
     }
   } finally {

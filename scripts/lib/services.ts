@@ -26,12 +26,21 @@ interface ServiceManifest {
 
 export interface Service extends ServiceManifest {
   readonly name: ServiceName;
+  /** Version in its package.json. */
+  readonly version: string;
   /** Name part of its environment variables, as in `ZERDA_<variable>_PORT` and `<variable>_SERVICE_URL`. */
   readonly variable: string;
 }
 
 /** All services, in the order in which they start: the gateway last, the others by their ports. */
 export const services: readonly Service[] = readServices();
+
+/** Returns the version of a service. @throws TypeError if there is no such service */
+export function versionOf(name: ServiceName): string {
+  const service = services.find((candidate) => candidate.name === name);
+  if (service === undefined) throw new TypeError(`${name} is not a service`);
+  return service.version;
+}
 
 /** Returns these services, or all if `names` is empty, in the order of `services`. @throws StartupError (78) for an unknown name */
 export function selectServices(names: readonly string[]): ServiceName[] {
@@ -49,8 +58,11 @@ function readServices(): Service[] {
       const file = join(packages, name, 'package.json');
       // The folder of a removed package may still have ignored files.
       if (!existsSync(file)) return [];
-      const { zerda } = JSON.parse(readFileSync(file, 'utf8')) as { readonly zerda?: ServiceManifest };
-      return zerda === undefined ? [] : [{ ...zerda, name, variable: variableOf(name) }];
+      const { version, zerda } = JSON.parse(readFileSync(file, 'utf8')) as {
+        readonly version: string;
+        readonly zerda?: ServiceManifest;
+      };
+      return zerda === undefined ? [] : [{ ...zerda, name, version, variable: variableOf(name) }];
     })
     .sort((a, b) => Number(a.name === 'gateway') - Number(b.name === 'gateway') || a.port - b.port);
 }
