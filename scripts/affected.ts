@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { type Affected, areas, findAffected, type LockFile, type Snapshot } from './lib/affected.ts';
-import { runCommand } from './lib/command.ts';
+import { parseArguments, runCommand } from './lib/command.ts';
 import { root, services } from './lib/services.ts';
 
 const run = promisify(execFile);
@@ -60,13 +60,9 @@ function readOptions(): { base: string | undefined; json: boolean } {
     all: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   } as const;
-  try {
-    const { base, all, json } = parseArgs({ options }).values;
-    if (all) return { base: undefined, json };
-    if (base) return { base, json };
-  } catch (cause) {
-    throw new StartupError(`${(cause as Error).message}. ${usage}`, 78);
-  }
+  const { base, all, json } = parseArguments({ options }, usage).values;
+  if (all) return { base: undefined, json };
+  if (base) return { base, json };
   throw new StartupError(`The commit to compare with is missing. ${usage}`, 78);
 }
 

@@ -1,6 +1,5 @@
-import { parseArgs } from 'node:util';
 import { captureOutput } from './lib/child-process.ts';
-import { runCommand } from './lib/command.ts';
+import { parseArguments, runCommand } from './lib/command.ts';
 import { currentReleases, findUntagged } from './lib/package-versions.ts';
 
 /**
@@ -8,9 +7,11 @@ import { currentReleases, findUntagged } from './lib/package-versions.ts';
  * released yet, one per line or as a JSON array. `--push` creates them at HEAD and pushes them to `origin`.
  */
 await runCommand(async () => {
-  const { push, json } = parseArgs({
-    options: { push: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
-  }).values;
+  const options = {
+    push: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  } as const;
+  const { push, json } = parseArguments({ options }, 'Use npm run release:tags -- [--push] [--json]').values;
   const tags = (await captureOutput(['git', 'tag', '--list'])).split('\n');
   const releases = findUntagged(await currentReleases(), tags);
   if (push && releases.length > 0) {

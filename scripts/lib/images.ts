@@ -143,8 +143,13 @@ function pushCommands(builder: Builder, local: string, image: string): Command[]
     ];
   }
   // Docker also accesses a local registry without TLS.
-  const tlsOptions = /^(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(image) ? ['--tls-verify=false'] : [];
+  const tlsOptions = isLoopbackRegistry(image) ? ['--tls-verify=false'] : [];
   return [['buildah', 'push', '--quiet', ...tlsOptions, local, `docker://${image}`]];
+}
+
+/** Returns whether the registry of an image is on this machine, where it needs no TLS. */
+export function isLoopbackRegistry(image: string): boolean {
+  return /^(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(image);
 }
 
 /** Returns the Helm options that set the images of all services. */
