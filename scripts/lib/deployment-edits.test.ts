@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { captureOutput } from './child-process.ts';
 import { deployCommand } from './deploy-command.ts';
 import { findPreviousVersion, setDeployedService, withDeployedService } from './deployment-edits.ts';
-import { readDeployment } from './deployments.ts';
+import { findEnvironments, readDeployment } from './deployments.ts';
+import { selectServices } from './services.ts';
 
 const known = ['gateway', 'orders'];
 const digest = `sha256:${'a'.repeat(64)}`;
@@ -19,6 +20,14 @@ services:
   orders:
     version: 2.0.0 # needs migration 7
 `;
+
+describe('deploy/', () => {
+  it('has a valid file for each environment', async () => {
+    const environments = await findEnvironments();
+    assert.ok(environments.includes('production'));
+    for (const environment of environments) await readDeployment(environment, selectServices([]));
+  });
+});
 
 describe('an edited deployment', () => {
   it('changes only the lines of one service and keeps comments', () => {

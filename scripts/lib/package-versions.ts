@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { runTool } from '../checks/run-tool.ts';
+import { version } from './deployments.ts';
 import { root, services } from './services.ts';
 
 /** A service, or the chart, in one version. */
@@ -37,10 +38,11 @@ export async function applyChangesets(directory = root): Promise<void> {
 
 /** Returns the current versions of all services and of the chart. */
 export async function currentReleases(): Promise<Release[]> {
-  const chart = parse(await readFile(join(root, 'charts/zerda/Chart.yaml'), 'utf8')) as { version: string };
-  return [...services.map(({ name, version }) => ({ unit: name, version })), { unit: 'chart', ...chart }].map(
-    ({ unit, version }) => ({ unit, version, tag: `${unit}@${version}` }),
-  );
+  const chart = parse(await readFile(join(root, 'charts/zerda/Chart.yaml'), 'utf8')) as { version: unknown };
+  return [
+    ...services.map(({ name, version }) => ({ unit: name, version })),
+    { unit: 'chart', version: version.parse(chart.version) },
+  ].map((release) => ({ ...release, tag: `${release.unit}@${release.version}` }));
 }
 
 /** Returns the releases that have no tag yet. */
