@@ -81,6 +81,7 @@ describeIf(isAvailable, requirement, 'signed images', () => {
   });
 
   after(async () => {
+    delete process.env.COSIGN_PASSWORD;
     await registry?.stop();
     await rm(folder, { recursive: true, force: true });
   });
