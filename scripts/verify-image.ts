@@ -1,6 +1,6 @@
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { parseArguments, runCommand } from './lib/command.ts';
-import { type Signer, verifyImage } from './lib/signed-image.ts';
+import { signerOf, signerOptions, verifyImage } from './lib/signed-image.ts';
 
 /**
  * `npm run verify-image -- <image>@<digest> (--key <file> | --identity <url>) [--release <tag>]`: verifies the signature, the SBOM and
@@ -10,11 +10,7 @@ import { type Signer, verifyImage } from './lib/signed-image.ts';
 await runCommand(async () => {
   const usage =
     'Use npm run verify-image -- <image>@<digest> (--key <public key> | --identity <workflow>) [--release <tag>]';
-  const options = {
-    key: { type: 'string' },
-    identity: { type: 'string' },
-    release: { type: 'string' },
-  } as const;
+  const options = { ...signerOptions, release: { type: 'string' } } as const;
   const { values, positionals } = parseArguments({ options, allowPositionals: true }, usage);
   const [image, ...rest] = positionals;
   const signer = signerOf(values);
@@ -27,14 +23,3 @@ await runCommand(async () => {
   if (packages !== undefined) console.log(`SBOM        ${packages} npm packages`);
   return 0;
 });
-
-function signerOf({
-  key,
-  identity,
-}: {
-  key?: string | undefined;
-  identity?: string | undefined;
-}): Signer | undefined {
-  if (key !== undefined) return identity === undefined ? { key } : undefined;
-  return identity === undefined ? undefined : { identity };
-}

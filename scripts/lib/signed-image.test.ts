@@ -8,10 +8,11 @@ import { copyManifests, manifestsFolder } from './bundled-packages.ts';
 import { bundle } from './bundler.ts';
 import { findCommand } from './chart.ts';
 import { captureOutput } from './child-process.ts';
+import type { DeployedService } from './deployments.ts';
 import type { Command } from './images.ts';
 import { copyNativePackages } from './native-packages.ts';
 import { root, versionOf } from './services.ts';
-import { signImage, verifyImage } from './signed-image.ts';
+import { signImage, verifyDeployment, verifyImage } from './signed-image.ts';
 
 const service = 'user-service';
 const build = {
@@ -122,6 +123,16 @@ describeIf(isAvailable, requirement, 'signed images', () => {
     await signImage(chart, { ...build, unit: 'chart', version: '0.1.0' }, { key: key.private() });
     const { unit, version, packages } = await verifyImage(chart, { key: key.public() });
     assert.deepEqual({ unit, version, packages }, { unit: 'chart', version: '0.1.0', packages: undefined });
+  });
+
+  it('are what an environment runs, each by its digest and in the version of its file', async () => {
+    const digest = image.slice(image.indexOf('@') + 1);
+    const verify = (deployed: DeployedService) =>
+      verifyDeployment(new Map([[service, deployed]]), `${registry.url}/`, { key: key.public() });
+    const [verified] = await verify({ version: build.version, digest });
+    assert.equal(verified?.unit, service);
+    await assert.rejects(verify({ version: build.version }), { exitCode: 78, message: /has no digest/ });
+    await assert.rejects(verify({ version: '9.9.9', digest }), /was built as .*, not as 9\.9\.9/);
   });
 
   it('are refused by tag, which can be overwritten', async () => {

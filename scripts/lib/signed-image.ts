@@ -5,6 +5,7 @@ import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { captureOutput } from './child-process.ts';
 import { requireCommands } from './cluster.ts';
 import type { DeliveryUnit } from './delivery-units.ts';
+import type { Deployment } from './deployments.ts';
 import { isLoopbackRegistry } from './images.ts';
 import { createSbom, type PackageManifest, type Sbom } from './sbom.ts';
 
@@ -26,6 +27,20 @@ export interface Build {
   readonly commit: string;
   /** URL of the workflow, or name of the machine. */
   readonly builder: string;
+}
+
+/** Options of commands that verify images. */
+export const signerOptions = { key: { type: 'string' }, identity: { type: 'string' } } as const;
+
+/** Returns the signer from its options; undefined unless there is exactly one. */
+export function signerOf({ key, identity }: SignerOptions): Signer | undefined {
+  if (key !== undefined) return identity === undefined ? { key } : undefined;
+  return identity === undefined ? undefined : { identity };
+}
+
+interface SignerOptions {
+  readonly key?: string | undefined;
+  readonly identity?: string | undefined;
 }
 
 /** What the attestations of an image state. */
@@ -138,6 +153,29 @@ export async function verifyImage(image: string, signer: Signer): Promise<Verifi
       `${image} is signed as ${unit} ${version}, with the SBOM of ${component.name} ${component.version}.`,
     );
   return { ...verified, packages: components.length };
+}
+
+/**
+ * Verifies the images of all services in an environment, each as the version that the environment's file names.
+ * @param registry registry of the images, as `global.imageRegistry` of the chart
+ * @throws StartupError if an image has no digest, another version, or does not pass `verifyImage`
+ */
+export async function verifyDeployment(
+  deployment: Deployment,
+  registry: string,
+  signer: Signer,
+): Promise<VerifiedImage[]> {
+  const images: VerifiedImage[] = [];
+  for (const [service, { version, digest }] of deployment) {
+    if (digest === undefined)
+      throw new StartupError(`${service} ${version} has no digest. Set it with npm run deploy:set.`, 78);
+    const image = `${registry.replace(/\/+$/, '')}/zerda/${service}@${digest}`;
+    const verified = await verifyImage(image, signer);
+    if (verified.version !== version)
+      throw new StartupError(`${image} was built as ${verified.version}, not as ${version}.`);
+    images.push(verified);
+  }
+  return images;
 }
 
 /** Returns the last part of an image's name. */
