@@ -47,6 +47,7 @@ describe('affected services', () => {
     ['tests/system/gateway.test.ts', ['users', 'orders']],
     ['.github/workflows/pipeline.yml', ['users', 'orders', 'chart', 'docs']],
     ['scripts/lib/pipeline.ts', ['users', 'orders', 'chart', 'docs']],
+    ['scripts/lib/delivery-units.ts', ['users', 'orders', 'chart', 'docs']],
     ['scripts/pipeline.ts', ['users', 'orders', 'chart', 'docs']],
     ['scripts/lib/chart.ts', ['users', 'orders', 'chart']],
     ['tests/bench/load.ts', []],

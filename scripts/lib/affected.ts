@@ -37,7 +37,7 @@ export interface Affected {
 }
 
 /** Files that define the pipelines. A change affects every service and area, so that each pipeline runs as changed. */
-const pipelineInputs = /^(\.github\/workflows\/|\.ci\/|scripts\/(lib\/)?pipeline\.ts$)/;
+const pipelineInputs = /^(\.github\/workflows\/|\.ci\/|scripts\/(lib\/)?(pipeline|delivery-units)\.ts$)/;
 
 /** Files of the repository's root, and folders, that every bundle, image or test depends on. */
 const sharedInputs = [
