@@ -50,7 +50,7 @@ CMD ["/app/node_modules/tsx/dist/cli.mjs", "watch", "--clear-screen=false", "src
 # The runtime image: Node, one bundle with its migrations, and native code. No shell, package manager or embedded database.
 FROM ${RUNTIME_IMAGE} AS runtime
 ARG SERVICE
-ARG VERSION=0.1.0
+ARG VERSION=
 ARG REVISION=
 ARG CREATED=
 ARG SOURCE=

@@ -1,14 +1,13 @@
-# docker buildx bake: builds the three images for this machine.
-# docker buildx bake release --push: builds and pushes them for amd64 and arm64, with SBOM and provenance.
+# docker buildx bake: builds the images of all services for this machine.
+# VERSION=1.2.3 docker buildx bake gateway-published --push: builds and pushes one service for amd64 and arm64, with SBOM and provenance.
+variable "SERVICES" { default = ["gateway", "user-service", "order-service"] }
 variable "REGISTRY" { default = "" }
-variable "VERSION" { default = "0.1.0" }
+variable "VERSION" { default = "local" }
 variable "REVISION" { default = "" }
 variable "CREATED" { default = "" }
 variable "SOURCE" { default = "" }
-variable "SERVICES" { default = ["gateway", "user-service", "order-service"] }
 
 group "default" { targets = ["service"] }
-group "release" { targets = ["published"] }
 
 target "_common" {
   context    = "."

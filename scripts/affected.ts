@@ -1,23 +1,32 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
-import { findAffected, type LockFile, type Snapshot } from './lib/affected.ts';
-import { runCommand } from './lib/command.ts';
+import { type Affected, areas, findAffected, type LockFile, type Snapshot } from './lib/affected.ts';
+import { parseArguments, runCommand } from './lib/command.ts';
 import { root, services } from './lib/services.ts';
 
 const run = promisify(execFile);
+
+const everything: Affected = { services: services.map(({ name }) => name), areas };
 
 /** Reads a file of one state of the repository. */
 type Reader = (path: string) => Promise<string>;
 
 /**
  * `npm run affected -- --base <commit> [--json]`: prints the services, and `chart` and `docs`, that the changes since a commit
- * affect, one per line or as one JSON object. Changes that are not committed count.
+ * affect, one per line or as one JSON object. Changes that are not committed count. `--all` instead of a commit prints all.
  */
 await runCommand(async () => {
   const { base, json } = readOptions();
+  const affected = base === undefined ? everything : await compareWith(base);
+  if (json) console.log(JSON.stringify(affected));
+  else for (const name of [...affected.services, ...affected.areas]) console.log(name);
+  return 0;
+});
+
+async function compareWith(base: string): Promise<Affected> {
   const commit = await git('rev-parse', '--verify', '--quiet', '--end-of-options', `${base}^{commit}`).catch(
     () => {
       throw new StartupError(`${base} is not a commit of this repository. Fetch it, or use another one.`, 78);
@@ -30,7 +39,7 @@ await runCommand(async () => {
     git('ls-tree', '--name-only', '-r', '-z', commit),
   ]);
   const missing = new Set(split(deleted));
-  const affected = findAffected(
+  return findAffected(
     services,
     [...split(changed), ...split(added)],
     await readSnapshot((path) => git('show', `${commit}:${path}`), split(before)),
@@ -41,20 +50,19 @@ await runCommand(async () => {
       ),
     ),
   );
-  if (json) console.log(JSON.stringify(affected));
-  else for (const name of [...affected.services, ...affected.areas]) console.log(name);
-  return 0;
-});
+}
 
-function readOptions(): { base: string; json: boolean } {
+/** Returns the options. Without a base, all units count as affected. */
+function readOptions(): { base: string | undefined; json: boolean } {
   const usage = 'Use npm run affected -- --base <commit> [--json]';
-  const options = { base: { type: 'string' }, json: { type: 'boolean', default: false } } as const;
-  try {
-    const { base, json } = parseArgs({ options }).values;
-    if (base) return { base, json };
-  } catch (cause) {
-    throw new StartupError(`${(cause as Error).message}. ${usage}`, 78);
-  }
+  const options = {
+    base: { type: 'string' },
+    all: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  } as const;
+  const { base, all, json } = parseArguments({ options }, usage).values;
+  if (all) return { base: undefined, json };
+  if (base) return { base, json };
   throw new StartupError(`The commit to compare with is missing. ${usage}`, 78);
 }
 

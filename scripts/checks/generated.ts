@@ -34,7 +34,7 @@ import { documentPolicies } from '../../packages/gateway/src/policies/route-poli
 import { parseTable } from '../../packages/gateway/src/routes/read-table.ts';
 import { routeTableSchema } from '../../packages/gateway/src/routes/table.ts';
 import { dashboardFiles } from '../dashboards/dashboards.ts';
-import { chartFiles } from '../lib/chart.ts';
+import { chartFiles, valuesWithVersions } from '../lib/chart.ts';
 import { natsUsersFile } from '../lib/nats-users.ts';
 import { root, type Service, type ServiceName, services } from '../lib/services.ts';
 import { traceVariables } from '../trace/variables.ts';
@@ -55,6 +55,7 @@ export function generatedFiles(): ReadonlyMap<string, string | Buffer> {
     ...allEvents.map((event): [string, string] => [schemaFile(event.type), json(publishedSchema(event))]),
     ['packages/gateway/routes.schema.json', json(routeTableSchema())],
     ['charts/zerda/files/nats-users.conf', natsUsersFile()],
+    ['charts/zerda/values.yaml', valuesWithVersions()],
     ...chartFiles(),
     ...dashboardFiles(),
     ['docs/audit.md', auditPage()],

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exitCodeOf } from '../lib/child-process.ts';
+import type { Command } from '../lib/images.ts';
 import { root } from '../lib/services.ts';
 
 export interface ToolResult {
@@ -25,7 +26,8 @@ export async function runTool(
   args: readonly string[],
   { cwd = root, env = {} }: ToolOptions = {},
 ): Promise<ToolResult> {
-  const child = spawn(process.execPath, [commandFile(packageName, command), ...args], {
+  const [file, ...toolArgs] = toolCommand(packageName, command, args);
+  const child = spawn(file, toolArgs, {
     cwd,
     env: { ...process.env, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -41,6 +43,11 @@ export async function runTool(
   });
   const code = await exitCodeOf(child);
   return { code, stdout, output };
+}
+
+/** Returns the command line that runs a command of an installed package with the current Node. */
+export function toolCommand(packageName: string, command: string, args: readonly string[]): Command {
+  return [process.execPath, commandFile(packageName, command), ...args];
 }
 
 function commandFile(packageName: string, command: string): string {

@@ -27,25 +27,31 @@ interface LockedPackage extends Manifest {
 }
 
 /** What a change affects besides services. */
-export type Area = 'chart' | 'docs';
+export const areas = ['chart', 'docs'] as const;
+
+export type Area = (typeof areas)[number];
 
 export interface Affected {
   readonly services: readonly ServiceName[];
   readonly areas: readonly Area[];
 }
 
+/** Files that define the pipelines. A change affects every service and area, so that each pipeline runs as changed. */
+const pipelineInputs = /^(\.github\/workflows\/|\.ci\/|scripts\/(lib\/)?(pipeline|delivery-units)\.ts$)/;
+
 /** Files of the repository's root, and folders, that every bundle, image or test depends on. */
 const sharedInputs = [
+  pipelineInputs,
   /^(package\.json|\.npmrc|Dockerfile|\.dockerignore|docker-bake\.hcl|tsconfig\.(base|tools)\.json)$/,
   /^scripts\/(build|images|test)\.ts$/,
   /^scripts\/lib\//,
   /^tests\/(kit|system)\//,
-  /^\.ci\//,
 ];
 
-const areas: Readonly<Record<Area, RegExp>> = {
-  chart: /^(charts|k8s|tests\/(chart|e2e|monitoring)|scripts\/dashboards)\//,
-  docs: /^(docs\/|[^/]+\.md$|packages\/[^/]+\/README\.md$)/,
+const areaInputs: Readonly<Record<Area, RegExp>> = {
+  chart:
+    /^((charts|k8s|deploy|tests\/(chart|e2e|monitoring)|scripts\/dashboards)\/|scripts\/lib\/(chart|deploy))/,
+  docs: /^(docs\/|[^/]+\.md$|packages\/[^/]+\/README\.md$|tests\/checks\/)/,
 };
 
 /**
@@ -72,12 +78,14 @@ export function findAffected(
         if (files.some((file) => folders.some((folder) => file.startsWith(`${folder}/`)))) return true;
         return lockChanged && folders.some((folder) => differ(before, after, folder));
       }),
-    areas: (Object.keys(areas) as Area[]).filter((area) => files.some((file) => areas[area].test(file))),
+    areas: areas.filter((area) =>
+      files.some((file) => areaInputs[area].test(file) || pipelineInputs.test(file)),
+    ),
   };
 }
 
 /** Returns the folder and those of the workspace packages that it depends on, also indirectly. */
-function workspaceClosure(folder: string, { manifests }: Snapshot): string[] {
+export function workspaceClosure(folder: string, { manifests }: Pick<Snapshot, 'manifests'>): string[] {
   const folderOf = new Map([...manifests].map(([path, { name }]) => [name, path]));
   const closure = new Set([folder]);
   for (const path of closure)

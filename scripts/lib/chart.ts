@@ -30,6 +30,19 @@ export function chartFiles(): [path: string, content: string][] {
   ];
 }
 
+/** Returns charts/zerda/values.yaml with the current version of each service below its `enabled`. */
+export function valuesWithVersions(): string {
+  const text = readFileSync(join(root, umbrella, 'values.yaml'), 'utf8').replaceAll('\r\n', '\n');
+  return services.reduce(
+    (values, { name, version }) =>
+      values.replace(
+        new RegExp(`^(${name}:\\n  enabled: .*\\n)(?:  version: .*\\n)?`, 'm'),
+        `$1  version: ${version}\n`,
+      ),
+    text,
+  );
+}
+
 function chartPage(release: readonly ChartValue[], service: readonly ChartValue[]): string {
   const names = services.map(({ name }) => `\`${name}\``).join(', ');
   return `${[

@@ -21,6 +21,11 @@ export async function finish(child: ChildProcess, [file, subcommand]: Command): 
   if (code !== 0) throw new StartupError(`${name} failed with exit code ${code}.`);
 }
 
+/** Runs a command with the output of this process and returns its exit code. */
+export function runInForeground([file, ...args]: Command): Promise<number> {
+  return exitCodeOf(spawn(file, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }));
+}
+
 export interface CaptureOptions {
   /** Working directory; the root of the repository by default. */
   readonly cwd?: string;

@@ -9,7 +9,7 @@ import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { findCommand } from './chart.ts';
 import { captureOutput, finish } from './child-process.ts';
 import { type Builder, buildCommand, type Command, planDelivery, tagOf } from './images.ts';
-import { root, type ServiceName, services } from './services.ts';
+import { root, type ServiceName, services, versionOf } from './services.ts';
 
 /** Images in a cluster, by service. */
 export type Images = ReadonlyMap<ServiceName, { repository: string; tag: string }>;
@@ -56,7 +56,7 @@ export async function requireCommands(...names: readonly string[]): Promise<void
  * Selects the image builder: BUILDER, Docker if its daemon is running, or Buildah.
  * @throws StartupError (78) when there is none
  */
-async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
+export async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
   if (env.BUILDER === 'docker' || env.BUILDER === 'buildah') return env.BUILDER;
   if ((await findCommand('docker')) !== undefined) {
     const isRunning = await captureOutput(['docker', 'version', '--format', '{{.Server.Version}}']).then(
@@ -70,22 +70,24 @@ async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
 }
 
 /**
- * Builds the images `zerda/<service>:local` of all services and calls `onBuilt` after each.
+ * Builds the images `zerda/<service>:local` and calls `onBuilt` after each.
  * NODE_IMAGE and RUNTIME_IMAGE replace the base images of the Dockerfile.
+ * @param names services to build; all by default
  */
 export async function buildImages(
   env: NodeJS.ProcessEnv,
   onBuilt: (service: ServiceName, image: BuiltImage) => Promise<void> = async () => undefined,
+  names: readonly ServiceName[] = services.map(({ name }) => name),
 ): Promise<void> {
   const [builder, secrets] = await Promise.all([findBuilder(env), npmFiles()]);
   const folder = await mkdtemp(join(tmpdir(), 'zerda-images-'));
   try {
     // Sequentially, because the images share all layers except the last.
-    for (const { name } of services) {
+    for (const name of names) {
       const idFile = join(folder, `${name}.id`);
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };
-      await runBuild(buildCommand(builder, name, { idFile, baseImages, secrets }));
+      await runBuild(buildCommand(builder, name, { idFile, version: versionOf(name), baseImages, secrets }));
       await onBuilt(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
     }
   } finally {

@@ -1,3 +1,4 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 
 /** Runs a command and sets the exit code. Prints only the message of a StartupError, and the stack of other errors. */
@@ -12,6 +13,18 @@ export async function runCommand(command: () => Promise<number>): Promise<void> 
       console.error(error);
       process.exitCode = 1;
     }
+  }
+}
+
+/** Parses the arguments of the process as `parseArgs` does. @throws StartupError (78) with the usage if they are invalid */
+export function parseArguments<Config extends ParseArgsConfig>(
+  config: Config,
+  usage: string,
+): ReturnType<typeof parseArgs<Config>> {
+  try {
+    return parseArgs(config);
+  } catch (cause) {
+    throw new StartupError(`${(cause as Error).message}. ${usage}`, 78);
   }
 }
 

@@ -6,7 +6,7 @@ import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { root, type ServiceName } from './services.ts';
 
 /** Schema of a version: major, minor and patch, optionally with a prerelease. */
-const version = z
+export const version = z
   .string('must be a version such as "1.2.3"')
   .regex(/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/, 'must be a version such as "1.2.3"');
 

@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { buildCommand, imageValues, planDelivery, tagOf } from './images.ts';
+import { root, services } from './services.ts';
 
 describe('image build', () => {
   it('passes only the configured base images and secrets', () => {
-    assert.deepEqual(buildCommand('docker', 'gateway', { idFile: '/tmp/id' }), [
+    assert.deepEqual(buildCommand('docker', 'gateway', { idFile: '/tmp/id', version: '1.2.3' }), [
       ...['docker', 'build', '--target', 'runtime', '--iidfile', '/tmp/id', '--tag', 'zerda/gateway:local'],
-      ...['--build-arg', 'SERVICE=gateway', '.'],
+      ...['--build-arg', 'SERVICE=gateway', '--build-arg', 'VERSION=1.2.3', '.'],
     ]);
     const command = buildCommand('buildah', 'user-service', {
       target: 'dev',
       idFile: 'id',
+      version: '1.2.3',
       baseImages: { node: 'mirror/node:24', runtime: '' },
       secrets: { npmrc: '/home/me/.npmrc', authorities: undefined },
     }).join(' ');
@@ -23,6 +27,14 @@ describe('image build', () => {
   it('derives the tag from the image id', () => {
     assert.equal(tagOf('sha256:0123456789abcdef\n'), 'local-0123456789ab');
     assert.equal(tagOf('0123456789abcdef'), 'local-0123456789ab');
+  });
+});
+
+describe('docker-bake.hcl', () => {
+  it('lists the services', async () => {
+    const text = await readFile(join(root, 'docker-bake.hcl'), 'utf8');
+    const [, list = '[]'] = /variable "SERVICES" \{ default = (\[.*\]) \}/.exec(text) ?? [];
+    assert.deepEqual(JSON.parse(list).sort(), services.map(({ name }) => name).sort());
   });
 });
 

@@ -17,6 +17,8 @@ export interface BuildOptions {
   readonly target?: 'runtime' | 'dev';
   /** File to which the builder writes the image id. */
   readonly idFile: string;
+  /** Version in the labels of the image. */
+  readonly version: string;
   /** Base images that replace those of the Dockerfile. */
   readonly baseImages?: { readonly node?: string | undefined; readonly runtime?: string | undefined };
   /** Build secrets: paths of the user's npm configuration and of npm's CA certificates. */
@@ -25,7 +27,7 @@ export interface BuildOptions {
 
 /** Returns the command that builds the image of a service. */
 export function buildCommand(builder: Builder, service: ServiceName, options: BuildOptions): Command {
-  const { target = 'runtime', idFile, baseImages = {}, secrets = {} } = options;
+  const { target = 'runtime', idFile, version, baseImages = {}, secrets = {} } = options;
   const repeatOption = (
     flag: string,
     values: Readonly<Record<string, string | undefined>>,
@@ -39,7 +41,7 @@ export function buildCommand(builder: Builder, service: ServiceName, options: Bu
     ...['--target', target, '--iidfile', idFile, '--tag', `${imageName(service)}:local`],
     ...repeatOption(
       '--build-arg',
-      { SERVICE: service, NODE_IMAGE: baseImages.node, RUNTIME_IMAGE: baseImages.runtime },
+      { SERVICE: service, VERSION: version, NODE_IMAGE: baseImages.node, RUNTIME_IMAGE: baseImages.runtime },
       (name, value) => `${name}=${value}`,
     ),
     ...repeatOption('--secret', { ...secrets }, (name, value) => `id=${name},src=${value}`),
@@ -141,8 +143,13 @@ function pushCommands(builder: Builder, local: string, image: string): Command[]
     ];
   }
   // Docker also accesses a local registry without TLS.
-  const tlsOptions = /^(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(image) ? ['--tls-verify=false'] : [];
+  const tlsOptions = isLoopbackRegistry(image) ? ['--tls-verify=false'] : [];
   return [['buildah', 'push', '--quiet', ...tlsOptions, local, `docker://${image}`]];
+}
+
+/** Returns whether the registry of an image is on this machine, where it needs no TLS. */
+export function isLoopbackRegistry(image: string): boolean {
+  return /^(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(image);
 }
 
 /** Returns the Helm options that set the images of all services. */

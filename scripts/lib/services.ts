@@ -28,6 +28,8 @@ interface ServiceManifest {
 
 export interface Service extends ServiceManifest {
   readonly name: ServiceName;
+  /** Version in its package.json. */
+  readonly version: string;
   /** Name part of its environment variables, as in `ZERDA_<variable>_PORT` and `<variable>_SERVICE_URL`. */
   readonly variable: string;
 }
@@ -41,6 +43,22 @@ export const services: readonly Service[] = described.filter(({ blueprint }) => 
 /** Services that `npm run new-service` copies. They are built and tested, but not part of the system. */
 export const blueprints: readonly Service[] = described.filter(({ blueprint }) => blueprint);
 
+/** Returns the version of a service. @throws TypeError if there is no such service */
+export function versionOf(name: ServiceName): string {
+  const service = services.find((candidate) => candidate.name === name);
+  if (service === undefined) throw new TypeError(`${name} is not a service`);
+  return service.version;
+}
+
+/** Returns these services, or all if `names` is empty, in the order of `services`. @throws StartupError (78) for an unknown name */
+export function selectServices(names: readonly string[]): ServiceName[] {
+  const all = services.map(({ name }) => name);
+  const unknown = names.find((name) => !all.includes(name));
+  if (unknown !== undefined)
+    throw new StartupError(`Unknown service: ${unknown}. Use ${all.join(', ')}.`, 78);
+  return all.filter((name) => names.length === 0 || names.includes(name));
+}
+
 function readServices(): Service[] {
   const packages = join(root, 'packages');
   return readdirSync(packages)
@@ -48,8 +66,11 @@ function readServices(): Service[] {
       const file = join(packages, name, 'package.json');
       // The folder of a removed package may still have ignored files.
       if (!existsSync(file)) return [];
-      const { zerda } = JSON.parse(readFileSync(file, 'utf8')) as { readonly zerda?: ServiceManifest };
-      return zerda === undefined ? [] : [{ ...zerda, name, variable: variableOf(name) }];
+      const { version, zerda } = JSON.parse(readFileSync(file, 'utf8')) as {
+        readonly version: string;
+        readonly zerda?: ServiceManifest;
+      };
+      return zerda === undefined ? [] : [{ ...zerda, name, version, variable: variableOf(name) }];
     })
     .sort((a, b) => Number(a.name === 'gateway') - Number(b.name === 'gateway') || a.port - b.port);
 }

@@ -219,7 +219,7 @@ await describeWithHelm('the chart of the release', ({ render }) => {
     };
     // The images that `npm run images` pushes.
     const push = { builder: 'docker', registry: 'r.example/you/' } as const;
-    const serviceImages = services.map(({ name }) => planPush(name, '0.1.0', push).image).sort();
+    const serviceImages = services.map(({ name, version }) => planPush(name, version, push).image).sort();
     const thirdPartyImages = ['nats:2', 'postgres:17-bookworm', 'valkey/valkey:8'];
     assert.deepEqual(
       await images({ 'global.imageRegistry': 'r.example/you' }),

@@ -52,7 +52,8 @@ await describeWithHelm('rendered manifests', ({ command: helm }) => {
     t.after(() => rm(folder, { recursive: true, force: true }));
     await run(helm, ['package', 'charts/zerda', '--destination', folder], { cwd: root });
     const args = profiles.prod ?? [];
-    const packed = await renderText(helm, { chart: join(folder, 'zerda-0.1.0.tgz'), args });
+    const [file = ''] = await readdir(folder);
+    const packed = await renderText(helm, { chart: join(folder, file), args });
     assert.equal(packed, await renderText(helm, { args }));
   });
 

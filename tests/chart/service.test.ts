@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { versionOf } from '../../scripts/lib/services.ts';
 import { describeWithHelm, type Manifest } from './lib/helm.ts';
 
 await describeWithHelm('the service chart', ({ render }) => {
@@ -58,7 +59,7 @@ await describeWithHelm('the service chart', ({ render }) => {
     const image = async (values: Record<string, unknown>) =>
       (await render(values)).get('Deployment', 'zerda-gateway').spec.template.spec.containers[0].image;
     const digest = `sha256:${'a'.repeat(64)}`;
-    assert.equal(await image({}), 'zerda/gateway:0.1.0');
+    assert.equal(await image({}), `zerda/gateway:${versionOf('gateway')}`);
     assert.equal(
       await image({ 'global.imageRegistry': 'r.example/x/', 'global.imageTag': '2' }),
       'r.example/x/zerda/gateway:2',
@@ -70,7 +71,7 @@ await describeWithHelm('the service chart', ({ render }) => {
     assert.equal(await image({ 'gateway.image.digest': digest }), `zerda/gateway@${digest}`);
     assert.equal(
       await image({ 'gateway.image.repository': 'local/x', 'gateway.image.digest': '' }),
-      'local/x:0.1.0',
+      `local/x:${versionOf('gateway')}`,
     );
     await assert.rejects(image({ 'gateway.image.digest': 'sha256:short' }), /digest/);
     await assert.rejects(image({ 'gateway.image.tag': 'latest' }), /image\.tag=latest/);

@@ -54,7 +54,7 @@ app.kubernetes.io/component: database
 
 {{/* Tag of a service's image that sets neither a tag nor a digest. */}}
 {{- define "service.defaultTag" -}}
-{{- include "service.text" (.Values.global.imageTag | default .Chart.AppVersion) -}}
+{{- include "service.text" (.Values.global.imageTag | default .Values.version | default .Chart.AppVersion) -}}
 {{- end -}}
 
 {{/*

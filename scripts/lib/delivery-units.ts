@@ -1,0 +1,122 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { findImportProblems } from '../checks/imports.ts';
+import { findLanguageProblems } from '../checks/language.ts';
+import { findLicenseProblems } from '../checks/licenses.ts';
+import { toolCommand } from '../checks/run-tool.ts';
+import { areas, type Snapshot, workspaceClosure } from './affected.ts';
+import { findHelm } from './chart.ts';
+import { runInForeground } from './child-process.ts';
+import { findBuilder } from './cluster.ts';
+import type { Command } from './images.ts';
+import type { Step, Tool } from './pipeline.ts';
+import { root, type ServiceName, services } from './services.ts';
+
+/** What is checked and delivered by itself: a service, the chart or the documentation. */
+export type DeliveryUnit = ServiceName;
+
+/** All delivery units. */
+export const deliveryUnits: readonly DeliveryUnit[] = [...services.map(({ name }) => name), ...areas];
+
+const helm: Tool = {
+  name: 'helm',
+  requiredBy: 'REQUIRE_HELM',
+  isAvailable: async () => (await findHelm()) !== undefined,
+};
+
+const imageBuilder: Tool = {
+  name: 'docker or buildah',
+  requiredBy: 'REQUIRE_BUILDER',
+  isAvailable: () =>
+    findBuilder(process.env).then(
+      () => true,
+      () => false,
+    ),
+};
+
+/** Returns the steps of a delivery unit's pipeline. @throws StartupError (78) for an unknown unit */
+export async function planPipeline(unit: DeliveryUnit): Promise<Step[]> {
+  if (unit === 'chart') return chartSteps();
+  if (unit === 'docs') return docsSteps();
+  if (!deliveryUnits.includes(unit))
+    throw new StartupError(`Unknown delivery unit: ${unit}. Use ${deliveryUnits.join(', ')}.`, 78);
+  return serviceSteps(unit, await containedPackages(unit));
+}
+
+/** Returns the folder of a service and those of the workspace packages in its bundle. */
+export async function containedPackages(service: ServiceName): Promise<string[]> {
+  return workspaceClosure(`packages/${service}`, { manifests: await readManifests() });
+}
+
+async function readManifests(): Promise<Snapshot['manifests']> {
+  const names = await readdir(join(root, 'packages'));
+  const entries = names.map(async (name) => {
+    const folder = `packages/${name}`;
+    const text = await readFile(join(root, folder, 'package.json'), 'utf8').catch(() => undefined);
+    return text === undefined ? [] : [[folder, JSON.parse(text)] as const];
+  });
+  return new Map((await Promise.all(entries)).flat());
+}
+
+function serviceSteps(service: ServiceName, folders: readonly string[]): Step[] {
+  return [
+    step('types', toolCommand('typescript', 'tsc', ['-b', `packages/${service}`])),
+    step(
+      'lint and format',
+      toolCommand('@biomejs/biome', 'biome', ['check', '--error-on-warnings', ...folders]),
+    ),
+    list('imports', () => findImportProblems(root, folders)),
+    list('licenses', findLicenseProblems),
+    generatedFiles,
+    step('API document', toolCommand('@redocly/cli', 'redocly', ['lint', service])),
+    step('unit tests', script('test', ...folders)),
+    step('bundle', script('build', service)),
+    step('image', script('images', service), imageBuilder),
+  ];
+}
+
+function chartSteps(): Step[] {
+  return [
+    generatedFiles,
+    step('rules, dashboards', script('test', 'tests/monitoring')),
+    step('helm lint', ['helm', 'lint', 'charts/zerda'], helm),
+    step('chart tests', script('test', 'tests/chart'), helm),
+    step('package', ['helm', 'package', 'charts/zerda', '--destination', 'dist/charts'], helm),
+  ];
+}
+
+function docsSteps(): Step[] {
+  return [
+    list('language', findLanguageProblems),
+    generatedFiles,
+    step('checks', script('test', 'tests/checks')),
+  ];
+}
+
+/** Rejects incompatible changes of published event schemas, and generated files that are out of date. */
+const generatedFiles = step('generated files', script('generate', '--check'));
+
+function step(title: string, command: Command, needs?: Tool): Step {
+  const run = async (): Promise<number> => {
+    const [file, ...args] = command;
+    const path = file === 'helm' ? ((await findHelm()) ?? file) : file;
+    return runInForeground([path, ...args]);
+  };
+  return { title, run, ...(needs && { needs }) };
+}
+
+function list(title: string, find: () => Promise<readonly string[]>): Step {
+  return {
+    title,
+    run: async () => {
+      const findings = await find();
+      for (const finding of findings) console.error(finding);
+      return findings.length === 0 ? 0 : 1;
+    },
+  };
+}
+
+function script(name: string, ...args: readonly string[]): Command {
+  return [process.execPath, '--import', 'tsx', `scripts/${name}.ts`, ...args];
+}
