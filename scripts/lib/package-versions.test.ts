@@ -61,7 +61,8 @@ describe('npm run release:version', () => {
 
   it('raises the version of each service that contains a changed library', async () => {
     const raised = await release({ events: 'minor' }, 'Events have a priority.');
-    assert.deepEqual(raised, ['events', 'order-service', 'user-service']);
+    for (const name of ['events', 'order-service', 'user-service']) assert.ok(raised.includes(name), name);
+    assert.ok(!raised.includes('gateway'));
     const { version } = await manifestOf('events');
     assert.match(await changelogOf('order-service'), new RegExp(`- @zerda/events@${version}`));
   });

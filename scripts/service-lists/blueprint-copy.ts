@@ -90,12 +90,12 @@ function omit(text: string, file: string, blueprint: string, without: readonly O
   }, text);
 }
 
-/** Removes the mark of a blueprint from a package.json. */
+/** Returns the package.json without the mark of a blueprint, with the first version. */
 function withoutMark(text: string): string {
   const { zerda, ...manifest } = JSON.parse(text);
   const { blueprint: _mark, ...description } = zerda;
   const { dependencies, ...others } = manifest;
-  return `${JSON.stringify({ ...others, zerda: description, dependencies }, null, 2)}\n`;
+  return `${JSON.stringify({ ...others, version: '0.1.0', zerda: description, dependencies }, null, 2)}\n`;
 }
 
 /** The part of sample-service that receives the events of deleted users. */
