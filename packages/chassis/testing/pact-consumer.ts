@@ -65,7 +65,7 @@ export async function describePacts(
   const committed = fileURLToPath(new URL('pacts/', folder));
   await describeWithPact(`pacts of ${consumer}`, (library) => {
     let recorded: string;
-    let failed = 0;
+    let unfinished = 0;
 
     before(async () => {
       recorded = await mkdtemp(join(tmpdir(), 'zerda-pacts-'));
@@ -78,9 +78,9 @@ export async function describePacts(
         const create = (): PactV4 =>
           new library.PactV4({ consumer, provider, dir: recorded, logLevel: 'error' });
         const record = async (work: () => Promise<unknown>): Promise<void> => {
-          failed += 1;
+          unfinished += 1;
           await work();
-          failed -= 1;
+          unfinished -= 1;
         };
         return {
           get: (expected, test) => record(() => recordResponse(create(), expected, test)),
@@ -90,7 +90,7 @@ export async function describePacts(
     });
 
     it(`are the same as those in packages/${consumer}/pacts`, async () => {
-      assert.equal(failed, 0, 'Not compared, because an interaction failed.');
+      assert.equal(unfinished, 0, 'Not compared, because an interaction failed.');
       const drifted = await replaceDrifted(recorded, committed);
       assert.deepEqual(drifted, [], 'These files were written. Review and commit them.');
     });
