@@ -14,7 +14,7 @@ describe('test discovery', () => {
     for (const file of [...units, ...systems]) {
       assert.doesNotMatch(
         file,
-        /node_modules|[\\/]dist[\\/]|tests[\\/](compose|contract|e2e|new-service|faults[\\/]mutants)/,
+        /node_modules|[\\/]dist[\\/]|tests[\\/](compose|contract|e2e|repository|faults[\\/]mutants)/,
       );
       assert.match(file, /\.test\.ts$/);
     }

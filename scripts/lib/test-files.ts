@@ -13,7 +13,7 @@ const excludedByDefault = [
   'compose',
   'contract',
   'e2e',
-  'new-service',
+  'repository',
   join('faults', 'mutants'),
 ].map((folder) => join('tests', folder) + sep);
 
@@ -27,7 +27,7 @@ export interface TestGroups {
 /**
  * Finds the `*.test.ts` files below `paths` (files or folders), relative to the repository and sorted. Without paths it
  * searches packages/, scripts/ and tests/, except tests/compose, tests/contract and tests/e2e, which need other tools, and
- * tests/attack, tests/new-service and tests/faults/mutants, which take minutes.
+ * tests/attack, tests/repository and tests/faults/mutants, which take minutes.
  * @throws StartupError when a path does not exist or contains no tests
  */
 export async function findTests(paths: readonly string[]): Promise<TestGroups> {

@@ -10,24 +10,25 @@ export interface ChangedFile {
 }
 
 /**
- * Applies the edits of all lists, without writing.
+ * Applies the edits of all lists, without writing. Returns the files that change.
  * @throws Error with the file whose list does not have the expected form
  */
 export async function changeLists(
   registrations: readonly Registration[],
   change: 'add' | 'remove',
 ): Promise<ChangedFile[]> {
-  return Promise.all(
+  const files = await Promise.all(
     registrations.map(async (registration) => {
       const { file } = registration;
       const text = await readFile(join(root, file), 'utf8');
       try {
-        return { file, text: registration[change](text) };
+        return { file, text: registration[change](text), original: text };
       } catch (cause) {
         throw new Error(`${file}: ${(cause as Error).message}`, { cause });
       }
     }),
   );
+  return files.filter(({ text, original }) => text !== original);
 }
 
 export async function writeFiles(files: readonly ChangedFile[]): Promise<void> {

@@ -143,6 +143,9 @@ export function registrations(service: NewService): Registration[] {
           ]
         : []),
     ]),
+    ...['production', 'staging'].map((environment) =>
+      registration(`deploy/${environment}.yaml`, [deployedVersion(name)]),
+    ),
     registration('docker-bake.hcl', [listed('", "')]),
     ...(database ? [registration('k8s/kustomization.yaml', [copiedItem(['secretGenerator'])])] : []),
     registration('observability/collector.yaml', [listed('|')]),
@@ -218,6 +221,14 @@ function routesOf({ service, routes }: NewService): Edit {
       const own = items.map((route) => JSON.stringify(route)).filter((json) => json.includes(upstream));
       return own.reduce((edited, json) => removeItem(edited, ['routes'], json), text);
     },
+  };
+}
+
+/** The version of the service in an environment. A new service is deployed later. */
+function deployedVersion(name: string): Edit {
+  return {
+    add: (text) => text,
+    remove: (text) => (hasEntry(text, ['services'], name) ? removeEntry(text, ['services'], name) : text),
   };
 }
 
