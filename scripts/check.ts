@@ -1,7 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parse } from 'yaml';
-import { documents } from '../packages/contracts/src/openapi/documents.ts';
+import { apiDocuments } from './checks/api-documents.ts';
 import { findDrift } from './checks/generated.ts';
 import { findImportProblems } from './checks/imports.ts';
 import { findLanguageProblems } from './checks/language.ts';
@@ -10,7 +7,6 @@ import { runTool } from './checks/run-tool.ts';
 import { findStrictResponses } from './checks/strict-responses.ts';
 import { findVersionProblems } from './checks/versions.ts';
 import { runCommand } from './lib/command.ts';
-import { root } from './lib/services.ts';
 
 /** A check returns its findings as text; an empty text means that it passed. */
 type Check = () => Promise<string>;
@@ -45,15 +41,6 @@ await runCommand(async () => {
   for (const { name, findings } of failed) console.error(`\n${name}\n${findings}`);
   return failed.length === 0 ? 0 : 1;
 });
-
-/** Returns the documents that redocly.yaml has rules for, by their names, and the files of all others. */
-function apiDocuments(): string[] {
-  const { apis } = parse(readFileSync(join(root, 'redocly.yaml'), 'utf8')) as {
-    apis: Record<string, object>;
-  };
-  const others = [...documents.keys()].filter((name) => !Object.hasOwn(apis, name));
-  return [...Object.keys(apis), ...others.map((name) => `packages/contracts/openapi/${name}.json`)];
-}
 
 function tool(
   packageName: string,

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
+import { apiDocumentOf } from '../checks/api-documents.ts';
 import { findImportProblems } from '../checks/imports.ts';
 import { findLanguageProblems } from '../checks/language.ts';
 import { findLicenseProblems } from '../checks/licenses.ts';
@@ -69,8 +70,9 @@ function serviceSteps(service: ServiceName, folders: readonly string[]): Step[] 
     list('imports', () => findImportProblems(root, folders)),
     list('licenses', findLicenseProblems),
     generatedFiles,
-    step('API document', toolCommand('@redocly/cli', 'redocly', ['lint', service])),
+    step('API document', toolCommand('@redocly/cli', 'redocly', ['lint', apiDocumentOf(service)])),
     step('unit tests', script('test', ...folders)),
+    step('contracts', script('can-i-deploy', service, 'production')),
     step('bundle', script('build', service)),
     step('image', script('images', service), imageBuilder),
   ];
