@@ -14,7 +14,7 @@ describe('delivery units', () => {
         (await planPipeline(name)).map(({ title }) => title),
         [
           ...['types', 'lint and format', 'imports', 'licenses', 'generated files', 'API document'],
-          ...['unit tests', 'bundle', 'image'],
+          ...['unit tests', 'contracts', 'bundle', 'image'],
         ],
       );
     });

@@ -52,7 +52,7 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
     const [test] = commandsOf(/npm test/);
     assert.ok(test);
     await run(
-      `${test.command.split('\n')[0]} packages/quotes packages/credit-notes scripts/lib tests/checks/readme.test.ts`,
+      `${test.command.split('\n')[0]} packages/quotes packages/credit-notes scripts/lib/{banner,console-lines,generated-secrets,services,delivery-units}.test.ts tests/checks/{readme,nats-users,observe,migrations,audit-actions,problems}.test.ts`,
     );
     await run('npm run check');
   });
