@@ -10,30 +10,30 @@ import { openPglite } from '../src/database/pglite-database.ts';
  * its processes share.
  * @param migrations folder of migrations; an empty database if undefined
  */
-export function migratedTemplate(migrations: URL | undefined): Promise<Blob> {
+export function migratedTemplate(migrations: URL | undefined): Promise<Uint8Array> {
   const key = migrations?.href ?? 'empty';
   const template = templates.get(key) ?? loadTemplate(migrations);
   templates.set(key, template);
   return template;
 }
 
-const templates = new Map<string, Promise<Blob>>();
+const templates = new Map<string, Promise<Uint8Array>>();
 
-async function loadTemplate(migrations: URL | undefined): Promise<Blob> {
+async function loadTemplate(migrations: URL | undefined): Promise<Uint8Array> {
   const folder = process.env.TEST_TEMPLATE_DIR;
   if (folder === undefined) return createTemplate(migrations);
   const file = join(folder, `${await hashOf(migrations)}.tar`);
   const stored = await readFile(file).catch(() => undefined);
-  if (stored !== undefined) return new Blob([stored]);
+  if (stored !== undefined) return stored;
   const created = await createTemplate(migrations);
   // With a rename, so that another process never reads a part of it.
   const temporary = `${file}.${randomUUID()}`;
-  await writeFile(temporary, Buffer.from(await created.arrayBuffer()));
+  await writeFile(temporary, created);
   await rename(temporary, file);
   return created;
 }
 
-async function createTemplate(migrations: URL | undefined): Promise<Blob> {
+async function createTemplate(migrations: URL | undefined): Promise<Uint8Array> {
   const database = await openPglite();
   try {
     const { lite } = database;
@@ -41,7 +41,7 @@ async function createTemplate(migrations: URL | undefined): Promise<Blob> {
     // Two thirds of the files belong to the databases that `create database` copies, which no test does.
     await lite.query('update pg_database set datistemplate = false');
     for (const name of ['template0', 'template1']) await lite.query(`drop database ${name}`);
-    return await lite.dumpDataDir('none');
+    return new Uint8Array(await (await lite.dumpDataDir('none')).arrayBuffer());
   } finally {
     await database.close();
   }
