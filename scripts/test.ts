@@ -10,7 +10,7 @@ import { onStopSignal, runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
 import { bundleTests } from './lib/test-bundler.ts';
 import { formatDurations } from './lib/test-durations.ts';
-import { findTests } from './lib/test-files.ts';
+import { findPrograms, findTests } from './lib/test-files.ts';
 import { groupTests, writeGroups } from './lib/test-groups.ts';
 import { formatSummary, readSummary, type TestSummary } from './lib/test-summary.ts';
 
@@ -41,6 +41,7 @@ await runCommand(async () => {
   const env = {
     ...process.env,
     TEST_TEMPLATE_DIR: folder,
+    TEST_BUNDLES: bundles,
     TEST_DURATIONS: durations,
     NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${wasmBaseline}`.trim(),
     ...(postgres && { TEST_DATABASE_URL: postgres.url }),
@@ -74,7 +75,7 @@ await runCommand(async () => {
 
   let costliest = '';
   try {
-    await bundleTests([...units, ...systems], bundles);
+    await bundleTests([...units, ...systems, ...(await findPrograms())], bundles);
     await runTests(units, availableParallelism());
     await runTests(systems, 1);
     costliest = formatDurations(await readFile(durations, 'utf8').catch(() => ''));
