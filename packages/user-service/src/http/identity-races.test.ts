@@ -113,7 +113,9 @@ function prepare(openDatabase: OpenDatabase) {
   }
 
   async function hasPassword({ id }: User, password: string): Promise<boolean> {
-    return isPassword(password, (await findAccount(database, { userId: id }))?.passwordHash);
+    const stored = (await findAccount(database, { userId: id }))?.passwordHash;
+    // Equal hashes need no verification, which takes most of the time of these tests.
+    return stored !== undefined && (stored === hashes.get(password) || isPassword(password, stored));
   }
 
   return {
