@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import type { PGlite } from '@electric-sql/pglite';
+import type { PGlite, QueryOptions, Transaction } from '@electric-sql/pglite';
 import { sql } from 'drizzle-orm';
 import { openClusterInMemory, writeClusterFiles } from './cluster-files.ts';
 import type { Database, Queries } from './database.ts';
@@ -34,10 +34,12 @@ export async function openPglite(
     startParams: [...PGlite.defaultStartParams, '-c', 'shared_buffers=16MB', '-c', 'TimeZone=UTC'],
     parsers: { [int8]: parseInt8 },
   });
-  const plain = drizzle(lite);
+  for (const type of unparsedTypes) lite.parsers[type] = (text: string) => text;
+  const shared = new SharedParsers(lite) as unknown as PGlite;
+  const plain = drizzle(shared);
   const queries = () => {
-    const client = tracedPglite(lite);
-    return client === lite ? plain : drizzle(client);
+    const client = tracedPglite(shared);
+    return client === shared ? plain : drizzle(client);
   };
 
   return {
@@ -58,6 +60,30 @@ export async function openPglite(
     }),
     close: () => lite.close(),
   };
+}
+
+/** Types that drizzle parses itself: timestamp, timestamptz, interval, date, and arrays of these and of numeric. */
+const unparsedTypes = [1114, 1184, 1186, 1082, 1115, 1185, 1187, 1182, 1231];
+
+/**
+ * The part of PGlite that drizzle uses, with the parsers of PGlite. drizzle passes its own with each query, and PGlite then copies its
+ * hundreds of parsers, which takes as long as a simple query.
+ */
+class SharedParsers {
+  readonly #lite: PGlite | Transaction;
+
+  constructor(lite: PGlite | Transaction) {
+    this.#lite = lite;
+  }
+
+  query(text: string, values?: unknown[], { rowMode = 'object' }: QueryOptions = {}): Promise<unknown> {
+    return this.#lite.query(text, values, { rowMode });
+  }
+
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const shared = (tx: Transaction) => work(new SharedParsers(tx) as unknown as Transaction);
+    return (this.#lite as PGlite).transaction(shared);
+  }
 }
 
 async function hasCluster(folder: string): Promise<boolean> {
