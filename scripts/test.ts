@@ -8,14 +8,14 @@ import { startPostgres } from '../packages/chassis/testing/postgres.ts';
 import { exitCodeOf } from './lib/child-process.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { root } from './lib/services.ts';
-import { formatSlowestFiles } from './lib/slowest-files.ts';
-import { bundledTest, bundleTests } from './lib/test-bundler.ts';
-import { findTests } from './lib/test-files.ts';
+import { bundleTests } from './lib/test-bundler.ts';
+import { formatDurations } from './lib/test-durations.ts';
+import { findPrograms, findTests } from './lib/test-files.ts';
+import { groupTests, writeGroups } from './lib/test-groups.ts';
 import { formatSummary, readSummary, type TestSummary } from './lib/test-summary.ts';
 
 const coverageFolder = join(root, 'coverage');
 const rawCoverage = join(coverageFolder, 'tmp');
-const durationsReporter = new URL('lib/duration-reporter.mjs', import.meta.url).href;
 const wasmBaseline = new URL('lib/wasm-baseline.mjs', import.meta.url).href;
 /** Timeout of one test file in milliseconds, so that a file that hangs is reported by name. */
 const maxFileMs = 600_000;
@@ -33,6 +33,7 @@ await runCommand(async () => {
   const { units, systems } = await findTests(cliArgs.filter((word) => !word.startsWith('--')));
   const folder = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
   const bundles = join(folder, 'bundles');
+  const durations = join(folder, 'durations');
   if (coverage) await rm(coverageFolder, { recursive: true, force: true });
 
   onStopSignal(() => stopChild());
@@ -40,46 +41,50 @@ await runCommand(async () => {
   const env = {
     ...process.env,
     TEST_TEMPLATE_DIR: folder,
+    TEST_BUNDLES: bundles,
+    TEST_DURATIONS: durations,
     NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${wasmBaseline}`.trim(),
     ...(postgres && { TEST_DATABASE_URL: postgres.url }),
     ...(coverage && { NODE_V8_COVERAGE: rawCoverage }),
   };
   const summaries: TestSummary[] = [];
   const codes: number[] = [];
-  let durations = '';
 
   const runTests = async (files: readonly string[], concurrency: number): Promise<void> => {
     if (files.length === 0) return;
     const tap = join(folder, `${summaries.length}.tap`);
+    const groups = groupTests(files, concurrency);
+    const programs = await writeGroups(groups, bundles, maxFileMs);
+    const maxGroupMs = maxFileMs * Math.max(...groups.map(({ length }) => length));
     const code = await node(
       [
         ...['--enable-source-maps', '--test'],
-        ...[`--test-concurrency=${concurrency}`, `--test-timeout=${maxFileMs}`],
+        ...[`--test-concurrency=${concurrency}`, `--test-timeout=${maxGroupMs}`],
         ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
         ...['--test-reporter=tap', `--test-reporter-destination=${tap}`],
-        ...[`--test-reporter=${durationsReporter}`, `--test-reporter-destination=${tap}.durations`],
         ...runnerOptions,
-        ...files.map((file) => bundledTest(file, bundles)),
+        ...programs,
       ],
       env,
     );
     const summary = readSummary(await readFile(tap, 'utf8').catch(() => ''));
     if (!summary) throw new StartupError('The test runner stopped before all tests had run.');
-    durations += await readFile(`${tap}.durations`, 'utf8');
     codes.push(code);
     summaries.push(summary);
   };
 
+  let costliest = '';
   try {
-    await bundleTests([...units, ...systems], bundles);
+    await bundleTests([...units, ...systems, ...(await findPrograms())], bundles);
     await runTests(units, availableParallelism());
     await runTests(systems, 1);
+    costliest = formatDurations(await readFile(durations, 'utf8').catch(() => ''));
     if (coverage) codes.push(await reportCoverage());
   } finally {
     await postgres?.stop();
     await rm(folder, { recursive: true, force: true });
   }
-  console.log(`The slowest files:\n${formatSlowestFiles(durations, bundles)}\n\n${formatSummary(summaries)}`);
+  console.log(`The files that used the most CPU:\n${costliest}\n\n${formatSummary(summaries)}`);
   return Math.max(...codes);
 });
 

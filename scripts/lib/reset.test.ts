@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { acquireDataFolder } from '../../packages/chassis/src/database/data-folder.ts';
+import { programArgs } from '../../packages/chassis/testing/program.ts';
 import { removeData } from './reset.ts';
 import { root } from './services.ts';
 
@@ -96,7 +97,7 @@ describe('npm run reset', () => {
     return new Promise((resolve) => {
       execFile(
         process.execPath,
-        ['--import', 'tsx', 'scripts/reset.ts'],
+        programArgs(new URL('../reset.ts', import.meta.url)),
         { cwd: root, env },
         (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }),
       );

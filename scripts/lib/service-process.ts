@@ -33,11 +33,16 @@ export interface ServiceProcess {
 }
 
 const maxLines = 15;
-const followParent = new URL('follow-parent.mjs', import.meta.url).href;
+const preloads = ['follow-parent.mjs', 'late-wasm-tiering.mjs'].map(
+  (name) => new URL(name, import.meta.url).href,
+);
 
 /** Starts Node with `plan.file`. `onLine` receives each line of standard output and standard error. */
 export function startProcess(plan: ProcessPlan, onLine: (line: string) => void): ServiceProcess {
-  const options = ['--import', followParent, ...(plan.sourceMaps === false ? [] : ['--enable-source-maps'])];
+  const options = [
+    ...preloads.flatMap((preload) => ['--import', preload]),
+    ...(plan.sourceMaps === false ? [] : ['--enable-source-maps']),
+  ];
   const child = spawn(process.execPath, [...options, plan.file], {
     env: plan.env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

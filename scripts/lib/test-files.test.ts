@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { root } from './services.ts';
-import { findTests } from './test-files.ts';
+import { findPrograms, findTests } from './test-files.ts';
 
 describe('test discovery', () => {
   it('finds the tests of packages and scripts, groups system tests, and skips tests that run only on request', async () => {
@@ -29,6 +30,12 @@ describe('test discovery', () => {
     }
     const expected = relative(root, join(folder, 'a.test.ts'));
     assert.deepEqual((await findTests([folder, join(folder, 'a.test.ts')])).units, [expected]);
+  });
+
+  it('finds the programs of tests', async () => {
+    const programs = await findPrograms();
+    assert.ok(programs.includes(join('packages', 'chassis', 'testing', 'service-process.ts')));
+    for (const program of programs) assert.ok(existsSync(join(root, program)), program);
   });
 
   it('rejects a path that does not exist', async () => {

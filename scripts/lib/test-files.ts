@@ -46,6 +46,19 @@ export async function findTests(paths: readonly string[]): Promise<TestGroups> {
   };
 }
 
+/** Commands that tests run often, without `npm`. */
+const commands = ['events', 'keys', 'logs', 'reset', 'routes', 'trace'];
+
+/** Returns the programs that tests run in processes of their own, relative to the repository. */
+export async function findPrograms(): Promise<string[]> {
+  const folder = join('packages', 'chassis', 'testing');
+  const names = await readdir(join(root, folder));
+  return [
+    ...names.filter((name) => name.endsWith('-process.ts')).map((name) => join(folder, name)),
+    ...commands.map((name) => join('scripts', `${name}.ts`)),
+  ];
+}
+
 function isSystemTest(file: string): boolean {
   return systemTests.some((folder) => file.startsWith(folder));
 }

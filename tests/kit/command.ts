@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { programArgs } from '../../packages/chassis/testing/program.ts';
 import { root } from '../../scripts/lib/services.ts';
 
 export interface CommandResult {
@@ -19,8 +20,8 @@ export function runScript(
   env: NodeJS.ProcessEnv = {},
   args: readonly string[] = [],
 ): Promise<CommandResult> {
-  const nodeArgs = ['--import', 'tsx', `scripts/${name}.ts`, ...args];
-  return execute(process.execPath, nodeArgs, { ...process.env, ...env });
+  const program = new URL(`../../scripts/${name}.ts`, import.meta.url);
+  return execute(process.execPath, [...programArgs(program), ...args], { ...process.env, ...env });
 }
 
 /** A script of scripts/ that runs until it is stopped. */

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { freePorts } from '../../packages/chassis/testing/port.ts';
-import { bundle } from '../../scripts/lib/bundler.ts';
 import { withGeneratedSecrets } from '../../scripts/lib/generated-secrets.ts';
 import { type ServiceProcess, startProcess } from '../../scripts/lib/service-process.ts';
 import { planSystem, type ServiceName, type ServicePlan, services } from '../../scripts/lib/services.ts';
+import { bundleServices } from './bundle-services.ts';
+import { writeDemoFolders } from './demo-folders.ts';
 
 /** A service of the system, which a test can stop and start. */
 export interface Service {
@@ -39,7 +40,7 @@ export interface System {
 }
 
 /**
- * Bundles the services and prepares them with the demo data, free ports and a temporary data folder. Starts no service.
+ * Bundles the services and prepares them with free ports and an empty temporary data folder. Starts no service.
  * @param env variables to add to the environment of every service
  * @param envByService variables to add to the environment of single services
  */
@@ -47,7 +48,7 @@ export async function prepareSystem(
   env: NodeJS.ProcessEnv = {},
   envByService: Partial<Record<ServiceName, NodeJS.ProcessEnv>> = {},
 ): Promise<System> {
-  await bundle(services.map(({ name }) => name));
+  await bundleServices();
   const dataDir = await mkdtemp(join(tmpdir(), 'zerda-system-'));
   const ports = await freePorts(services.length * 2);
   const variables: NodeJS.ProcessEnv = { ZERDA_DATA_DIR: dataDir };
@@ -81,10 +82,11 @@ export async function prepareSystem(
   };
 }
 
-/** Prepares a system, starts all services and resolves when they are ready. */
+/** Prepares a system with the demo data, starts all services and resolves when they are ready. */
 export async function startSystem(...options: Parameters<typeof prepareSystem>): Promise<System> {
   const system = await prepareSystem(...options);
   try {
+    await writeDemoFolders(system.dataDir);
     await Promise.all([system.users.start(), system.orders.start(), system.gateway.start()]);
     return system;
   } catch (error) {

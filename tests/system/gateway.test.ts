@@ -11,7 +11,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import { freePorts } from '../../packages/chassis/testing/port.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
-import { bundle } from '../../scripts/lib/bundler.ts';
+import { bundleServices } from '../kit/bundle-services.ts';
 import { runScript, startScript } from '../kit/command.ts';
 import { type GatewayProcess, startGateway } from '../kit/gateway.ts';
 import { readSample } from '../kit/metrics.ts';
@@ -74,7 +74,7 @@ describe('the gateway without the other services, in front of another service', 
   let managementUrl: string;
 
   before(async () => {
-    await bundle(['gateway']);
+    await bundleServices();
     folder = await mkdtemp(join(tmpdir(), 'zerda-gateway-'));
     billing = startBilling();
     await new Promise<void>((resolve) => billing.server.listen(0, '127.0.0.1', resolve));

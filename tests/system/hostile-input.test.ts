@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { sendRequest } from '../../packages/chassis/testing/http.ts';
-import { bundle } from '../../scripts/lib/bundler.ts';
+import { bundleServices } from '../kit/bundle-services.ts';
 import { type GatewayProcess, startGateway } from '../kit/gateway.ts';
 import { type HostileCase, hostileCases } from './hostile/cases.ts';
 import { sendRaw } from './hostile/raw-client.ts';
@@ -46,7 +46,7 @@ describe('the gateway against hostile input', { concurrency: 24 }, () => {
   let port: number;
 
   before(async () => {
-    await bundle(['gateway']);
+    await bundleServices();
     folder = await mkdtemp(join(tmpdir(), 'zerda-hostile-'));
     await writeFile(join(folder, 'routes.yaml'), routes);
     upstream = await startRecordingUpstream();

@@ -10,7 +10,7 @@ import { type System, startSystem } from '../kit/system.ts';
 const admin = { email: 'root@example.com', password: 'unmistakable horse 4711' };
 
 /** Milliseconds of each part of the measurement. */
-const partMs = 4000;
+const partMs = 2000;
 /** Number of concurrent logins. */
 const concurrentLogins = 60;
 

@@ -7,7 +7,7 @@ import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import type { ServerProcess } from '../../packages/chassis/testing/server.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { describeOnValkey, startValkey } from '../../packages/gateway/testing/valkey.ts';
-import { bundle } from '../../scripts/lib/bundler.ts';
+import { bundleServices } from '../kit/bundle-services.ts';
 import { type GatewayProcess, startGateway } from '../kit/gateway.ts';
 import { readSample } from '../kit/metrics.ts';
 import { startRecordingUpstream } from './hostile/recording-upstream.ts';
@@ -42,7 +42,7 @@ await describeOnValkey('two gateways with shared rate limits', () => {
     });
 
   before(async () => {
-    await bundle(['gateway']);
+    await bundleServices();
     folder = await mkdtemp(join(tmpdir(), 'zerda-limits-'));
     await writeFile(join(folder, 'routes.yaml'), routes);
     valkey = await startValkey();

@@ -7,7 +7,7 @@ import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
 import { planSystem } from '../../scripts/lib/services.ts';
-import { runScript, startScript } from '../kit/command.ts';
+import { type RunningScript, runScript, startScript } from '../kit/command.ts';
 import { prepareSystem, type System } from '../kit/system.ts';
 
 const posix = { skip: process.platform === 'win32' };
@@ -82,35 +82,23 @@ describe('npm start', () => {
   });
   after(() => system.close());
 
-  it('prints the URLs, serves requests, blocks npm run reset, and exits with code 0', posix, async () => {
-    const started = startScript('start', system.variables);
-    try {
-      await started.line(/^zerda is ready in \d+\.\d s$/);
-      await started.line(/curl .*\/api\/dashboard/);
-      for (const { url } of [system.gateway, system.users, system.orders])
-        await started.line(new RegExp(url));
-      assert.equal((await sendRequest(`${system.gateway.url}/api/dashboard`)).body.data.total_users, 3);
-
-      const rejected = await runScript('reset', system.variables);
-      assert.equal(rejected.code, 1, rejected.stdout);
-      assert.match(rejected.stderr, /^[^\n]*user-service[^\n]*\n$/);
-      assert.equal((await sendRequest(`${system.users.url}/api/users/1`)).status, 200);
-    } finally {
-      started.kill('SIGTERM');
-    }
-    assert.equal(await started.exited, 0);
-    await assert.rejects(sendRequest(system.gateway.url));
-
-    const reset = await runScript('reset', system.variables);
-    assert.equal(reset.code, 0, reset.stderr);
-    assert.deepEqual(await readdir(system.dataDir).catch(() => []), []);
-  });
-
-  it('fails no request after it is ready, although a client has polled since the start', posix, async () => {
-    const started = startScript('start', system.variables);
+  describe('on an empty data folder', posix, () => {
+    let started: RunningScript;
     const polls: { readonly startedAt: number; readonly status: number | undefined }[] = [];
     let polling = true;
-    const poller = (async () => {
+    let poller: Promise<void>;
+
+    before(() => {
+      started = startScript('start', system.variables);
+      poller = poll();
+    });
+    after(async () => {
+      polling = false;
+      started.kill('SIGTERM');
+      await started.exited;
+    });
+
+    async function poll(): Promise<void> {
       while (polling) {
         const startedAt = performance.now();
         const status = await sendRequest(`${system.gateway.url}/api/dashboard`).then(
@@ -120,8 +108,9 @@ describe('npm start', () => {
         polls.push({ startedAt, status });
         await wait(10);
       }
-    })();
-    try {
+    }
+
+    it('fails no request after it is ready, although a client has polled since the start', async () => {
       await started.line(/^zerda is ready in /);
       const readyAt = performance.now();
       await eventually(async () =>
@@ -133,11 +122,28 @@ describe('npm start', () => {
       const after = polls.filter(({ startedAt }) => startedAt > readyAt).map(({ status }) => status);
       assert.ok(before.includes(503), 'no request reached the gateway before its services were ready');
       assert.deepEqual(new Set(after), new Set([200]));
-    } finally {
-      polling = false;
+    });
+
+    it('prints the URLs, serves requests, blocks npm run reset, and exits with code 0', async () => {
+      await started.line(/^zerda is ready in \d+\.\d s$/);
+      await started.line(/curl .*\/api\/dashboard/);
+      for (const { url } of [system.gateway, system.users, system.orders])
+        await started.line(new RegExp(url));
+      assert.equal((await sendRequest(`${system.gateway.url}/api/dashboard`)).body.data.total_users, 3);
+
+      const rejected = await runScript('reset', system.variables);
+      assert.equal(rejected.code, 1, rejected.stdout);
+      assert.match(rejected.stderr, /^[^\n]*user-service[^\n]*\n$/);
+      assert.equal((await sendRequest(`${system.users.url}/api/users/1`)).status, 200);
+
       started.kill('SIGTERM');
-    }
-    assert.equal(await started.exited, 0);
+      assert.equal(await started.exited, 0);
+      await assert.rejects(sendRequest(system.gateway.url));
+
+      const reset = await runScript('reset', system.variables);
+      assert.equal(reset.code, 0, reset.stderr);
+      assert.deepEqual(await readdir(system.dataDir).catch(() => []), []);
+    });
   });
 
   it('starts no service and names the port when a port is in use', async () => {

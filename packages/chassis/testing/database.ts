@@ -49,6 +49,14 @@ export function openTestPglite(migrations?: URL): Promise<Database> {
   return openPglite(undefined, () => migratedTemplate(migrations));
 }
 
+/**
+ * Returns how often a test repeats concurrent transactions: `runs` times on PostgreSQL. PGlite runs transactions one after the other, so a
+ * few runs show the same as many.
+ */
+export function concurrentRuns({ engine }: Database, runs: number): number {
+  return engine === 'postgres' ? runs : Math.ceil(runs / 5);
+}
+
 /** A database with a counter of concurrent transactions. */
 export interface WriteCountingDatabase {
   readonly database: Database;

@@ -21,8 +21,9 @@ describe('databases opened from a template', () => {
     migrations = pathToFileURL(`${await mkdtemp(join(folder, 'migrations-'))}/`);
     await writeFile(new URL('0001_things.sql', migrations), 'create table things (name text);');
     process.env.TEST_TEMPLATE_DIR = folder;
-    for (const _ of ['first', 'second'])
-      opened.push(await openPglite(undefined, () => migratedTemplate(migrations)));
+    // A Buffer, as later processes of a run read it.
+    const archive = Buffer.from(await migratedTemplate(migrations));
+    for (const _ of ['first', 'second']) opened.push(await openPglite(undefined, async () => archive));
   });
   after(async () => {
     if (shared === undefined) delete process.env.TEST_TEMPLATE_DIR;

@@ -19,11 +19,11 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { programArgs } from '../../testing/program.ts';
 import { StartupError } from '../startup-error.ts';
 import { acquireDataFolder, acquireForRemoval, dataFolderUser } from './data-folder.ts';
 
-const program = fileURLToPath(new URL('../../testing/data-folder-process.ts', import.meta.url));
+const program = new URL('../../testing/data-folder-process.ts', import.meta.url);
 const linux = { skip: process.platform !== 'linux' && 'requires /proc' };
 
 const posix = { skip: process.platform === 'win32' && 'file modes have no effect on Windows' };
@@ -46,9 +46,8 @@ function startLockingProcess(script?: string): LockingProcess {
   const child = spawn(
     process.execPath,
     [
-      ...['--import', 'tsx'],
       ...(script === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(script)}`]),
-      program,
+      ...programArgs(program),
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
+import { after, it } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { describeOnEachEngine, urlOf } from '../../testing/database.ts';
 import { silentLogger } from '../../testing/observed.ts';
 import type { Database, Queries } from './database.ts';
 import { openPostgres } from './postgres-database.ts';
+import { invalidateStatements } from './preparing-client.ts';
 import { rowsOf } from './rows-of.ts';
 
 describeOnEachEngine('prepared statements', { engines: ['postgres'] }, (openDatabase) => {
+  // The limit applies to the process, which may run other tests.
+  after(invalidateStatements);
+
   /** Opens a database with a single connection. */
   async function openSingleConnection(preparedStatements: boolean): Promise<Database> {
     const url = await urlOf(await openDatabase());

@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
 import { describeOnEachEngine, urlOf } from '../../testing/database.ts';
+import { programArgs } from '../../testing/program.ts';
 import { openAsService } from '../../testing/service-database.ts';
 import { dataFolderUser } from './data-folder.ts';
 import type { Database } from './database.ts';
@@ -98,9 +98,9 @@ describe('embedded service database', () => {
   });
 
   function runFailingService(): Promise<{ code: unknown; stderr: string }> {
-    const program = fileURLToPath(new URL('../../testing/failing-service-process.ts', import.meta.url));
+    const program = new URL('../../testing/failing-service-process.ts', import.meta.url);
     return new Promise((resolve) => {
-      execFile(process.execPath, ['--import', 'tsx', program, dataDir], (error, _stdout, stderr) =>
+      execFile(process.execPath, [...programArgs(program), dataDir], (error, _stdout, stderr) =>
         resolve({ code: error?.code, stderr }),
       );
     });

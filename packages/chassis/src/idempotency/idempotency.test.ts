@@ -4,7 +4,7 @@ import { after, before, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
-import { describeOnEachEngine, untilWaiting, urlOf } from '../../testing/database.ts';
+import { concurrentRuns, describeOnEachEngine, untilWaiting, urlOf } from '../../testing/database.ts';
 import { createKeyTable } from '../../testing/key-table.ts';
 import { createGate, isFailure, silentLogger } from '../../testing/observed.ts';
 import { recordedRequest } from '../../testing/tracer.ts';
@@ -383,7 +383,7 @@ describeOnEachEngine('idempotency', {}, (openDatabase) => {
   it('runs the work exactly once for concurrent requests after any failures', async () => {
     await fc.assert(
       fc.asyncProperty(...crowd, (count, failures) => runsExactlyOnce([database], count, failures)),
-      { numRuns: 20 },
+      { numRuns: concurrentRuns(database, 20) },
     );
   });
 });

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { Agent } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { type HttpResponse, sendRequest } from '../../testing/http.ts';
+import { programArgs } from '../../testing/program.ts';
 
-const program = fileURLToPath(new URL('../../testing/service-process.ts', import.meta.url));
+const program = new URL('../../testing/service-process.ts', import.meta.url);
 
 describe('service process', () => {
   let child: ChildProcess;
@@ -17,7 +17,7 @@ describe('service process', () => {
   function start(behavior: string, deadlineMs = 1000): void {
     output = '';
     agent = new Agent({ keepAlive: true });
-    child = spawn(process.execPath, ['--import', 'tsx', program, behavior, String(deadlineMs)], {
+    child = spawn(process.execPath, [...programArgs(program), behavior, String(deadlineMs)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr]) {

@@ -4,8 +4,11 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { recordingLogger } from '../../testing/observed.ts';
+import { programArgs } from '../../testing/program.ts';
 import { Deadline } from '../deadline.ts';
 import { runInContext } from '../request-context.ts';
+
+const program = new URL('../../testing/logging-process.ts', import.meta.url);
 
 describe('logger', () => {
   it('includes the correlation id of the current request, and none outside of a request', () => {
@@ -45,13 +48,8 @@ describe('logger', () => {
 });
 
 describe('standard output', () => {
-  /** Starts a process that has a `logger` and runs `script`. */
-  function run(script: string) {
-    const module = new URL('logger.ts', import.meta.url).href;
-    const source = `const { createLogger } = await import(${JSON.stringify(module)});
-      const logger = createLogger({ service: 'test', format: 'json' });
-      ${script}`;
-    return spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', source], {
+  function run(behavior: string) {
+    return spawn(process.execPath, [...programArgs(program), behavior], {
       stdio: ['pipe', 'pipe', 'ignore'],
     });
   }
@@ -62,8 +60,7 @@ describe('standard output', () => {
       .map((line) => JSON.parse(line).msg);
 
   it('has all lines in order when the process exits while lines are buffered', async () => {
-    const child = run(`for (let index = 0; index < 2000; index += 1) logger.info(String(index));
-      process.exit(3);`);
+    const child = run('exit');
     const [output, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
     assert.equal(code, 3);
     assert.deepEqual(
@@ -73,13 +70,13 @@ describe('standard output', () => {
   });
 
   it('has the lines before an uncaught error', async () => {
-    const child = run(`logger.info('before'); setImmediate(() => { throw new Error('uncaught'); });`);
+    const child = run('fail');
     const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
     assert.deepEqual(messages(output), ['before']);
   });
 
   it('has a line after a short time while the process runs', { timeout: 10_000 }, async (context) => {
-    const child = run(`logger.info('here'); process.stdin.resume();`);
+    const child = run('wait');
     context.after(() => child.kill());
     const [output] = await once(child.stdout, 'data');
     assert.deepEqual(messages(String(output)), ['here']);

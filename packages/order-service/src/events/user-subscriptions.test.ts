@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { Failure } from '@zerda/chassis/failure';
-import { describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { concurrentRuns, describeOnEachEngine } from '@zerda/chassis/testing/database';
 import { createGate, isFailure, silentLogger, testMetrics } from '@zerda/chassis/testing/observed';
 import { orderEvents } from '@zerda/contracts/order-service/events';
 import { type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
@@ -190,7 +190,7 @@ describeOnEachEngine('user events in order-service', { migrations }, (openDataba
         for (const id of users) assert.equal(await openOrders(id), 0);
         assert.deepEqual(await database.query(readStatusCounts), await countRowsByStatus(database));
       }),
-      { numRuns: 15 },
+      { numRuns: concurrentRuns(database, 15) },
     );
     await assertOneEventPerVersion();
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
-import { countWrites, describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { concurrentRuns, countWrites, describeOnEachEngine } from '@zerda/chassis/testing/database';
 import { isFailure } from '@zerda/chassis/testing/observed';
 import { orderEvents } from '@zerda/contracts/order-service/events';
 import { type NewOrder, type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
@@ -179,7 +179,7 @@ describeOnEachEngine('order store', { migrations }, (openDatabase) => {
         assert.deepEqual(await store.countByStatus(), await countRowsByStatus(database));
         for (const userId of [1, 2, 3]) assert.equal(await store.countOf(userId), await countRowsOf(userId));
       }),
-      { numRuns: 12 },
+      { numRuns: concurrentRuns(database, 12) },
     );
   });
 

@@ -7,10 +7,11 @@ import { sql } from 'drizzle-orm';
 import { migrations } from '../../testing/app.ts';
 import { type OrderSelection, selectOrders } from './order-store.ts';
 
-const many = 1_000_000;
+/** Many more rows than a page, so that a plan that does not fit reads far too many. */
+const many = 200_000;
 const big = 7;
 
-describeOnEachEngine('queries for orders among a million', { migrations, engines: ['postgres'] }, (open) => {
+describeOnEachEngine('queries for orders among many', { migrations, engines: ['postgres'] }, (open) => {
   let database: Database;
 
   before(async () => {
@@ -32,7 +33,7 @@ describeOnEachEngine('queries for orders among a million', { migrations, engines
     'orders in a frequent status': { limit: 101, status: 'completed' },
     'orders in a rare status': { limit: 101, status: 'pending' },
     'the orders of a user': { limit: 101, userId: 123 },
-    'the orders of a user with a hundred thousand': { limit: 101, userId: big },
+    'the orders of a user with a tenth of all': { limit: 101, userId: big },
     'the orders of that user, at the end of the list': { limit: 101, userId: big, after: many - 5000 },
     'the few pending orders of that user': { limit: 101, userId: big, status: 'pending' },
     'the few canceled orders of that user': { limit: 101, userId: big, status: 'cancelled' },

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
-import { describeOnEachEngine, type OpenDatabase, untilWaiting } from '@zerda/chassis/testing/database';
+import {
+  concurrentRuns,
+  describeOnEachEngine,
+  type OpenDatabase,
+  untilWaiting,
+} from '@zerda/chassis/testing/database';
 import { createGate } from '@zerda/chassis/testing/observed';
 import type { UserRole } from '@zerda/contracts/user-service/users';
 import { eq, sql } from 'drizzle-orm';
@@ -113,7 +118,9 @@ function prepare(openDatabase: OpenDatabase) {
   }
 
   async function hasPassword({ id }: User, password: string): Promise<boolean> {
-    return isPassword(password, (await findAccount(database, { userId: id }))?.passwordHash);
+    const stored = (await findAccount(database, { userId: id }))?.passwordHash;
+    // Equal hashes need no verification, which takes most of the time of these tests.
+    return stored !== undefined && (stored === hashes.get(password) || isPassword(password, stored));
   }
 
   return {
@@ -242,7 +249,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (openD
   });
 
   it('ends every session that started with the replaced password, in any order of commits', async () => {
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < concurrentRuns(database, 10); round += 1) {
       const user = await createUser();
       const logins = [0, 1, 2].map(() => logIn(user.email, oldPassword));
       const [changed, ...responses] = await Promise.all([changePassword(user), ...logins]);
@@ -317,7 +324,7 @@ describeOnEachEngine('identity under concurrent changes', { migrations }, (openD
   }
 
   it('keeps one admin and does not deadlock when two admins demote or delete each other concurrently', async () => {
-    for (let round = 0; round < 20; round += 1) {
+    for (let round = 0; round < concurrentRuns(database, 20); round += 1) {
       const [first, second] = [await createUser('admin'), await createUser('admin')];
       const demote = (target: User, as: User) => update(target, { role: 'user' }, as);
       const remove = (target: User, as: User) => send('delete', `/api/users/${target.id}`, { as });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, beforeEach, it } from 'node:test';
 import type { Database } from '@zerda/chassis/database/database';
 import { rowsOf } from '@zerda/chassis/database/rows-of';
-import { countDeadlocks, describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { concurrentRuns, countDeadlocks, describeOnEachEngine } from '@zerda/chassis/testing/database';
 import { isFailure } from '@zerda/chassis/testing/observed';
 import { eq, sql } from 'drizzle-orm';
 import { migrations } from '../../testing/app.ts';
@@ -215,7 +215,7 @@ describeOnEachEngine('login limits', { migrations }, (openDatabase) => {
     const replicas = [1, 2].map(() => createLoginLimits({ database: counting.database, secrets }));
     let begun = 0;
     await Promise.all(
-      Array.from({ length: 200 }, async (_, index) => {
+      Array.from({ length: concurrentRuns(database, 200) }, async (_, index) => {
         const replica = replicas[index % 2] as LoginLimits;
         const attempt = { account: userId, address: `192.0.2.${index % 7}`, known: false };
         await replica.begin(attempt).then(

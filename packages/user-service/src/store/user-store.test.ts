@@ -4,7 +4,7 @@ import type { Database } from '@zerda/chassis/database/database';
 import { rowsOf } from '@zerda/chassis/database/rows-of';
 import { Failure } from '@zerda/chassis/failure';
 import { parsePreconditions } from '@zerda/chassis/http/entity-tag';
-import { countWrites, describeOnEachEngine } from '@zerda/chassis/testing/database';
+import { concurrentRuns, countWrites, describeOnEachEngine } from '@zerda/chassis/testing/database';
 import { isFailure } from '@zerda/chassis/testing/observed';
 import { eventEnvelope } from '@zerda/contracts/events/envelope';
 import { userEvents } from '@zerda/contracts/user-service/events';
@@ -206,7 +206,7 @@ describeOnEachEngine('user store', { migrations }, (openDatabase) => {
         }
         assert.equal(await store.count(), await recount());
       }),
-      { numRuns: 15 },
+      { numRuns: concurrentRuns(database, 15) },
     );
   });
 });
