@@ -7,7 +7,7 @@ import { sampleServiceContract } from '../packages/contracts/src/sample-service/
 import { contracts } from '../packages/contracts/src/services.ts';
 import { statelessServiceContract } from '../packages/contracts/src/stateless-service/contract.ts';
 import { runCommand } from './lib/command.ts';
-import { root, services } from './lib/services.ts';
+import { root, services, variableOf } from './lib/services.ts';
 import { blueprintReplacements, copyBlueprint, subscription } from './service-lists/blueprint-copy.ts';
 import { changeLists, writeFiles } from './service-lists/change-lists.ts';
 import { registrations } from './service-lists/registrations.ts';
@@ -20,6 +20,9 @@ Creates a service, such as payments, and makes it part of the system.
   --entity <singular>    name of its entity, if it does not follow from the name of the service
   --no-database          a stateless service with one example operation
   --hears user.deleted   deletes the data of a deleted user`;
+
+/** Names of other delivery units. */
+const reserved = ['chart', 'docs'];
 
 /** `npm run new-service`: copies a blueprint and adds the new service to all lists. Writes nothing if a step is not possible. */
 await runCommand(async () => {
@@ -109,6 +112,13 @@ function requireUnused(name: string, operationIds: readonly string[], plural: st
       throw new StartupError(
         `${folder} exists. Choose another name, or remove it: npm run remove-service -- ${name}`,
       );
+  if (reserved.includes(name)) throw new StartupError(`${name} is a reserved name. Choose another one.`);
+  const variable = variableOf(name);
+  const other = services.find((service) => service.variable === variable);
+  if (other !== undefined)
+    throw new StartupError(
+      `${name} would have the variables of ${other.name}, ZERDA_${variable}_PORT. Choose another name.`,
+    );
   for (const contract of contracts)
     for (const { id, path } of Object.values(contract.operations))
       if (operationIds.includes(id) || path === `/api/${plural}`)

@@ -75,7 +75,8 @@ function readServices(): Service[] {
     .sort((a, b) => Number(a.name === 'gateway') - Number(b.name === 'gateway') || a.port - b.port);
 }
 
-function variableOf(name: ServiceName): string {
+/** Returns the name part of a service's environment variables, as in `ZERDA_<variable>_PORT`. */
+export function variableOf(name: ServiceName): string {
   return name
     .replace(/-service$/, '')
     .replaceAll('-', '_')

@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { root } from '../lib/services.ts';
 import type { Registration } from './registrations.ts';
 
@@ -11,7 +12,7 @@ export interface ChangedFile {
 
 /**
  * Applies the edits of all lists, without writing. Returns the files that change.
- * @throws Error with the file whose list does not have the expected form
+ * @throws StartupError with the file whose list does not have the expected form
  */
 export async function changeLists(
   registrations: readonly Registration[],
@@ -24,7 +25,7 @@ export async function changeLists(
       try {
         return { file, text: registration[change](text), original: text };
       } catch (cause) {
-        throw new Error(`${file}: ${(cause as Error).message}`, { cause });
+        throw new StartupError(`${file}: ${(cause as Error).message}`, 1, { cause });
       }
     }),
   );

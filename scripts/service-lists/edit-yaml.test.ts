@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { addEntry, addItem, readEntry, readItem, removeEntry, removeItem } from './edit-yaml.ts';
+import { addEntry, addItem, readEntry, readItem, removeEntry, removeItem, removeItems } from './edit-yaml.ts';
 
 const text = `# Comment of the file.
 x-common: &common {a: 1}
@@ -74,6 +74,13 @@ describe('edits of YAML', () => {
       ['  - name: three', '    value: 3'],
       (changed) => removeItem(changed, ['blocks'], 'three'),
     );
+  });
+
+  it('tell a name from longer ones', () => {
+    const names = 'names: [pay, payments, pre-pay]\n';
+    assert.equal(removeItem(names, ['names'], 'pay'), 'names: [payments, pre-pay]\n');
+    const removed = removeItems<string>(names, ['names'], (name) => name.startsWith('p'));
+    assert.equal(removed, 'names: []\n');
   });
 
   it('remove the first item of a list', () => {

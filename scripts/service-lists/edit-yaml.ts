@@ -50,9 +50,9 @@ export function readEntry(text: string, path: YamlPath, key: string): string {
   return unindented(lines, columnOf(text, startOf(pair)));
 }
 
-/** Returns the item of a block list whose JSON contains a text, without its dash and indentation. @throws Error unless exactly one does */
-export function readItem(text: string, path: YamlPath, part: string): string {
-  const { item } = findItem(text, path, part);
+/** Returns the item of a block list that contains a name, without its dash and indentation. @throws Error unless exactly one does */
+export function readItem(text: string, path: YamlPath, name: string): string {
+  const { item } = findItem(text, path, name);
   const [start] = rangeOf(item);
   return unindented(text.slice(start, endOf(item)), columnOf(text, start));
 }
@@ -87,24 +87,48 @@ export function addItem(text: string, path: YamlPath, item: string): string {
 }
 
 /**
- * Removes the item of a list whose JSON contains a text.
+ * Removes the item of a list that contains a name. Longer names with it do not count.
  * @throws Error unless exactly one item does
  */
-export function removeItem(text: string, path: YamlPath, part: string): string {
-  const { list, item } = findItem(text, path, part);
+export function removeItem(text: string, path: YamlPath, name: string): string {
+  const { list, item } = findItem(text, path, name);
+  return withoutItem(text, list, item);
+}
+
+/** Removes all items of a list for which `isRemoved` returns true. */
+export function removeItems<Value>(
+  text: string,
+  path: YamlPath,
+  isRemoved: (value: Value) => boolean,
+): string {
+  const list = findList(text, path);
+  // From the end, so that the positions of earlier items stay.
+  return list.items
+    .toReversed()
+    .filter((item) => isRemoved((item as { toJSON(): Value }).toJSON()))
+    .reduce((edited: string, item) => withoutItem(edited, list, item), text);
+}
+
+function withoutItem(text: string, list: YAMLSeq, item: unknown): string {
   const [start] = rangeOf(item);
   const end = endOf(item);
   return list.flow ? removeFromFlow(text, start, end) : removeLines(text, text.lastIndexOf('-', start), end);
 }
 
-function findItem(text: string, path: YamlPath, part: string): { list: YAMLSeq; item: unknown } {
+function findItem(text: string, path: YamlPath, name: string): { list: YAMLSeq; item: unknown } {
   const list = findList(text, path);
+  const pattern = wholeName(name);
   const found = list.items.filter((item) =>
-    JSON.stringify((item as { toJSON(): unknown }).toJSON()).includes(part),
+    pattern.test(JSON.stringify((item as { toJSON(): unknown }).toJSON())),
   );
   if (found.length !== 1)
-    throw new Error(`${path.join('.')} has ${found.length} items with ${part}, expected one`);
+    throw new Error(`${path.join('.')} has ${found.length} items with ${name}, expected one`);
   return { list, item: found[0] };
+}
+
+/** Returns the pattern of a name that is not a part of a longer one. */
+export function wholeName(name: string): RegExp {
+  return new RegExp(`(?<![\\w-])${name}(?![\\w-])`);
 }
 
 function findNode(text: string, path: YamlPath): unknown {

@@ -1,4 +1,3 @@
-import { parse } from 'yaml';
 import { natsPasswordVariable } from '../lib/nats-users.ts';
 import {
   addEntry,
@@ -7,6 +6,8 @@ import {
   readItem,
   removeEntry,
   removeItem,
+  removeItems,
+  wholeName,
   type YamlPath,
 } from './edit-yaml.ts';
 import { type Replacement, replaceAll, type ServiceNames, spellings, stemOf } from './service-names.ts';
@@ -40,13 +41,13 @@ export function registrations(service: NewService): Registration[] {
   const { service: name, database, subscribesTo } = service;
   const stem = stemOf(name);
   const variable = spellings(stem).upper;
-  const { snake } = spellings(service.plural);
+  const { snake } = spellings(stem);
   const asNew: readonly Replacement[] = [
     [model, name],
     [model.replaceAll('-', '_'), spellings(name).snake],
     ['order-database', `${stem}-database`],
     ['ORDER_', `${variable}_`],
-    ['orders-app', `${service.plural}-app`],
+    ['orders-app', `${stem}-app`],
     ['Order service', spellings(name).sentence],
     ['orders', snake],
     ['8002', String(service.port)],
@@ -80,9 +81,10 @@ export function registrations(service: NewService): Registration[] {
     remove: (text) => removeItem(text, path, name),
   });
   /** A list of names in a text, in which the service follows the model. */
-  const listed = (separator: string, suffix = ''): Edit => ({
-    add: (text) => replaceOnce(text, `${model}${suffix}`, `${model}${suffix}${separator}${name}${suffix}`),
-    remove: (text) => replaceOnce(text, `${separator}${name}${suffix}`, ''),
+  const listed = (separator: string): Edit => ({
+    add: (text) => replaceOnce(text, wholeName(model), `${model}${separator}${name}`),
+    remove: (text) =>
+      replaceOnce(text, new RegExp(separator.replace('|', '\\|') + wholeName(name).source), ''),
   });
 
   const databaseEntries: readonly Without[] = database ? [] : [[[], 'database']];
@@ -213,14 +215,10 @@ function hasEntry(text: string, path: YamlPath, key: string): boolean {
 
 /** The routes of the gateway to the service. Removes all of them, also those that were added later. */
 function routesOf({ service, routes }: NewService): Edit {
-  const upstream = `"upstream":${JSON.stringify(service)}`;
   return {
     add: (text) => routes.reduce((edited, route) => addItem(edited, ['routes'], route), text),
-    remove(text) {
-      const items: unknown[] = parse(text).routes;
-      const own = items.map((route) => JSON.stringify(route)).filter((json) => json.includes(upstream));
-      return own.reduce((edited, json) => removeItem(edited, ['routes'], json), text);
-    },
+    remove: (text) =>
+      removeItems<{ readonly upstream: string }>(text, ['routes'], ({ upstream }) => upstream === service),
   };
 }
 
@@ -286,10 +284,10 @@ function projectReference(name: string): Edit {
   };
 }
 
-/** @throws Error unless the text occurs exactly once */
-function replaceOnce(text: string, from: string, to: string): string {
+/** @throws Error unless the replaced text occurs exactly once */
+function replaceOnce(text: string, from: string | RegExp, to: string): string {
   const [before, after, ...more] = text.split(from);
   if (before === undefined || after === undefined || more.length > 0)
-    throw new Error(`"${from.trim()}" must occur exactly once`);
+    throw new Error(`"${String(from).trim()}" must occur exactly once`);
   return before + to + after;
 }

@@ -28,6 +28,9 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
       ['order-service', /packages\/order-service exists/],
       ['sample-service', /packages\/sample-service exists/],
       ['orders', /order-service has \/api\/orders.*--entity/],
+      ['order', /would have the variables of order-service/],
+      ['docs', /reserved name/],
+      ['metrics', /compose\.yaml: volumes\.metrics exists/],
       ['Payments', /"Payments" is not a valid name/],
       ['payments --hears order.placed', /only user\.deleted/],
       ['payments --no-database --hears user.deleted', /excludes --hears/],
@@ -42,7 +45,8 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
     assert.ok(create);
     await run(create.command);
     await run('npm run new-service -- quotes --no-database');
-    await run('npm run new-service -- credit-notes');
+    // Its names are parts of those of others.
+    await run('npm run new-service -- pay --entity credit-note');
     // The lock file agrees with the packages.
     await run('npm ci --dry-run --prefer-offline --no-audit --no-fund');
     await run('git add --all');
@@ -52,13 +56,13 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
     const [test] = commandsOf(/npm test/);
     assert.ok(test);
     await run(
-      `${test.command.split('\n')[0]} packages/quotes packages/credit-notes scripts/lib/{banner,console-lines,generated-secrets,services,delivery-units}.test.ts tests/checks/{readme,nats-users,observe,migrations,audit-actions,problems}.test.ts`,
+      `${test.command.split('\n')[0]} packages/quotes packages/pay scripts/lib/{banner,console-lines,generated-secrets,services,delivery-units}.test.ts tests/checks/{readme,nats-users,observe,migrations,audit-actions,problems}.test.ts`,
     );
     await run('npm run check');
   });
 
   it('creates services that run behind the gateway', async (context) => {
-    const names = [...services.map(({ variable }) => variable), 'PAYMENTS', 'QUOTES', 'CREDIT_NOTES'];
+    const names = [...services.map(({ variable }) => variable), 'PAYMENTS', 'QUOTES', 'PAY'];
     const ports = await freePorts(names.length * 2);
     const env: NodeJS.ProcessEnv = { NODE_TEST_CONTEXT: undefined };
     for (const [index, variable] of names.entries()) {
@@ -84,7 +88,7 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
     assert.deepEqual((await read('/api/credit-notes')).data, []);
     const health = await read('/api/health');
     assert.deepEqual(
-      ['payments', 'quotes', 'credit_notes'].map((name) => health.data.services[name].status),
+      ['payments', 'quotes', 'pay'].map((name) => health.data.services[name].status),
       ['healthy', 'healthy', 'healthy'],
     );
     const documented = await read('/openapi.json');
@@ -101,7 +105,7 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
       /order-service is not a service that can be removed/,
     );
     await run('npm run remove-service -- quotes');
-    await run('npm run remove-service -- credit-notes');
+    await run('npm run remove-service -- pay');
     await run(remove.command);
     await run('git reset --quiet');
     assert.equal(await changes(), '');
