@@ -8,7 +8,7 @@ import { readSeries } from '../kit/metrics.ts';
 import { type Service, type System, startSystem } from '../kit/system.ts';
 
 /** Requests by service, each with another path, user and client. Clients reach only the gateway. */
-const requestCounts = { gateway: 3000, users: 1500, orders: 1500 } as const;
+const requestCounts = { gateway: 7000, users: 1500, orders: 1500 } as const;
 /** Requests that produce every combination of method and kind of path, and so every series. */
 const warmUpCount = 600;
 
