@@ -33,6 +33,7 @@ function createTestKeySet(options: Partial<KeySetOptions> = {}) {
     state,
     prime: find.prime,
     age: find.ageMs,
+    copy: find.copy,
     has: async (kid: string) => Boolean(await find(headerOf(kid), noToken)),
   };
 }
@@ -85,6 +86,17 @@ describe('keys of an issuer', () => {
     state.keys = [await createKey('a')];
     assert.ok(await has('a'));
     assert.equal(state.loads, 2);
+  });
+
+  it('are loaded by the first request after another process asked for a copy in vain', async () => {
+    const { state, copy, has } = createTestKeySet({ retryMs: 60_000 });
+    state.down = true;
+    await assert.rejects(copy(), isUnavailable);
+    await assert.rejects(copy(), isUnavailable);
+    state.down = false;
+    state.keys = [await createKey('a')];
+    assert.ok(await has('a'));
+    assert.equal(state.loads, 3);
   });
 
   it('are loaded again for a request that joined the failed load at startup', async () => {

@@ -136,7 +136,7 @@ export function createKeySet({
     return issuer;
   }
 
-  async function reload(startedAt: number, atStart: boolean): Promise<void> {
+  async function reload(startedAt: number, delaysNext: boolean): Promise<void> {
     try {
       const { keys, ageMs = 0 } = await loadFromAny();
       const at = startedAt - ageMs;
@@ -147,22 +147,25 @@ export function createKeySet({
       slowAt = Number.NEGATIVE_INFINITY;
     } catch (error) {
       // When the whole system starts, the issuer may not listen yet. The first request must be able to try again.
-      if (!atStart) failedAt = now();
+      if (delaysNext) failedAt = now();
       onFailure?.(error);
     }
   }
 
-  /** Returns the load in flight or starts one; undefined within `retryMs` of a failed load, to spare a recovering issuer. */
-  function startLoad(atStart = false): Promise<void> | undefined {
+  /**
+   * Returns the load in flight or starts one; undefined within `retryMs` of a failed load, to spare a recovering issuer.
+   * @param delaysNext whether its failure counts for that: not at startup, and not if another process asks for a copy
+   */
+  function startLoad(delaysNext = true): Promise<void> | undefined {
     if (loading === undefined && now() - failedAt < retryMs) return undefined;
-    loading ??= reload(now(), atStart).finally(() => {
+    loading ??= reload(now(), delaysNext).finally(() => {
       loading = undefined;
     });
     return loading;
   }
 
-  async function waitForLoad(): Promise<void> {
-    const started = startLoad();
+  async function waitForLoad(delaysNext: boolean): Promise<void> {
+    const started = startLoad(delaysNext);
     if (started === undefined) return;
     const startedAt = now();
     await inSpan(
@@ -183,14 +186,14 @@ export function createKeySet({
     return loaded !== undefined && now() - loaded.at <= maxAgeMs + maxStaleMs ? loaded : undefined;
   }
 
-  async function currentKeys(): Promise<Loaded> {
+  async function currentKeys(delaysNext = true): Promise<Loaded> {
     const cached = usableKeys();
     const ageMs = cached === undefined ? Number.POSITIVE_INFINITY : now() - cached.at;
     const inGrace = now() - Math.max(failedAt, slowAt) < graceMs;
     if (cached === undefined || (ageMs > maxAgeMs && !inGrace)) {
-      await waitForLoad();
+      await waitForLoad(delaysNext);
       // If this was the load at startup and it failed, another one may start immediately.
-      if (usableKeys() === undefined && loading === undefined) await waitForLoad();
+      if (delaysNext && usableKeys() === undefined && loading === undefined) await waitForLoad(true);
     } else if (ageMs > maxAgeMs * backgroundShare) void startLoad();
     const keys = usableKeys();
     if (keys === undefined) throw unavailable();
@@ -205,7 +208,7 @@ export function createKeySet({
       if (recent.length >= maxUnknownLoads) throw unavailable(cooldownMs - (at - (recent[0] ?? at)));
       unknownLoads = [...recent, at];
     }
-    await waitForLoad();
+    await waitForLoad(true);
     // Without a new copy from the issuer, the key may be a new one.
     if (loaded === undefined || loaded === keys) throw unavailable();
     return loaded;
@@ -238,11 +241,11 @@ export function createKeySet({
   };
   return Object.assign(find, {
     prime(): void {
-      void startLoad(true);
+      void startLoad(false);
     },
     ageMs: () => (loaded === undefined ? Number.POSITIVE_INFINITY : Math.max(0, now() - loaded.at)),
     async copy() {
-      const { keys, at } = await currentKeys();
+      const { keys, at } = await currentKeys(false);
       return { keys, ageMs: Math.max(0, now() - at) };
     },
   });
