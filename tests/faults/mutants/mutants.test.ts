@@ -25,8 +25,8 @@ const receiver = 'events/src/receiver.ts';
 
 const markedBeforeSent: Change = {
   file: relay,
-  from: '      await transport.send(event);\n      results.push({ event });',
-  to: '      await queue.markSent([event]);\n      await transport.send(event);\n      results.push({ event });',
+  from: '      await transport.send(',
+  to: '      await queue.markSent([event]);\n      await transport.send(',
 };
 
 const withoutInboxLookup: readonly Change[] = [
