@@ -14,7 +14,6 @@ import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
 /** Suffix of the image tag that the tests upgrade to. */
 const nextTag = '-next';
 
-const alertsFile = 'tests/e2e/alerts.test.ts';
 const identityFile = 'tests/e2e/identity.test.ts';
 const eventsFile = 'tests/e2e/events.test.ts';
 const faultsFile = 'tests/e2e/faults.test.ts';
@@ -113,9 +112,7 @@ async function chooseFiles(args: readonly string[]): Promise<string[]> {
     .filter((file) => file.endsWith('.test.ts'))
     .sort()
     .map((file) => `tests/e2e/${file}`)
-    .filter((file) => !underLoad.includes(file))
-    // Its windows are short, so it runs when the cluster has settled.
-    .sort((a, b) => Number(a === alertsFile) - Number(b === alertsFile));
+    .filter((file) => !underLoad.includes(file));
   return selection === 'functions' ? functions : [...functions, ...underLoad];
 }
 
