@@ -114,7 +114,11 @@ await describeOnValkey('rate limits shared in Valkey', () => {
     await first.untilShared('0');
     await valkey.start();
     await first.untilShared('1');
-    assert.equal(first.messages().length, 3, 'one log line per change');
+    // On a slow machine, Valkey may be late before it is killed.
+    const messages = first.messages();
+    assert.ok(messages.length >= 3, messages.join('\n'));
+    const repeated = messages.filter((message, index) => message === messages[index - 1]);
+    assert.deepEqual(repeated, [], 'one log line per change');
   });
 
   it('counts per replica while Valkey hangs, and only the first requests wait', async (context) => {
