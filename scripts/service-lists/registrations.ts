@@ -179,6 +179,8 @@ export function registrations(service: NewService): Registration[] {
         key: `${model}.probes.liveness.failureThreshold`,
       }),
     ]),
+    // Its production values allow no bundled database.
+    registration('tests/chart/golden/full.values.yaml', [valuesEntry]),
     registration('tsconfig.json', [projectReference(name)]),
   ];
 }
