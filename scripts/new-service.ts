@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import type { Operation } from '../packages/contracts/src/protocol/operation.ts';
 import { sampleServiceContract } from '../packages/contracts/src/sample-service/contract.ts';
 import { contracts } from '../packages/contracts/src/services.ts';
 import { statelessServiceContract } from '../packages/contracts/src/stateless-service/contract.ts';
-import { runCommand } from './lib/command.ts';
+import { parseArguments, runCommand } from './lib/command.ts';
 import { root, services, variableOf } from './lib/services.ts';
 import { blueprintReplacements, copyBlueprint, subscription } from './service-lists/blueprint-copy.ts';
 import { changeLists, writeFiles } from './service-lists/change-lists.ts';
@@ -14,7 +13,7 @@ import { registrations } from './service-lists/registrations.ts';
 import { replaceAll, serviceNames } from './service-lists/service-names.ts';
 import { updateDerivedFiles } from './service-lists/update-derived-files.ts';
 
-const usage = `npm run new-service -- <name> [--entity <singular>] [--no-database] [--hears user.deleted]
+const usage = `Use npm run new-service -- <name> [--entity <singular>] [--no-database] [--hears user.deleted]
 
 Creates a service, such as payments, and makes it part of the system.
   --entity <singular>    name of its entity, if it does not follow from the name of the service
@@ -74,35 +73,26 @@ interface Options {
 }
 
 function readOptions(): Options {
-  try {
-    const { values, positionals } = parseArgs({
-      args: process.argv.slice(2),
+  const { values, positionals } = parseArguments(
+    {
       allowPositionals: true,
       options: {
         entity: { type: 'string' },
         'no-database': { type: 'boolean', default: false },
         hears: { type: 'string' },
       },
-    });
-    const [name, ...more] = positionals;
-    if (name === undefined || more.length > 0) throw new TypeError('Expected one name.');
-    if (values.hears !== undefined && values.hears !== 'user.deleted')
-      throw new TypeError(
-        `--hears ${values.hears}: only user.deleted. docs/guides/add-an-event.md adds others.`,
-      );
-    if (values.hears !== undefined && values['no-database'])
-      throw new TypeError(
-        'A service without a database has no data to delete: --no-database excludes --hears.',
-      );
-    return {
-      name,
-      entity: values.entity,
-      database: !values['no-database'],
-      hears: values.hears !== undefined,
-    };
-  } catch (error) {
-    throw new StartupError(`${(error as Error).message}\n\n${usage}`);
-  }
+    },
+    usage,
+  );
+  const invalid = (problem: string) => new StartupError(`${problem} ${usage}`, 78);
+  const { entity, hears, 'no-database': isStateless } = values;
+  const [name, ...more] = positionals;
+  if (name === undefined || more.length > 0) throw invalid('Expected one name.');
+  if (hears !== undefined && hears !== 'user.deleted')
+    throw invalid(`--hears ${hears}: only user.deleted. docs/guides/add-an-event.md adds others.`);
+  if (hears !== undefined && isStateless)
+    throw invalid('A service without a database has no data to delete: --no-database excludes --hears.');
+  return { name, entity, database: !isStateless, hears: hears !== undefined };
 }
 
 /** @throws StartupError if another service has the name, an operation or the path */

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
 import { contracts } from '../packages/contracts/src/services.ts';
-import { runCommand } from './lib/command.ts';
+import { parseArguments, runCommand } from './lib/command.ts';
 import { root, services } from './lib/services.ts';
 import { changeLists, writeFiles } from './service-lists/change-lists.ts';
 import { registrations } from './service-lists/registrations.ts';
@@ -49,15 +49,10 @@ await runCommand(async () => {
 });
 
 function readName(): string {
-  const usage = 'npm run remove-service -- <name>';
-  try {
-    const { positionals } = parseArgs({ args: process.argv.slice(2), allowPositionals: true });
-    const [name, ...more] = positionals;
-    if (name === undefined || more.length > 0) throw new TypeError('Expected one name.');
-    return name;
-  } catch (error) {
-    throw new StartupError(`${(error as Error).message}\n\n${usage}`);
-  }
+  const usage = 'Use npm run remove-service -- <name>';
+  const [name, ...more] = parseArguments({ allowPositionals: true }, usage).positionals;
+  if (name === undefined || more.length > 0) throw new StartupError(usage, 78);
+  return name;
 }
 
 /** @throws StartupError if code outside of the service imports its contract or code */

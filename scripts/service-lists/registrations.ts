@@ -1,4 +1,5 @@
 import { natsPasswordVariable } from '../lib/nats-users.ts';
+import { variableOf } from '../lib/services.ts';
 import {
   addEntry,
   addItem,
@@ -40,7 +41,7 @@ type Edit = Omit<Registration, 'file'>;
 export function registrations(service: NewService): Registration[] {
   const { service: name, database, subscribesTo } = service;
   const stem = stemOf(name);
-  const variable = spellings(stem).upper;
+  const variable = variableOf(name);
   const { snake } = spellings(stem);
   const asNew: readonly Replacement[] = [
     [model, name],
