@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -10,6 +10,7 @@ import { freePorts } from '../../packages/chassis/testing/port.ts';
 
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { captureOutput } from '../../scripts/lib/child-process.ts';
+import { linkModules } from '../../scripts/lib/link-modules.ts';
 import { root } from '../../scripts/lib/services.ts';
 import { comparableOutput, type DocumentedCommand, readCommands } from '../kit/documented-commands.ts';
 
@@ -119,15 +120,7 @@ async function copyRepository(): Promise<string> {
       filter: (source) => !/[\\/](node_modules|results)$/.test(source),
     });
   }
-  const modules = join(root, 'node_modules');
-  await mkdir(join(copy, 'node_modules/@zerda'), { recursive: true });
-  for (const entry of await readdir(modules))
-    if (entry !== '@zerda') await symlink(join(modules, entry), join(copy, 'node_modules', entry));
-  for (const name of await readdir(join(modules, '@zerda'))) {
-    await symlink(join(copy, 'packages', name), join(copy, 'node_modules/@zerda', name));
-    const packageModules = join(root, 'packages', name, 'node_modules');
-    await symlink(packageModules, join(copy, 'packages', name, 'node_modules')).catch(() => undefined);
-  }
+  await linkModules(copy);
   return copy;
 }
 
