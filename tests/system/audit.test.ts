@@ -327,7 +327,12 @@ describe('audit stream', () => {
     const text = JSON.stringify(lines);
     for (const personal of ['@', 'Carol', 'Dan', password, admin.password])
       assert.ok(!text.includes(personal), personal);
-    assert.ok(!system.orders.output.some((line) => line.includes('"msg":"request"')));
+    const requests = system.orders.output.filter((line) => line.includes('"msg":"request"'));
+    // While user-service starts, the gateway may ask for a copy of its keys in vain: a 503, which is logged as a warning.
+    const others = requests.filter(
+      (line) => !/"level":"warn".*"route":"\/\.well-known\/jwks\.json","status":503/.test(line),
+    );
+    assert.deepEqual(others, []);
   });
 });
 
