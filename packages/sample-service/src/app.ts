@@ -1,56 +1,25 @@
-import type { AuditLog } from '@zerda/chassis/audit/audit-log';
 import type { Authentication } from '@zerda/chassis/auth/open-verifier';
 import { createApiRouter } from '@zerda/chassis/http/api-router';
-import { serveOpenApi } from '@zerda/chassis/http/open-api';
-import { notFound, problemHandler } from '@zerda/chassis/http/problem-response';
-import { createRequestObserver, type RequestObserverOptions } from '@zerda/chassis/http/request-observer';
-import { createResponseHeaders } from '@zerda/chassis/http/response-headers';
+import { createServiceApp, type ServiceAppDependencies } from '@zerda/chassis/http/service-app';
 import type { Idempotency } from '@zerda/chassis/idempotency/idempotency';
-import type { Logger } from '@zerda/chassis/logging/logger';
-import type { Metrics } from '@zerda/chassis/metrics/metrics';
-import type { Tracer } from '@zerda/chassis/tracing/span';
 import { documentOf } from '@zerda/contracts/openapi/service-document';
 import { sampleServiceContract } from '@zerda/contracts/sample-service/contract';
 import { sampleItemOperations } from '@zerda/contracts/sample-service/sample-items';
-import express, { type Express } from 'express';
+import type { Express } from 'express';
 import { createSampleItemHandlers } from './http/sample-item-handlers.ts';
 import type { SampleItemStore } from './store/sample-item-store.ts';
 
-export interface AppDependencies {
+export interface AppDependencies extends ServiceAppDependencies {
   readonly sampleItems: SampleItemStore;
   readonly idempotency: Idempotency;
   readonly authentication: Authentication;
-  readonly logger: Logger;
-  readonly audit: AuditLog;
-  readonly metrics: Metrics;
-  /** Time limit of a request in milliseconds. */
-  readonly requestTimeoutMs: number;
-  /** Records spans of sampled requests; undefined records none. */
-  readonly tracer?: Tracer | undefined;
-  /** Client data in log lines; see the request observer. */
-  readonly requestLog?: Pick<RequestObserverOptions, 'clientInLog' | 'subjectInLog'>;
 }
 
-/** Creates the API of sample-service. A request passes the middleware in this order. */
-export function createApp({
-  sampleItems,
-  idempotency,
-  authentication,
-  logger,
-  audit,
-  metrics,
-  requestTimeoutMs,
-  tracer,
-  requestLog,
-}: AppDependencies): Express {
+/** Creates the API of sample-service. */
+export function createApp(dependencies: AppDependencies): Express {
+  const { sampleItems, idempotency, authentication, audit } = dependencies;
   const handlers = createSampleItemHandlers({ sampleItems, idempotency });
-  const app = express();
-  app.disable('x-powered-by');
-  app.use(createRequestObserver({ logger, metrics, requestTimeoutMs, tracer, ...requestLog }).middleware);
-  app.use(createResponseHeaders().set);
-  app.use(createApiRouter(sampleItemOperations, handlers, { authentication, audit }));
-  app.use(serveOpenApi(documentOf(sampleServiceContract)));
-  app.use(notFound);
-  app.use(problemHandler({ logger }));
-  return app;
+  return createServiceApp(dependencies, documentOf(sampleServiceContract), (app) => {
+    app.use(createApiRouter(sampleItemOperations, handlers, { authentication, audit }));
+  });
 }
