@@ -7,9 +7,9 @@ create table outbox (
   subject text not null,
   event json not null,
   created_at timestamptz not null default now(),
-  -- Nobody else sends it before this moment: the lease of a relay, or the pause after a failure.
+  -- No relay claims it before this time: the lease of a relay, or the pause after a failure.
   claimed_until timestamptz,
-  -- Times it was claimed; also tells a late holder of a lease that it has passed on.
+  -- Number of claims. It also shows the holder of an expired lease that another relay has claimed the event.
   attempts integer not null default 0,
   sent_at timestamptz
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
@@ -17,7 +17,7 @@ create index outbox_unsent on outbox (position) where sent_at is null;
 create index outbox_unsent_subject on outbox (subject, position) where sent_at is null;
 create index outbox_sent_at on outbox (sent_at) where sent_at is not null;
 
--- Events that were given up: `sending` ones that a sink refused, `receiving` ones that a handler could not deal with.
+-- Events that are not retried: `sending` for those that a sink rejected, `receiving` for those that a handler could not process.
 create table dead_letters (
   id bigint generated always as identity primary key,
   side text not null check (side in ('sending', 'receiving')),

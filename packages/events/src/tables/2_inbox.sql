@@ -1,4 +1,4 @@
--- Every event that was dealt with, in the order of that; a repeat finds its row here.
+-- Every processed event, in order of processing. A repeated event finds its row here.
 create table inbox (
   position bigint generated always as identity primary key,
   source text not null,
@@ -6,14 +6,14 @@ create table inbox (
   type text not null,
   subject text not null,
   version bigint not null,
-  -- False when a newer version of the subject had come first.
+  -- False if a newer version of the subject was processed before.
   applied boolean not null,
   received_at timestamptz not null default now(),
   unique (event_id, source)
 );
 create index inbox_received_at on inbox (received_at);
 
--- The newest version of each subject that was applied. Never cleaned: the row of a deleted thing is its tombstone.
+-- The newest applied version of each subject. Rows are never removed: that of a deleted subject is its tombstone.
 create table inbox_subjects (
   source text not null,
   subject text not null,
@@ -21,7 +21,7 @@ create table inbox_subjects (
   primary key (source, subject)
 ) with (fillfactor = 80);
 
--- Failures of events that have not been dealt with yet.
+-- Failures of events that are not processed yet.
 create table inbox_failures (
   source text not null,
   event_id text not null,
