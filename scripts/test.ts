@@ -30,7 +30,7 @@ await runCommand(async () => {
   const cliArgs = process.argv.slice(2);
   const coverage = cliArgs.includes('--coverage');
   const runnerOptions = cliArgs.filter((word) => word.startsWith('--') && word !== '--coverage');
-  const { units, systems } = await findTests(cliArgs.filter((word) => !word.startsWith('--')));
+  const { parallel, sequential } = await findTests(cliArgs.filter((word) => !word.startsWith('--')));
   const folder = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
   const bundles = join(folder, 'bundles');
   const durations = join(folder, 'durations');
@@ -75,9 +75,9 @@ await runCommand(async () => {
 
   let costliest = '';
   try {
-    await bundleTests([...units, ...systems, ...(await findPrograms())], bundles);
-    await runTests(units, availableParallelism());
-    await runTests(systems, 1);
+    await bundleTests([...parallel, ...sequential, ...(await findPrograms())], bundles);
+    await runTests(parallel, availableParallelism());
+    await runTests(sequential, 1);
     costliest = formatDurations(await readFile(durations, 'utf8').catch(() => ''));
     if (coverage) codes.push(await reportCoverage());
   } finally {

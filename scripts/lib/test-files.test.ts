@@ -8,14 +8,17 @@ import { root } from './services.ts';
 import { findPrograms, findTests } from './test-files.ts';
 
 describe('test discovery', () => {
-  it('finds the tests of packages and scripts, groups system tests, and skips tests that run only on request', async () => {
-    const { units, systems } = await findTests([]);
-    assert.ok(units.includes(join('scripts', 'lib', 'test-files.test.ts')));
+  it('finds the tests of packages and scripts, system tests first, and skips tests that run only on request', async () => {
+    const { parallel, sequential } = await findTests([]);
+    assert.ok(parallel.includes(join('scripts', 'lib', 'test-files.test.ts')));
+    const systems = parallel.filter((file) => file.startsWith(join('tests', 'system')));
     assert.ok(systems.includes(join('tests', 'system', 'specification.test.ts')));
-    for (const file of [...units, ...systems]) {
+    assert.deepEqual(parallel.slice(0, systems.length), systems);
+    assert.deepEqual(sequential, []);
+    for (const file of parallel) {
       assert.doesNotMatch(
         file,
-        /node_modules|[\\/]dist[\\/]|tests[\\/](compose|contract|e2e|repository|faults[\\/]mutants)/,
+        /node_modules|[\\/]dist[\\/]|tests[\\/](attack|compose|contract|e2e|repository|faults[\\/]mutants)/,
       );
       assert.match(file, /\.test\.ts$/);
     }
@@ -29,7 +32,13 @@ describe('test discovery', () => {
       await writeFile(join(folder, name), '');
     }
     const expected = relative(root, join(folder, 'a.test.ts'));
-    assert.deepEqual((await findTests([folder, join(folder, 'a.test.ts')])).units, [expected]);
+    assert.deepEqual((await findTests([folder, join(folder, 'a.test.ts')])).parallel, [expected]);
+  });
+
+  it('runs attacks one at a time', async () => {
+    const { parallel, sequential } = await findTests([join('tests', 'attack')]);
+    assert.deepEqual(parallel, []);
+    assert.ok(sequential.includes(join('tests', 'attack', 'races.test.ts')));
   });
 
   it('finds the programs of tests', async () => {

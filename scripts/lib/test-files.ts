@@ -6,7 +6,8 @@ import { root } from './services.ts';
 /** Folders without tests of this repository. */
 const skippedFolders = new Set(['node_modules', 'dist', '.tsbuild', 'coverage', '.data']);
 
-const systemTests = ['attack', 'system'].map((folder) => join('tests', folder) + sep);
+const attacks = join('tests', 'attack') + sep;
+const systemTests = join('tests', 'system') + sep;
 /** Tests that need tools beyond npm packages or take minutes. They run only when their path is given. */
 const excludedByDefault = [
   'attack',
@@ -17,11 +18,11 @@ const excludedByDefault = [
   join('faults', 'mutants'),
 ].map((folder) => join('tests', folder) + sep);
 
-export interface TestGroups {
-  /** Tests that run in parallel. */
-  readonly units: readonly string[];
-  /** Tests that start the whole system and measure times. They run one at a time. */
-  readonly systems: readonly string[];
+export interface FoundTests {
+  /** Tests that run in parallel. Those that start the whole system come first, because they take longest. */
+  readonly parallel: readonly string[];
+  /** Attacks, which load the machine and measure times. They run one at a time. */
+  readonly sequential: readonly string[];
 }
 
 /**
@@ -30,7 +31,7 @@ export interface TestGroups {
  * tests/attack, tests/repository and tests/faults/mutants, which take minutes.
  * @throws StartupError when a path does not exist or contains no tests
  */
-export async function findTests(paths: readonly string[]): Promise<TestGroups> {
+export async function findTests(paths: readonly string[]): Promise<FoundTests> {
   const foundFiles =
     paths.length > 0
       ? (await Promise.all(paths.map(testsBelow))).flat()
@@ -40,10 +41,15 @@ export async function findTests(paths: readonly string[]): Promise<TestGroups> {
   if (foundFiles.length === 0)
     throw new StartupError(`No *.test.ts files found in ${paths.join(', ') || root}.`);
   const files = [...new Set(foundFiles)].sort();
-  return {
-    units: files.filter((file) => !isSystemTest(file)),
-    systems: files.filter(isSystemTest),
-  };
+  const sequential = files.filter((file) => file.startsWith(attacks));
+  const systems = files.filter(isSystemTest);
+  const others = files.filter((file) => !sequential.includes(file) && !systems.includes(file));
+  return { parallel: [...systems, ...others], sequential };
+}
+
+/** Returns whether a test file starts the whole system. */
+export function isSystemTest(file: string): boolean {
+  return file.startsWith(systemTests);
 }
 
 /** Commands that tests run often, without `npm`. */
@@ -57,10 +63,6 @@ export async function findPrograms(): Promise<string[]> {
     ...names.filter((name) => name.endsWith('-process.ts')).map((name) => join(folder, name)),
     ...commands.map((name) => join('scripts', `${name}.ts`)),
   ];
-}
-
-function isSystemTest(file: string): boolean {
-  return systemTests.some((folder) => file.startsWith(folder));
 }
 
 async function testsBelow(path: string): Promise<string[]> {

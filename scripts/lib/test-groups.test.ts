@@ -20,6 +20,13 @@ describe('groups of test files', () => {
     assert.deepEqual(groupTests([], 2), []);
   });
 
+  it('contain fewer files if these start the whole system', () => {
+    const files = Array.from({ length: 12 }, (_, index) => `tests/system/${index}.test.ts`);
+    const groups = groupTests(files, 2);
+    assert.deepEqual(groups.flat(), files);
+    assert.ok(groups.every(({ length }) => length <= 4));
+  });
+
   it('run in one process with the hooks of each file for its own tests only, and report the CPU time of each', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'zerda-groups-'));
     t.after(() => rm(folder, { recursive: true, force: true }));

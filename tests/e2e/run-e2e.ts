@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { captureOutput, exitCodeOf } from '../../scripts/lib/child-process.ts';
 import { buildAndDeliver, requireCommands } from '../../scripts/lib/cluster.ts';
@@ -14,18 +14,15 @@ import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
 /** Suffix of the image tag that the tests upgrade to. */
 const nextTag = '-next';
 
-const identityFile = 'tests/e2e/identity.test.ts';
-const eventsFile = 'tests/e2e/events.test.ts';
-const faultsFile = 'tests/e2e/faults.test.ts';
-
 /** Tests under load, which run one after another and with E2E_FAULTS_COMMAND. */
-const underLoad = [identityFile, eventsFile, faultsFile];
+const underLoad = ['identity', 'events', 'faults'].map((name) => `tests/e2e/${name}.test.ts`);
 
 /**
- * `npm run e2e -- [--keep] [--record] [events | faults | functions | files…]`: builds the images, installs the chart in a namespace that
- * enforces the PodSecurity level `restricted`, runs the tests of this folder and deletes the namespace. It uses the cluster of kubectl's
- * current context. `events` kills NATS and order-service under load, `faults` tests all other faults under load, and `functions` runs all
- * other tests. `--keep` keeps the installation. `--record` writes the table of faults to docs/kubernetes.md.
+ * `npm run e2e -- [--keep] [--record] [events | faults | functions | identity | file]…`: builds the images, installs the chart in a
+ * namespace that enforces the PodSecurity level `restricted`, runs the tests of this folder and deletes the namespace. It uses the cluster
+ * of kubectl's current context. `events` kills NATS and order-service under load, `identity` rotates keys and kills Valkey under load,
+ * `faults` tests all other faults under load, and `functions` runs all other tests. `--keep` keeps the installation. `--record` writes the
+ * table of faults to docs/kubernetes.md.
  *
  * REGISTRY, BUILDER, NODE_IMAGE, RUNTIME_IMAGE: as for `npm run cluster:up`.
  * E2E_NAMESPACE: default `zerda-e2e`.
@@ -104,16 +101,17 @@ function observabilityImages(env: NodeJS.ProcessEnv): ObservabilityImages {
 
 /** Returns the files to run. Those under load come last, because they leave terminating pods behind. */
 async function chooseFiles(args: readonly string[]): Promise<string[]> {
-  const [selection] = args;
-  if (selection === 'events') return [eventsFile];
-  if (selection === 'faults') return [faultsFile];
-  if (selection !== undefined && selection !== 'functions') return [...args];
   const functions = (await readdir(join(root, 'tests/e2e')))
     .filter((file) => file.endsWith('.test.ts'))
     .sort()
     .map((file) => `tests/e2e/${file}`)
     .filter((file) => !underLoad.includes(file));
-  return selection === 'functions' ? functions : [...functions, ...underLoad];
+  const named = new Map<string, readonly string[]>([
+    ['functions', functions],
+    ...underLoad.map((file) => [basename(file, '.test.ts'), [file]] as const),
+  ]);
+  const chosen = args.length === 0 ? [...named.keys()] : args;
+  return chosen.flatMap((arg) => named.get(arg) ?? [arg]);
 }
 
 function installCommand(installation: Installation): [string, ...string[]] {
@@ -151,19 +149,27 @@ async function runTests(installation: Installation, files: readonly string[]): P
   const functions = files.filter((file) => !underLoad.includes(file));
   const prefix = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((part) => part !== '');
   const codes = [
-    ...(functions.length > 0 ? [await runFiles(installation, functions, [])] : []),
-    ...(loadTests.length > 0 ? [await runFiles(installation, loadTests, prefix)] : []),
+    // These mostly wait for pods, most of them in namespaces of their own.
+    ...(functions.length > 0 ? [await runFiles(installation, functions, { concurrency: 2 })] : []),
+    ...(loadTests.length > 0 ? [await runFiles(installation, loadTests, { concurrency: 1, prefix })] : []),
   ];
   return codes.find((code) => code !== 0) ?? 0;
+}
+
+interface RunOptions {
+  /** Number of files that run at the same time. */
+  readonly concurrency: number;
+  /** Command that runs the tests, if they need one. */
+  readonly prefix?: readonly string[];
 }
 
 async function runFiles(
   installation: Installation,
   files: readonly string[],
-  prefix: readonly string[],
+  { concurrency, prefix = [] }: RunOptions,
 ): Promise<number> {
   const node = [
-    ...[process.execPath, '--import', 'tsx', '--test', '--test-concurrency=1'],
+    ...[process.execPath, '--import', 'tsx', '--test', `--test-concurrency=${concurrency}`],
     // Repeats all failures at the end.
     ...['--test-reporter=spec', ...files],
   ];
