@@ -6,7 +6,7 @@ import { captureOutput, exitCodeOf } from '../../scripts/lib/child-process.ts';
 import { buildAndDeliver, requireCommands } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
-import { root } from '../../scripts/lib/services.ts';
+import { root, services } from '../../scripts/lib/services.ts';
 import type { Installation } from './lib/installation.ts';
 import type { ObservabilityImages } from './lib/observability.ts';
 import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
@@ -137,8 +137,8 @@ function installCommand(installation: Installation): [string, ...string[]] {
     ...(installation.gateway
       ? set('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [installation.routeHost] })
       : []),
-    ...['gateway', 'user-service', 'order-service'].flatMap((service) =>
-      set(`${service}.networkPolicy.metricsFrom`, [
+    ...services.flatMap(({ name }) =>
+      set(`${name}.networkPolicy.metricsFrom`, [
         { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': installation.monitoring } } },
       ]),
     ),
