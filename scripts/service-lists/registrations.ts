@@ -89,11 +89,9 @@ export function registrations(service: NewService): Registration[] {
       copiedEntry(['gateway', 'peers'], { key: 'ORDER_SERVICE_URL' }),
       item(['user-service', 'networkPolicy', 'allowFrom'], name),
       ...(heard ? [item(['user-service', 'events', 'sinks'], name)] : []),
-      ...(database
-        ? [entry(['global', 'nats', 'bundled', 'servicePasswordKeys'], name, `${name}-password`)]
-        : []),
+      onlyRemoved(['global', 'nats', 'bundled', 'servicePasswordKeys'], name),
       copiedEntry([], {
-        before: 'monitoring',
+        before: 'user-service',
         separated: true,
         without: [
           [['peers'], 'USER_SERVICE_MANAGEMENT_URL'],
@@ -113,18 +111,21 @@ export function registrations(service: NewService): Registration[] {
         ['services', 'gateway', 'environment'],
         `${variable}_SERVICE_URL`,
         `http://${name}:${service.port}`,
-        'AUTH',
       ),
       copiedEntry(['services', 'gateway', 'depends_on']),
       copiedEntry(['services'], {
-        before: 'user-database',
+        before: 'user-service',
         separated: true,
         without: composeWithout(database, stem),
       }),
       ...(heard ? [eventSink(name)] : []),
       ...(database
         ? [
-            copiedEntry(['services'], { key: 'order-database', before: 'nats', separated: true }),
+            copiedEntry(['services'], {
+              key: 'order-database',
+              before: 'user-service',
+              separated: true,
+            }),
             entry(
               ['services', 'nats', 'environment'],
               natsPasswordVariable(name),
