@@ -70,11 +70,13 @@ describeIf(missing === undefined, program, 'configuration of npm run observe', (
     await eventually(async () => {
       const { activeTargets } = await read('targets');
       assert.deepEqual(
-        activeTargets.map(({ labels, health }: { labels: Record<string, string>; health: string }) => [
-          labels.namespace,
-          labels.job,
-          health,
-        ]),
+        activeTargets
+          .map(({ labels, health }: { labels: Record<string, string>; health: string }) => [
+            labels.namespace,
+            labels.job,
+            health,
+          ])
+          .sort(),
         ['gateway', 'order-service', 'user-service'].map((name) => ['zerda', name, 'up']),
       );
     });
