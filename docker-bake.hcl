@@ -1,6 +1,6 @@
+# The list of services is in docker-bake.override.hcl.
 # docker buildx bake: builds the images of all services for this machine.
 # VERSION=1.2.3 docker buildx bake gateway-published --push: builds and pushes one service for amd64 and arm64, with SBOM and provenance.
-variable "SERVICES" { default = ["gateway", "user-service", "order-service"] }
 variable "REGISTRY" { default = "" }
 variable "VERSION" { default = "local" }
 variable "REVISION" { default = "" }

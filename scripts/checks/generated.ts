@@ -35,7 +35,9 @@ import { parseTable } from '../../packages/gateway/src/routes/read-table.ts';
 import { routeTableSchema } from '../../packages/gateway/src/routes/table.ts';
 import { dashboardFiles } from '../dashboards/dashboards.ts';
 import { chartFiles, valuesWithVersions } from '../lib/chart.ts';
+import { profileFiles } from '../lib/chart-profiles.ts';
 import { natsUsersFile } from '../lib/nats-users.ts';
+import { serviceListFiles } from '../lib/service-lists.ts';
 import { root, type Service, type ServiceName, services } from '../lib/services.ts';
 import { traceVariables } from '../trace/variables.ts';
 import { commonPasswordsFilter } from './common-passwords.ts';
@@ -57,6 +59,8 @@ export function generatedFiles(): ReadonlyMap<string, string | Buffer> {
     ['charts/zerda/files/nats-users.conf', natsUsersFile()],
     ['charts/zerda/values.yaml', valuesWithVersions()],
     ...chartFiles(),
+    ...profileFiles(),
+    ...serviceListFiles(),
     ...dashboardFiles(),
     ['docs/audit.md', auditPage()],
     ['docs/configuration.md', configurationPage()],

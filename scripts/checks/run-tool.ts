@@ -46,7 +46,7 @@ export async function runTool(
 }
 
 /** Returns the command line that runs a command of an installed package with the current Node. */
-export function toolCommand(packageName: string, command: string, args: readonly string[]): Command {
+function toolCommand(packageName: string, command: string, args: readonly string[]): Command {
   return [process.execPath, commandFile(packageName, command), ...args];
 }
 

@@ -128,7 +128,7 @@ const profiles: Readonly<Record<string, readonly string[]>> = {
   dev: ['--values', `${umbrella}/values-dev.yaml`, ...fixedSecrets()],
   prod: ['--values', `${umbrella}/values-prod.yaml`],
   bundled: ['--values', 'tests/chart/golden/bundled.values.yaml', ...fixedSecrets()],
-  full: ['--values', 'tests/chart/golden/full.values.yaml'],
+  full: ['--values', `${umbrella}/values-prod.yaml`, '--values', 'tests/chart/golden/full.values.yaml'],
 };
 
 /** Rules for a Prometheus without the operator. The tests of the rules read them, so they do not need Helm. */

@@ -13,7 +13,7 @@ describe('delivery units', () => {
       assert.deepEqual(
         (await planPipeline(name)).map(({ title }) => title),
         [
-          ...['types', 'lint and format', 'imports', 'licenses', 'generated files', 'API document'],
+          ...['types', 'lint and format', 'imports', 'licenses', 'API documents', 'generated files'],
           ...['unit tests', 'contracts', 'bundle', 'image'],
         ],
       );

@@ -2,10 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { apiDocumentOf } from '../checks/api-documents.ts';
-import { findImportProblems } from '../checks/imports.ts';
 import { findLanguageProblems } from '../checks/language.ts';
-import { findLicenseProblems } from '../checks/licenses.ts';
-import { toolCommand } from '../checks/run-tool.ts';
+import { type Check, list, sourceChecks } from '../checks/source-checks.ts';
 import { areas, type Snapshot, workspaceClosure } from './affected.ts';
 import { findHelm } from './chart.ts';
 import { runInForeground } from './child-process.ts';
@@ -62,15 +60,10 @@ async function readManifests(): Promise<Snapshot['manifests']> {
 
 function serviceSteps(service: ServiceName, folders: readonly string[]): Step[] {
   return [
-    step('types', toolCommand('typescript', 'tsc', ['-b', `packages/${service}`])),
-    step(
-      'lint and format',
-      toolCommand('@biomejs/biome', 'biome', ['check', '--error-on-warnings', ...folders]),
+    ...Object.entries(sourceChecks([apiDocumentOf(service)], folders)).map(([title, check]) =>
+      checkStep(title, check),
     ),
-    list('imports', () => findImportProblems(root, folders)),
-    list('licenses', findLicenseProblems),
     generatedFiles,
-    step('API document', toolCommand('@redocly/cli', 'redocly', ['lint', apiDocumentOf(service)])),
     step('unit tests', script('test', ...folders)),
     step('contracts', script('can-i-deploy', service, 'production')),
     step('bundle', script('build', service)),
@@ -90,7 +83,7 @@ function chartSteps(): Step[] {
 
 function docsSteps(): Step[] {
   return [
-    list('language', findLanguageProblems),
+    checkStep('language', list(findLanguageProblems)),
     generatedFiles,
     step('checks', script('test', 'tests/checks')),
   ];
@@ -105,16 +98,16 @@ function step(title: string, command: Command, needs?: Tool): Step {
     const path = file === 'helm' ? ((await findHelm()) ?? file) : file;
     return runInForeground([path, ...args]);
   };
-  return { title, run, ...(needs && { needs }) };
+  return { title, command, run, ...(needs && { needs }) };
 }
 
-function list(title: string, find: () => Promise<readonly string[]>): Step {
+function checkStep(title: string, check: Check): Step {
   return {
     title,
     run: async () => {
-      const findings = await find();
-      for (const finding of findings) console.error(finding);
-      return findings.length === 0 ? 0 : 1;
+      const findings = await check();
+      if (findings !== '') console.error(findings);
+      return findings === '' ? 0 : 1;
     },
   };
 }

@@ -41,6 +41,18 @@ describe('an edited deployment', () => {
     );
   });
 
+  it('of a new version and its digest changes two lines', () => {
+    const next = { version: '1.1.0', digest: `sha256:${'b'.repeat(64)}` };
+    const [before, after] = [text, withDeployedService(text, 'gateway', next)].map((file) =>
+      file.split('\n'),
+    );
+    assert.equal(after?.length, before?.length);
+    assert.deepEqual(
+      after?.filter((line, index) => line !== before?.[index]),
+      ['    version: 1.1.0', `    digest: ${next.digest}`],
+    );
+  });
+
   it('has no digest of another version', () => {
     const edited = withDeployedService(text, 'gateway', { version: '1.1.0' });
     assert.equal(edited, text.replace('1.0.0', '1.1.0').replace(`    digest: ${digest}\n`, ''));

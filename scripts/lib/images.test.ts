@@ -30,9 +30,9 @@ describe('image build', () => {
   });
 });
 
-describe('docker-bake.hcl', () => {
+describe('docker-bake.override.hcl', () => {
   it('lists the services', async () => {
-    const text = await readFile(join(root, 'docker-bake.hcl'), 'utf8');
+    const text = await readFile(join(root, 'docker-bake.override.hcl'), 'utf8');
     const [, list = '[]'] = /variable "SERVICES" \{ default = (\[.*\]) \}/.exec(text) ?? [];
     assert.deepEqual(JSON.parse(list).sort(), services.map(({ name }) => name).sort());
   });

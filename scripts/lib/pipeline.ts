@@ -1,6 +1,8 @@
 /** A part of a pipeline. */
 export interface Step {
   readonly title: string;
+  /** Command line that the step runs; none if it calls a function. */
+  readonly command?: readonly string[];
   /** Runs the step and returns its exit code. */
   run(): Promise<number>;
   /** Tool that the step needs besides Node and npm packages; none by default. */

@@ -127,7 +127,7 @@ function findItem(text: string, path: YamlPath, name: string): { list: YAMLSeq; 
 }
 
 /** Returns the pattern of a name that is not a part of a longer one. */
-export function wholeName(name: string): RegExp {
+function wholeName(name: string): RegExp {
   return new RegExp(`(?<![\\w-])${name}(?![\\w-])`);
 }
 

@@ -1,3 +1,4 @@
+import { profileNames, profileSource } from '../lib/chart-profiles.ts';
 import { natsPasswordVariable } from '../lib/nats-users.ts';
 import { variableOf } from '../lib/services.ts';
 import {
@@ -8,7 +9,6 @@ import {
   removeEntry,
   removeItem,
   removeItems,
-  wholeName,
   type YamlPath,
 } from './edit-yaml.ts';
 import { type Replacement, replaceAll, type ServiceNames, spellings, stemOf } from './service-names.ts';
@@ -48,7 +48,6 @@ export function registrations(service: NewService): Registration[] {
     [model.replaceAll('-', '_'), spellings(name).snake],
     ['order-database', `${stem}-database`],
     ['ORDER_', `${variable}_`],
-    ['orders-app', `${stem}-app`],
     ['Order service', spellings(name).sentence],
     ['orders', snake],
     ['8002', String(service.port)],
@@ -81,15 +80,7 @@ export function registrations(service: NewService): Registration[] {
     add: (text) => addItem(text, path, replaceAll(readItem(text, path, model), asNew)),
     remove: (text) => removeItem(text, path, name),
   });
-  /** A list of names in a text, in which the service follows the model. */
-  const listed = (separator: string): Edit => ({
-    add: (text) => replaceOnce(text, wholeName(model), `${model}${separator}${name}`),
-    remove: (text) =>
-      replaceOnce(text, new RegExp(separator.replace('|', '\\|') + wholeName(name).source), ''),
-  });
 
-  const databaseEntries: readonly Without[] = database ? [] : [[[], 'database']];
-  const valuesEntry = copiedEntry([], { separated: true, without: databaseEntries });
   const heard = subscribesTo.includes('user-service');
 
   return [
@@ -98,11 +89,9 @@ export function registrations(service: NewService): Registration[] {
       copiedEntry(['gateway', 'peers'], { key: 'ORDER_SERVICE_URL' }),
       item(['user-service', 'networkPolicy', 'allowFrom'], name),
       ...(heard ? [item(['user-service', 'events', 'sinks'], name)] : []),
-      ...(database
-        ? [entry(['global', 'nats', 'bundled', 'servicePasswordKeys'], name, `${name}-password`)]
-        : []),
+      onlyRemoved(['global', 'nats', 'bundled', 'servicePasswordKeys'], name),
       copiedEntry([], {
-        before: 'monitoring',
+        before: 'user-service',
         separated: true,
         without: [
           [['peers'], 'USER_SERVICE_MANAGEMENT_URL'],
@@ -116,27 +105,27 @@ export function registrations(service: NewService): Registration[] {
         ],
       }),
     ]),
-    ...(['dev', 'prod', 'hot'] as const).map((values) =>
-      registration(`charts/zerda/values-${values}.yaml`, [valuesEntry]),
-    ),
-    ...(database ? [registration('charts/zerda/values-gitops.yaml', [valuesEntry])] : []),
+    ...profileNames.map((profile) => registration(profileSource(profile), [onlyRemoved([], name)])),
     registration('compose.yaml', [
       entry(
         ['services', 'gateway', 'environment'],
         `${variable}_SERVICE_URL`,
         `http://${name}:${service.port}`,
-        'AUTH',
       ),
       copiedEntry(['services', 'gateway', 'depends_on']),
       copiedEntry(['services'], {
-        before: 'user-database',
+        before: 'user-service',
         separated: true,
         without: composeWithout(database, stem),
       }),
       ...(heard ? [eventSink(name)] : []),
       ...(database
         ? [
-            copiedEntry(['services'], { key: 'order-database', before: 'nats', separated: true }),
+            copiedEntry(['services'], {
+              key: 'order-database',
+              before: 'user-service',
+              separated: true,
+            }),
             entry(
               ['services', 'nats', 'environment'],
               natsPasswordVariable(name),
@@ -147,14 +136,9 @@ export function registrations(service: NewService): Registration[] {
         : []),
     ]),
     ...['production', 'staging'].map((environment) =>
-      registration(`deploy/${environment}.yaml`, [deployedVersion(name)]),
+      // A new service is deployed later.
+      registration(`deploy/${environment}.yaml`, [onlyRemoved(['services'], name)]),
     ),
-    registration('docker-bake.hcl', [listed('", "')]),
-    ...(database ? [registration('k8s/kustomization.yaml', [copiedItem(['secretGenerator'])])] : []),
-    registration('observability/collector.yaml', [listed('|')]),
-    registration('observability/prometheus.yaml', [
-      item(['scrape_configs', 0, 'static_configs', 0, 'targets'], `"${name}:9090"`),
-    ]),
     registration('packages/contracts/src/services.ts', [contractEntry(name)]),
     registration('packages/gateway/routes.yaml', [
       {
@@ -180,9 +164,6 @@ export function registrations(service: NewService): Registration[] {
         key: `${model}.probes.liveness.failureThreshold`,
       }),
     ]),
-    // Its production values allow no bundled database.
-    registration('tests/chart/golden/full.values.yaml', [valuesEntry]),
-    registration('tsconfig.json', [projectReference(name)]),
   ];
 }
 
@@ -225,11 +206,11 @@ function routesOf({ service, routes }: NewService): Edit {
   };
 }
 
-/** The version of the service in an environment. A new service is deployed later. */
-function deployedVersion(name: string): Edit {
+/** An entry that a new service lacks, but that may have been added later. */
+function onlyRemoved(path: YamlPath, key: string): Edit {
   return {
     add: (text) => text,
-    remove: (text) => (hasEntry(text, ['services'], name) ? removeEntry(text, ['services'], name) : text),
+    remove: (text) => (hasEntry(text, path, key) ? removeEntry(text, path, key) : text),
   };
 }
 
@@ -274,16 +255,6 @@ function contractEntry(name: string): Edit {
       return replaceOnce(withImport, '  gatewayContract,\n', `${entryLine}  gatewayContract,\n`);
     },
     remove: (text) => replaceOnce(replaceOnce(text, importLine, ''), entryLine, ''),
-  };
-}
-
-/** The reference to the package in the TypeScript project of scripts and tests. */
-function projectReference(name: string): Edit {
-  const reference = `    {\n      "path": "packages/${name}"\n    },\n`;
-  const before = `    {\n      "path": "packages/gateway"\n`;
-  return {
-    add: (text) => replaceOnce(text, before, reference + before),
-    remove: (text) => replaceOnce(text, reference, ''),
   };
 }
 

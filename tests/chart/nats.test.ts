@@ -277,24 +277,8 @@ await describeWithHelm('NATS', ({ render }) => {
     await assert.rejects(external({ url: 'http://nats.example' }), /url/);
     await assert.rejects(external({ credentialsKey: 'user.creds' }), /credentialsKey needs .*existingSecret/);
     await assert.rejects(
-      bundled({ 'servicePasswordKeys.user-service': '' }),
-      /servicePasswordKeys has no entry for user-service/,
-    );
-    await assert.rejects(
-      render({
-        'global.nats.type': 'bundled',
-        'global.nats.bundled.servicePasswordKeys.gateway': 'gateway-password',
-        'gateway.events.enabled': true,
-      }),
+      render({ 'global.nats.type': 'bundled', 'gateway.events.enabled': true }),
       /gateway\.events\.enabled=true needs a user in files\/nats-users\.conf/,
-    );
-    await assert.rejects(
-      render({
-        'global.nats.type': 'bundled',
-        'global.nats.bundled.servicePasswordKeys.order-service': '',
-        'order-service.events.enabled': false,
-      }),
-      /servicePasswordKeys has no entry for order-service/,
     );
     await assert.rejects(external({ 'tls.certKey': 'tls.crt' }), /needs both certKey and keyKey, or neither/);
     const production = ['--values', 'charts/zerda/values-prod.yaml'];

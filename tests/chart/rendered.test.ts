@@ -23,7 +23,7 @@ const profiles: Readonly<Record<string, readonly string[]>> = {
   dev: ['--values', 'charts/zerda/values-dev.yaml'],
   prod: ['--values', 'charts/zerda/values-prod.yaml'],
   bundled: ['--values', 'tests/chart/golden/bundled.values.yaml'],
-  full: ['--values', 'tests/chart/golden/full.values.yaml'],
+  full: ['--values', 'charts/zerda/values-prod.yaml', '--values', 'tests/chart/golden/full.values.yaml'],
 };
 
 const [kubeconform, kubectl] = await Promise.all(['kubeconform', 'kubectl'].map(findCommand));

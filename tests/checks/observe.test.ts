@@ -39,6 +39,17 @@ describe('profile observability of compose.yaml', () => {
     }
   });
 
+  it('scrapes every service of compose.yaml', () => {
+    const [{ file_sd_configs: discoveries }] = read('observability/prometheus.yaml').scrape_configs;
+    const [targets] = discoveries[0].files;
+    assert.ok(services.prometheus.volumes.includes(`./observability/targets.yaml:${targets}:ro`));
+    const [{ targets: addresses }] = read('observability/targets.yaml');
+    assert.deepEqual(
+      addresses.toSorted(),
+      ownServices.map(({ name }) => `${name}:${services[name].environment.MANAGEMENT_PORT}`).sort(),
+    );
+  });
+
   it('is not needed by the services, which have the tracing variables of the environment', () => {
     // One name for all services would make them one service in traces.
     const expected = Object.keys(tracingVariables()).filter((name) => name !== 'OTEL_SERVICE_NAME');

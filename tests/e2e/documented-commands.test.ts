@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { root } from '../../scripts/lib/services.ts';
+import { root, services } from '../../scripts/lib/services.ts';
 import { readInstallation } from './lib/installation.ts';
 import { apply, kubectl } from './lib/kubectl.ts';
 import { waitForRollouts } from './lib/rollouts.ts';
+import { secretFiles } from './lib/secret-files.ts';
 import { forceDeleteNamespace } from './lib/test-release.ts';
 
 const run = promisify(execFile);
@@ -99,15 +100,15 @@ function suite(registry: string): void {
     await waitForRollouts(namespace);
   });
 
-  it('install without Helm by kubectl apply -k, with the files of secrets that k8s/kustomization.yaml names', async () => {
+  it('install without Helm by kubectl apply -k, with the files of secrets that k8s/secrets/kustomization.yaml names', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'zerda-kustomize-'));
     try {
       await cp(join(root, 'k8s'), folder, { recursive: true });
-      for (const name of ['user-service', 'order-service', 'events', 'management', 'auth'])
-        await copyFile(join(folder, 'secrets/example.env'), join(folder, `secrets/${name}.env`));
+      for (const name of await secretFiles())
+        await copyFile(join(folder, 'secrets/example.env'), join(folder, 'secrets', name));
       const file = join(folder, 'kustomization.yaml');
-      const images = ['gateway', 'user-service', 'order-service'].map(
-        (service) => `  - { name: zerda/${service}, newName: ${registry}/zerda/${service} }\n`,
+      const images = services.map(
+        ({ name }) => `  - { name: zerda/${name}, newName: ${registry}/zerda/${name} }\n`,
       );
       const text = (await readFile(file, 'utf8')).replace(/^namespace: zerda$/m, `namespace: ${namespace}`);
       await writeFile(file, `${text}images:\n${images.join('')}`);

@@ -12,6 +12,7 @@ import { root, services } from '../../scripts/lib/services.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get, kubectl } from './lib/kubectl.ts';
 import { waitForRollouts } from './lib/rollouts.ts';
+import { secretFiles } from './lib/secret-files.ts';
 import { forceDeleteNamespace } from './lib/test-release.ts';
 
 const run = promisify(execFile);
@@ -87,11 +88,11 @@ function suite(): void {
     assert.deepEqual((await get(namespace, 'deployments')).items, []);
   });
 
-  it('deploys the profile raw without Helm, with the secrets of k8s/kustomization.yaml', async () => {
+  it('deploys the profile raw without Helm, with the secrets of k8s/secrets/kustomization.yaml', async () => {
     const copied: string[] = [];
     try {
-      for (const name of ['user-service', 'order-service', 'events', 'management', 'auth']) {
-        const file = join(root, `k8s/secrets/${name}.env`);
+      for (const name of await secretFiles()) {
+        const file = join(root, 'k8s/secrets', name);
         await copyFile(join(root, 'k8s/secrets/example.env'), file, constants.COPYFILE_EXCL).then(
           () => copied.push(file),
           (error: NodeJS.ErrnoException) => assert.equal(error.code, 'EEXIST'),

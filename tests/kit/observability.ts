@@ -146,7 +146,8 @@ async function startPrometheusAsConfigured(
       const config = parse(await readFile(configurations.prometheus, 'utf8'));
       config.rule_files = [join(root, 'k8s/monitoring/rules.yaml')];
       // The names of the targets are those of containers.
-      for (const { relabel_configs } of config.scrape_configs)
+      for (const { file_sd_configs, relabel_configs } of config.scrape_configs) {
+        file_sd_configs[0].files = [join(root, 'observability/targets.yaml')];
         relabel_configs.push(
           ...targets.map(({ name, managementUrl }) => ({
             source_labels: ['__address__'],
@@ -155,6 +156,7 @@ async function startPrometheusAsConfigured(
             replacement: new URL(managementUrl).host,
           })),
         );
+      }
       const file = join(folder, 'prometheus.yaml');
       await writeFile(file, stringify(config));
       return [

@@ -9,6 +9,9 @@ import { copyRepository, type RepositoryCopy } from '../kit/repository-copy.ts';
 
 const guide = 'docs/guides/your-own-service.md';
 
+/** Maximum number of existing files that a new service changes, besides the lock file and generated ones. */
+const maxEditedFiles = 8;
+
 describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
   let copy: RepositoryCopy;
   const run = (line: string) => copy.run(line);
@@ -43,7 +46,9 @@ describe('npm run new-service', { skip: process.platform === 'win32' }, () => {
   it('creates a service as the guide shows, and one without a database', async () => {
     const [create] = commandsOf(/new-service/);
     assert.ok(create);
-    await run(create.command);
+    const [, changed = ''] = /^Changed:\n((?: {2}.+\n)+)/m.exec(await run(create.command)) ?? [];
+    const edited = changed.split('\n').filter((line) => /^ {2}\S+$/.test(line));
+    assert.ok(edited.length > 0 && edited.length <= maxEditedFiles, changed);
     await run('npm run new-service -- quotes --no-database');
     // Its names are parts of those of others.
     await run('npm run new-service -- pay --entity credit-note');

@@ -38,7 +38,10 @@ describeIf(missing === undefined, program, 'configuration of npm run observe', (
     traceId = order.headers.traceresponse?.split('-')[1] ?? '';
     await eventually(() => services.every(hasLogged), 'the log lines of the request');
     for (const { name, output } of services) await observability.writeContainerLog(name, output);
-    await observability.writeContainerLog('another-container', [`{"msg":"secret","trace_id":"${traceId}"}`]);
+    await observability.writeContainerLog('another-container', [
+      `{"msg":"secret","trace_id":"${traceId}"}`,
+      `{"level":30,"time":1764500000000,"service":"another","msg":"secret","trace_id":"${traceId}"}`,
+    ]);
   });
 
   after(async () => {
@@ -67,11 +70,13 @@ describeIf(missing === undefined, program, 'configuration of npm run observe', (
     await eventually(async () => {
       const { activeTargets } = await read('targets');
       assert.deepEqual(
-        activeTargets.map(({ labels, health }: { labels: Record<string, string>; health: string }) => [
-          labels.namespace,
-          labels.job,
-          health,
-        ]),
+        activeTargets
+          .map(({ labels, health }: { labels: Record<string, string>; health: string }) => [
+            labels.namespace,
+            labels.job,
+            health,
+          ])
+          .sort(),
         ['gateway', 'order-service', 'user-service'].map((name) => ['zerda', name, 'up']),
       );
     });

@@ -16,7 +16,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Fails with a clear message when the release's stored values lack values of this chart; a template would fail with a nil pointer. */}}
 {{- define "zerda.requireDefaults" -}}
-{{- if not (and .Values.global.auth (dig "bundled" "servicePasswordKeys" "" (.Values.global.nats | default dict)) .Values.global.valkey) -}}
+{{- if not (and .Values.global.auth (hasKey (dig "bundled" dict (.Values.global.nats | default dict)) "servicePasswordKeys") .Values.global.valkey) -}}
 {{- fail "The values of the installed release lack defaults of this chart version. Upgrade with --reset-then-reuse-values instead of --reuse-values." -}}
 {{- end -}}
 {{- end -}}
@@ -49,15 +49,22 @@ jetstream {
 include ./nats-users.conf
 {{- end -}}
 
+{{/* Returns a JSON list of the users in files/nats-users.conf: `zerda`, the user for operators, and services. */}}
+{{- define "zerda.natsUsers" -}}
+{{- $users := list -}}
+{{- range regexFindAll "\\buser: [a-z0-9-]+" (.Files.Get "files/nats-users.conf") -1 -}}
+{{- $users = append $users (trimPrefix "user: " .) -}}
+{{- end -}}
+{{- toJson $users -}}
+{{- end -}}
+
 {{/* Returns a JSON dictionary of the variables of files/nats-users.conf and the Secret keys of their passwords. */}}
 {{- define "zerda.natsPasswords" -}}
-{{- with .Values.global.nats.bundled -}}
-{{- $keys := dict "PASSWORD" .passwordKey -}}
-{{- range $service, $key := .servicePasswordKeys -}}
-{{- $_ := set $keys (printf "%s_PASSWORD" ($service | upper | replace "-" "_")) $key -}}
+{{- $keys := dict "PASSWORD" .Values.global.nats.bundled.passwordKey -}}
+{{- range without (include "zerda.natsUsers" . | fromJsonArray) "zerda" -}}
+{{- $_ := set $keys (printf "%s_PASSWORD" (. | upper | replace "-" "_")) (include "service.natsPasswordKey" (list $ .)) -}}
 {{- end -}}
 {{- toJson $keys -}}
-{{- end -}}
 {{- end -}}
 
 {{/* Full name of the gateway. */}}

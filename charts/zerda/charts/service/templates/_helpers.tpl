@@ -159,6 +159,12 @@ kube-root-ca.crt; the second lookup is for a namespace that `--create-namespace`
 {{- printf "%s-valkey" .Release.Name -}}
 {{- end -}}
 
+{{/* Returns the key of a service's password in the Secret of the bundled NATS: (list $ <service>). */}}
+{{- define "service.natsPasswordKey" -}}
+{{- $service := index . 1 -}}
+{{- index (index . 0).Values.global.nats.bundled.servicePasswordKeys $service | default (printf "%s-password" $service) -}}
+{{- end -}}
+
 {{/* Security context of a pod or container: (list $ <value>). OpenShift assigns users and groups itself and rejects others. */}}
 {{- define "service.securityContext" -}}
 {{- $root := index . 0 -}}
@@ -428,7 +434,7 @@ DATABASE_PARAMETERS: {{ . | quote }}
 {{- with .Values.global.nats }}
 {{- if eq .type "bundled" }}
 - name: NATS_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .bundled.existingSecret | default (include "service.natsName" $) }}, key: {{ index .bundled.servicePasswordKeys $.Chart.Name }}}}
+  valueFrom: {secretKeyRef: {name: {{ .bundled.existingSecret | default (include "service.natsName" $) }}, key: {{ include "service.natsPasswordKey" (list $ $.Chart.Name) }}}}
 {{- else if and (eq .type "external") (include "service.externalNatsSecret" $) (not .external.credentialsKey) }}
 - name: NATS_USER
   valueFrom: {secretKeyRef: {name: {{ include "service.externalNatsSecret" $ }}, key: {{ .external.userKey }}}}
