@@ -31,8 +31,6 @@ describe('connection queue', () => {
     const { add, started } = startQueue();
     add('a1', 'a2', 'a3', 'b1', 'b2');
     started.length = 0;
-    // The first turn is the one in which they were added.
-    await nextTurn();
     for (const name of ['a2', 'b2', 'a3']) {
       await nextTurn();
       assert.equal(started.length, 1);
@@ -45,7 +43,7 @@ describe('connection queue', () => {
     add('a1', 'a2', 'a3', 'a4');
     await nextTurn();
     add('b1');
-    assert.deepEqual(started, ['a1', 'b1']);
+    assert.deepEqual(started, ['a1', 'a2', 'b1']);
   });
 
   it('starts no waiting connection in turns in which others are added, except one for each sixteen', async () => {
@@ -54,7 +52,7 @@ describe('connection queue', () => {
       add(`a${count}`);
       await nextTurn();
     }
-    assert.deepEqual(started, ['a1', 'a2', 'a3', 'a4']);
+    assert.deepEqual(started, ['a1', 'a2', 'a3']);
   });
 
   it('starts connections of a network at once again after a turn without any', async () => {
@@ -66,15 +64,32 @@ describe('connection queue', () => {
     assert.deepEqual(started, ['a1', 'a2']);
   });
 
-  it('defers other work for a client until no connections are added', async () => {
+  it('defers other work for a client until no further connections are added', async () => {
     const queue = createConnectionQueue();
     const done: string[] = [];
-    queue.defer('a', () => done.push('a'));
-    queue.add('b', () => done.push('b'));
+    queue.add('a', () => done.push('a1'));
     await nextTurn();
-    assert.deepEqual(done, ['b']);
+    queue.defer('b', () => done.push('deferred'));
+    for (let count = 2; count <= 5; count += 1) {
+      queue.add('a', () => done.push(`a${count}`));
+      await nextTurn();
+    }
+    assert.deepEqual(done, ['a1']);
     await nextTurn();
-    assert.deepEqual(done, ['b', 'a']);
+    assert.deepEqual(done, ['a1', 'deferred']);
+  });
+
+  it('does one piece of deferred work for each connection that starts at once', async () => {
+    const queue = createConnectionQueue();
+    let done = 0;
+    for (let count = 1; count <= 20; count += 1) {
+      queue.add(`network ${count}`, () => undefined);
+      queue.defer('a', () => {
+        done += 1;
+      });
+      await nextTurn();
+    }
+    assert.equal(done, 20);
   });
 
   it('reports turns in which connections were added or wait', async () => {

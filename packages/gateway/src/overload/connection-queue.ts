@@ -37,10 +37,12 @@ export function createConnectionQueue({
   const served = new Set<string>();
   let waiting = 0;
   let wereAdded = false;
+  /** Connections added since the last start from the queue. One that started at once counts like `addedPerStart`. */
   let addedSinceStart = 0;
 
   /** Starts the connection whose turn it is, if any waits. */
   function startNext(): void {
+    addedSinceStart = 0;
     const [next] = queues;
     if (next === undefined) return;
     const [network, starts] = next;
@@ -49,7 +51,6 @@ export function createConnectionQueue({
     if (starts.length > 0) queues.set(network, starts);
     served.add(network);
     waiting -= 1;
-    addedSinceStart = 0;
     start?.();
   }
 
@@ -74,11 +75,13 @@ export function createConnectionQueue({
     defer,
     add(network, start) {
       wereAdded = true;
-      addedSinceStart += 1;
       if (queues.has(network) || served.has(network)) {
+        addedSinceStart += 1;
         defer(network, start);
         return;
       }
+      // Otherwise clients with many addresses could prevent the disconnection of slow ones.
+      addedSinceStart += addedPerStart;
       served.add(network);
       scheduleTurn();
       start();
