@@ -5,8 +5,8 @@ import { inNextTurn } from './next-turn.ts';
 
 /**
  * Starts new connections in fair order by client network, as FQ-CoDel does with packets (RFC 8290): the first connection of a
- * network starts at once, its further ones take turns with those of other networks. While clients connect, only first
- * connections start. Node.js accepts one connection per turn of its event loop, so this keeps turns short, and a client does
+ * network starts at once, its further ones take turns with those of other networks. While clients connect, few
+ * of these start. Node.js accepts one connection per turn of its event loop, so this keeps turns short, and a client does
  * not wait in the accept queue for the requests of the clients before it.
  */
 export interface ConnectionQueue {
