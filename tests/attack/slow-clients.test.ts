@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { HttpResponse } from '../../packages/chassis/testing/http.ts';
@@ -66,4 +68,23 @@ describe('hostile clients', () => {
       assert.ok(connections >= count, `${connections} connections`);
       assert.equal(await target.gatewayMetric('circuit_breaker_events_total', 'event="open"'), opened);
     });
+
+  it('do not delay new connections of other clients: a burst of connections', async () => {
+    const port = Number(new URL(target.system.gateway.url).port);
+    const burst = 600;
+    let responses = 0;
+    const request = async (localAddress: string): Promise<void> => {
+      const socket = connect({ port, localAddress, host: '127.0.0.1' });
+      socket.write('GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+      await once(socket, 'data');
+      responses += 1;
+      socket.destroy();
+    };
+    const hostile = Array.from({ length: burst }, () => request('127.50.1.1'));
+    await request('127.51.1.1');
+    const position = responses;
+    await Promise.all(hostile);
+    // In the order of the connections it would be the last one.
+    assert.ok(position < burst * 0.75, `response ${position} of ${burst + 1}`);
+  });
 });

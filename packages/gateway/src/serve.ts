@@ -16,6 +16,7 @@ import {
 import { openLimiters } from './limits/open-limiters.ts';
 import { createPolicyMetrics } from './metrics/policy-metrics.ts';
 import { createBodyPacer } from './overload/body-pacer.ts';
+import { createConnectionQueue, queueConnections } from './overload/connection-queue.ts';
 import { createLoadMonitor } from './overload/load-monitor.ts';
 import { createSlowClients } from './overload/slow-clients.ts';
 import { readTable } from './routes/read-table.ts';
@@ -49,11 +50,14 @@ export async function serve(gateway: GatewayProcess): Promise<void> {
     maxDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,
   });
   lifecycle.onShutdown('load monitor', () => load.stop());
+  const bodyPacer = createBodyPacer();
+  const connectionQueue = createConnectionQueue({ onWaiting: () => bodyPacer.yieldToConnections() });
   const slowClients = createSlowClients({
     minBytesPerSecond: config.MIN_CLIENT_BYTES_PER_SECOND,
     max: config.MAX_SLOW_CLIENTS,
     maxPerAddress: config.MAX_SLOW_CLIENTS_PER_ADDRESS,
     metrics: policyMetrics,
+    queue: connectionQueue,
   });
   lifecycle.onShutdown('slow clients', () => slowClients.stop());
   const limiters = await openLimiters(config.VALKEY_URL, {
@@ -61,7 +65,6 @@ export async function serve(gateway: GatewayProcess): Promise<void> {
     logger,
     lifecycle,
   });
-  const bodyPacer = createBodyPacer();
   const app = createApp({
     table,
     upstreams,
@@ -93,6 +96,6 @@ export async function serve(gateway: GatewayProcess): Promise<void> {
     metrics,
     handlesExpectations: true,
   });
-  server.on('connection', () => bodyPacer.connectionAccepted());
+  queueConnections(server, connectionQueue);
   lifecycle.markReady();
 }

@@ -59,7 +59,7 @@ describe('body pacer', () => {
     const pacer = createBodyPacer();
     const resumed = startWaiting(pacer, 40);
     for (const count of [1, 2, 3]) {
-      pacer.connectionAccepted();
+      pacer.yieldToConnections();
       await nextTurn();
       assert.equal(resumed.length, count);
     }

@@ -13,8 +13,8 @@ export interface BodyPacer {
   take(bytes: number): boolean;
   /** Calls `resume` in a later turn, in the order of the calls. */
   wait(resume: () => void): void;
-  /** Records that the server has accepted a connection. */
-  connectionAccepted(): void;
+  /** Forwards less in the next turn, because connections were accepted or wait for their turn. */
+  yieldToConnections(): void;
 }
 
 /** Bytes of a chunk below which it does not count, so that small bodies cost nothing. */
@@ -33,11 +33,11 @@ const chunksBesideConnections = 1;
 export function createBodyPacer(): BodyPacer {
   const waiting: (() => void)[] = [];
   let bytesLeft = chunksPerTurn * chunkBytes;
-  let connectionsAccepted = false;
+  let connectionsWait = false;
 
   const scheduleTurn = inNextTurn(() => {
-    const chunks = connectionsAccepted ? chunksBesideConnections : chunksPerTurn;
-    connectionsAccepted = false;
+    const chunks = connectionsWait ? chunksBesideConnections : chunksPerTurn;
+    connectionsWait = false;
     bytesLeft = chunks * chunkBytes;
     const resumed = waiting.splice(0, chunks);
     if (waiting.length > 0) scheduleTurn();
@@ -55,8 +55,8 @@ export function createBodyPacer(): BodyPacer {
       waiting.push(resume);
       scheduleTurn();
     },
-    connectionAccepted() {
-      connectionsAccepted = true;
+    yieldToConnections() {
+      connectionsWait = true;
     },
   };
 }

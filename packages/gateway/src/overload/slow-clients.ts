@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { networkOf } from '@zerda/chassis/http/addresses';
 import type { ClientAddress } from '@zerda/chassis/http/client-address';
 import type { PolicyMetrics } from '../metrics/policy-metrics.ts';
-import { inNextTurn } from './next-turn.ts';
+import { type ConnectionQueue, createConnectionQueue } from './connection-queue.ts';
 
 /** The transfer of a request body from a client, or of a response to it. */
 export interface Transfer {
@@ -36,6 +36,8 @@ export interface SlowClientsOptions {
   /** Maximum slow clients from one network address. */
   readonly maxPerAddress: number;
   readonly metrics: Pick<PolicyMetrics, 'slowClientDisconnected'>;
+  /** Disconnects clients in turn with the start of new connections; a queue of its own by default. */
+  readonly queue?: Pick<ConnectionQueue, 'defer'>;
   /** Milliseconds after which a client is slow; 1000 by default. */
   readonly slowMs?: number;
   /** Milliseconds over which the rate is averaged; 10,000 by default. */
@@ -44,9 +46,6 @@ export interface SlowClientsOptions {
 
 /** Checks per `slowMs`: clients that connected at about the same time are not all disconnected in one check. */
 const checksPerSlowMs = 10;
-
-/** Clients disconnected per turn of the event loop. Each needs a response and a log line, and other requests wait meanwhile. */
-const disconnectedPerTurn = 2;
 
 interface Watched {
   readonly transfer: Transfer;
@@ -67,30 +66,24 @@ export function createSlowClients({
   max,
   maxPerAddress,
   metrics,
+  queue = createConnectionQueue(),
   slowMs = 1000,
   graceMs = 10_000,
 }: SlowClientsOptions): SlowClients {
   const watched = new Set<Watched>();
-  /** Clients that are too slow or too many, with the reason, in the order in which they are disconnected. */
-  const excess = new Map<Watched, 'rate' | 'total' | 'address'>();
+  /** Clients that are too slow or too many, until their connection ends. */
+  const excess = new Set<Watched>();
 
+  /** Ends the transfer in a later turn: each needs a response and a log line, and other requests would wait for all of them. */
   function disconnect(client: Watched, reason: 'rate' | 'total' | 'address'): void {
     watched.delete(client);
-    excess.set(client, reason);
-    disconnectSome();
-  }
-
-  const disconnectSome = inNextTurn(() => {
-    let remaining = disconnectedPerTurn;
-    for (const [client, reason] of excess) {
-      excess.delete(client);
+    excess.add(client);
+    queue.defer(client.transfer.network(), () => {
+      if (!excess.delete(client)) return;
       metrics.slowClientDisconnected(client.transfer.direction, reason);
       client.transfer.end();
-      remaining -= 1;
-      if (remaining === 0) break;
-    }
-    if (excess.size > 0) disconnectSome();
-  });
+    });
+  }
 
   /** Returns the slow clients, longest-waiting first. */
   function findSlow(now: number): Watched[] {

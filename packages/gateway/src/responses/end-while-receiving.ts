@@ -1,7 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { onePerTurn } from '../overload/next-turn.ts';
 
 /** Maximum milliseconds for which the rest of a request body is read and discarded. */
 const lingerMs = 1000;
+
+/**
+ * Ends connections whose time is over. Node.js runs timers until none is due. When hundreds of clients are rejected, ending
+ * each takes longer than it takes until the next is due, and no other request would be served meanwhile.
+ */
+const endInTurn = onePerTurn();
 
 /**
  * Ends a response that is complete before the whole request has arrived. Closing with unread bytes would reset the
@@ -14,7 +21,7 @@ export function endWhileReceiving(request: IncomingMessage, response: ServerResp
     response.end();
     return;
   }
-  const timer = setTimeout(end, lingerMs);
+  const timer = setTimeout(() => endInTurn(end), lingerMs);
   function end(): void {
     clearTimeout(timer);
     response.end();
