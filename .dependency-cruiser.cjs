@@ -102,21 +102,21 @@ module.exports = {
       },
     },
     {
-      name: 'opentelemetry-only-in-its-tracer',
+      name: 'opentelemetry-only-in-its-exporter',
       comment: 'Without an endpoint, nothing of OpenTelemetry is loaded.',
       severity: 'error',
       from: {
         path: '^packages/',
-        pathNot: '^packages/chassis/src/tracing/(sdk-tracer|[a-z-]+\\.test)\\.ts$',
+        pathNot: '^packages/chassis/src/tracing/(otlp-exporter|[a-z-]+\\.test)\\.ts$',
       },
       to: { path: 'node_modules/@opentelemetry/' },
     },
     {
-      name: 'sdk-tracer-is-loaded-on-demand',
+      name: 'tracer-is-loaded-on-demand',
       comment: 'Without an endpoint, nothing of OpenTelemetry is loaded.',
       severity: 'error',
-      from: { path: '^packages/' },
-      to: { path: '^packages/chassis/src/tracing/sdk-tracer\\.ts$', dynamic: false },
+      from: { path: '^packages/', pathNot: '^packages/chassis/src/tracing/recording-tracer\\.ts$' },
+      to: { path: '^packages/chassis/src/tracing/(otlp-exporter|recording-tracer)\\.ts$', dynamic: false },
     },
     {
       name: 'no-unresolved-imports',

@@ -1,77 +1,172 @@
-import { startCollector } from '../../packages/chassis/testing/collector.ts';
-import { bodies } from './bodies.ts';
-import { type RunningGateway, startGateway } from './gateway.ts';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { startPostgres } from '../../packages/chassis/testing/postgres.ts';
+import { type Body, bodies } from './bodies.ts';
+import { startGateway } from './gateway.ts';
 import type { Harness } from './harness.ts';
+import type { RunningProxy } from './proxies.ts';
+import { sumSamples } from './request-counts.ts';
 import { spread } from './statistics.ts';
+import { startUserService } from './user-service.ts';
+import { startWorker } from './worker-process.ts';
 
 /** A setting of tracing to measure. */
 interface Variant {
   readonly name: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Path of another bundle of the gateway. */
+  /** Path of another bundle. */
   readonly file?: string | undefined;
   /** Goal: maximum ratio to the first variant. */
   readonly goal?: number;
 }
 
-const rounds = 15;
+/** A process under load. */
+interface Subject extends RunningProxy {
+  scrape(): Promise<string>;
+}
+
+/** Costs and spans of a variant. */
+interface Result {
+  /** CPU microseconds of a request, by round: the average of the instances. */
+  readonly cost: number[];
+  requests: number;
+  recorded: number;
+  dropped: number;
+}
+
+/** Processes of each variant. Identical processes differ, because V8 optimizes each in its own way; their costs are averaged. */
+const instances = 2;
+const rounds = 10;
 const milliseconds = 500;
+const warmUpMs = 2000;
 
 /**
- * Measures the CPU cost of tracing per request, as a ratio to a gateway without tracing. Gateways that differ only in their tracing take
- * turns in front of the same upstream; the collector runs in this process. With BENCH_BASELINE, the path of an earlier bundle of the
- * gateway, all ratios refer to that bundle. Resolves with the exit code.
+ * Measures the CPU cost of tracing per request, as a ratio to a process without tracing: of the gateway, and of user-service if
+ * PostgreSQL is installed. Processes that differ only in their tracing take turns; the collector has a process of its own. With
+ * BENCH_BASELINE, the path of an earlier bundle of the gateway, that bundle takes turns too. Resolves with the exit code.
  */
 export async function measureTracing(harness: Harness): Promise<number> {
-  const collector = await startCollector();
-  const baseline = process.env.BENCH_BASELINE;
-  const sampled = (ratio: string): NodeJS.ProcessEnv => ({
-    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-    OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
-    OTEL_TRACES_SAMPLER_ARG: ratio,
-  });
-  const variants: readonly Variant[] = [
-    ...(baseline === undefined ? [] : [{ name: 'baseline', file: baseline }]),
-    { name: 'off', goal: 1.01 },
-    { name: 'off (repeated)', goal: 1.01 },
-    { name: '0 % sampled', env: sampled('0') },
-    { name: '10 % sampled', env: sampled('0.1'), goal: 1.05 },
-    { name: '100 % sampled', env: sampled('1'), goal: 1.35 },
-  ];
-  const gateways: RunningGateway[] = [];
+  const collector = startWorker<object, { url: string }>(new URL('collector-process.ts', import.meta.url));
+  const postgres = await startPostgres();
   try {
-    for (const { env, file } of variants)
-      gateways.push(await startGateway(harness.proxyOptions, { env: { ...process.env, ...env }, file }));
-    const cost: number[][] = variants.map(() => []);
-    // Round 0 is the warm-up.
-    for (let round = 0; round <= rounds; round += 1) {
-      for (let turn = 0; turn < variants.length; turn += 1) {
-        const index = (turn + round) % variants.length;
-        const proxy = gateways[index];
-        if (proxy === undefined) continue;
-        const { cpuMicroseconds, errors } = await harness.run({
-          proxy,
-          round,
-          milliseconds,
-          body: bodies[0],
-        });
-        if (Object.keys(errors).length > 0) console.error(variants[index]?.name, errors);
-        if (round > 0) cost[index]?.push(cpuMicroseconds ?? Number.NaN);
-      }
-    }
-    console.log('| tracing | CPU µs/req | ratio | goal |\n|---|--:|--:|--:|');
-    for (const [index, { name, goal }] of variants.entries()) {
-      const cpu = spread(cost[index] ?? []);
-      const ratio = spread(
-        (cost[index] ?? []).map((value, round) => value / (cost[0]?.[round] ?? Number.NaN)),
-      );
-      console.log(
-        `| ${name} | ${cpu?.median.toFixed(1)} (${cpu?.lowest.toFixed(1)}-${cpu?.highest.toFixed(1)}) | ${ratio?.median.toFixed(3)} (${ratio?.lowest.toFixed(3)}-${ratio?.highest.toFixed(3)}) | ${goal === undefined || index === 0 ? '' : `<= ${goal}`} |`,
+    const { url } = await collector.call({});
+    const sampled = (ratio: string): NodeJS.ProcessEnv => ({
+      OTEL_EXPORTER_OTLP_ENDPOINT: url,
+      OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+      OTEL_TRACES_SAMPLER_ARG: ratio,
+    });
+    const variants: readonly Variant[] = [
+      { name: 'off', goal: 1.01 },
+      { name: 'off (repeated)', goal: 1.01 },
+      { name: '0 % sampled', env: sampled('0') },
+      { name: '10 % sampled', env: sampled('0.1'), goal: 1.05 },
+      { name: '100 % sampled', env: sampled('1'), goal: 1.35 },
+    ];
+    const baseline = process.env.BENCH_BASELINE;
+    const earlier: readonly Variant[] =
+      baseline === undefined
+        ? []
+        : [
+            { name: 'baseline, off', file: baseline },
+            { name: 'baseline, 10 % sampled', file: baseline, env: sampled('0.1') },
+            { name: 'baseline, 100 % sampled', file: baseline, env: sampled('1') },
+          ];
+    await measure(harness, 'gateway', bodies[0], [...variants, ...earlier], ({ env, file }) =>
+      startGateway(harness.proxyOptions, { env: { ...process.env, ...env }, file }),
+    );
+    if (postgres === undefined) console.log('\nuser-service is not measured: PostgreSQL is not installed.');
+    else {
+      await postgres.start();
+      const body = await createUser(postgres.url);
+      await measure(harness, 'user-service', body, variants, ({ env }) =>
+        startUserService(postgres.url, env),
       );
     }
     return 0;
   } finally {
-    for (const gateway of gateways) await gateway.stop();
-    await collector.close();
+    await postgres?.stop();
+    await collector.stop();
+  }
+}
+
+/** Creates a user in an empty database. Returns the response to reading the user. */
+async function createUser(databaseUrl: string): Promise<Body> {
+  const service = await startUserService(databaseUrl);
+  try {
+    const url = `http://127.0.0.1:${service.port}`;
+    const json = { name: 'Ada', email: 'ada@example.com' };
+    const path = (await sendRequest(`${url}/api/users`, { method: 'POST', json })).headers.location ?? '';
+    const { text } = await sendRequest(`${url}${path}`);
+    return { title: 'user', path, bytes: Buffer.byteLength(text), connections: 64 };
+  } finally {
+    await service.stop();
+  }
+}
+
+/** Measures the variants of a process and prints a table. */
+async function measure(
+  harness: Harness,
+  title: string,
+  body: Body,
+  variants: readonly Variant[],
+  start: (variant: Variant) => Promise<Subject>,
+): Promise<void> {
+  const subjects: Subject[] = [];
+  const results = variants.map((): Result => ({ cost: [], requests: 0, recorded: 0, dropped: 0 }));
+  /** Index of the variant of each subject. */
+  const variantOf = (subject: number): number => subject % variants.length;
+  try {
+    for (let instance = 0; instance < instances; instance += 1)
+      for (const variant of variants) subjects.push(await start(variant));
+    // Round 0 is the warm-up.
+    for (let round = 0; round <= rounds; round += 1) {
+      const costs = variants.map(() => 0);
+      for (let turn = 0; turn < subjects.length; turn += 1) {
+        const subject = (turn + round) % subjects.length;
+        const index = variantOf(subject);
+        const [proxy, result] = [subjects[subject], results[index]];
+        if (proxy === undefined || result === undefined) continue;
+        const { cpuMicroseconds, responded, errors } = await harness.run({
+          proxy,
+          round,
+          milliseconds: round === 0 ? warmUpMs : milliseconds,
+          body,
+        });
+        if (Object.keys(errors).length > 0) console.error(variants[index]?.name, errors);
+        result.requests += responded;
+        costs[index] = (costs[index] ?? 0) + (cpuMicroseconds ?? Number.NaN) / instances;
+      }
+      if (round > 0) for (const [index, cost] of costs.entries()) results[index]?.cost.push(cost);
+    }
+    for (const [subject, { scrape }] of subjects.entries()) {
+      const result = results[variantOf(subject)];
+      if (result === undefined) continue;
+      const metrics = await scrape();
+      const dropped = sumSamples(metrics, 'trace_spans_dropped_total', {});
+      result.dropped += dropped;
+      result.recorded += sumSamples(metrics, 'trace_spans_exported_total', {}) + dropped;
+    }
+  } finally {
+    for (const subject of subjects) await subject.stop();
+  }
+  print(title, variants, results);
+}
+
+function print(title: string, variants: readonly Variant[], results: readonly Result[]): void {
+  console.log(
+    `\n| tracing of ${title} | CPU µs/req | ratio | goal | spans/req | dropped spans |\n|---|--:|--:|--:|--:|--:|`,
+  );
+  for (const [index, { name, goal }] of variants.entries()) {
+    const { cost = [], requests = 0, recorded = 0, dropped = 0 } = results[index] ?? {};
+    const cpu = spread(cost);
+    const ratio = spread(cost.map((value, round) => value / (results[0]?.cost[round] ?? Number.NaN)));
+    const cells = [
+      name,
+      `${cpu?.median.toFixed(1)} (${cpu?.lowest.toFixed(1)}-${cpu?.highest.toFixed(1)})`,
+      `${ratio?.median.toFixed(3)} (${ratio?.lowest.toFixed(3)}-${ratio?.highest.toFixed(3)})`,
+      goal === undefined || index === 0 ? '' : `<= ${goal}`,
+      (recorded / requests).toFixed(2),
+      recorded === 0 ? '' : `${((100 * dropped) / recorded).toFixed(1)} %`,
+    ];
+    console.log(`| ${cells.join(' | ')} |`);
   }
 }

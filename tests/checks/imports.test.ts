@@ -124,14 +124,14 @@ describe('the imports check', () => {
       { 'order-service/src/store/planted.ts': "import type {} from '../http/order-handlers.ts';\n" },
     ],
     [
-      'OpenTelemetry outside of its tracer',
-      'opentelemetry-only-in-its-tracer',
+      'OpenTelemetry outside of its exporter',
+      'opentelemetry-only-in-its-exporter',
       { 'events/src/planted.ts': "import '@opentelemetry/api';\n" },
     ],
     [
-      'an import of the tracer of OpenTelemetry at startup',
-      'sdk-tracer-is-loaded-on-demand',
-      { 'gateway/src/planted.ts': "import '@zerda/chassis/tracing/sdk-tracer';\n" },
+      'an import of the tracer at startup',
+      'tracer-is-loaded-on-demand',
+      { 'gateway/src/planted.ts': "import '@zerda/chassis/tracing/recording-tracer';\n" },
     ],
     [
       'an import of a missing file',

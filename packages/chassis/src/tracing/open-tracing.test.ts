@@ -124,6 +124,68 @@ describe('tracing', () => {
     assert.ok(received?.body.includes('zerda.transaction'));
   });
 
+  it('exports a full batch at once, and the next one after its response', async () => {
+    const { tracer, value } = await open({ OTEL_BSP_SCHEDULE_DELAY: '60000' });
+    record(tracer, 1500);
+    await eventually(async () => (await value('trace_spans_exported_total')) === 1024);
+    assert.equal(collector.spans.length, 1024);
+    assert.equal(collector.exports.length, 2);
+  });
+
+  it('bounds the attributes, events and links of a span, and exports it once', async () => {
+    const { tracer, lifecycle } = await open();
+    const span = tracer.start('request', { name: 'GET', attributes: { 'url.path': 'x'.repeat(2000) } });
+    const ids = Array.from({ length: 66 }, (_, index) =>
+      remote.replace('4bf92f35', String(10_000_000 + index)),
+    );
+    for (const id of ids) {
+      span?.addLink(id);
+      span?.addEvent('circuit open', { 'zerda.upstream': id });
+    }
+    span?.end();
+    span?.end();
+    await lifecycle.shutdown();
+    const [received, ...more] = collector.spans;
+    assert.deepEqual(more, []);
+    assert.equal(received?.attributes['url.path'], 'x'.repeat(1024));
+    const last = ids.slice(-64);
+    assert.deepEqual(
+      received?.links.map(({ traceId }) => traceId),
+      last.map((id) => id.slice(3, 35)),
+    );
+    assert.deepEqual(
+      received?.events.map((event) => event.attributes['zerda.upstream']),
+      last,
+    );
+    const [dropped] = JSON.parse(String(collector.exports[0]?.body)).resourceSpans[0].scopeSpans[0].spans;
+    assert.equal(dropped.droppedLinksCount, 2);
+    assert.equal(dropped.droppedEventsCount, 2);
+  });
+
+  it('records the time of spans in nanoseconds since the epoch', async () => {
+    const { tracer, lifecycle } = await open();
+    const before = Date.now();
+    const span = tracer.start('request', { name: 'GET' });
+    const child = span?.startChild('attempt', { name: 'GET' });
+    child?.end();
+    span?.end();
+    await lifecycle.shutdown();
+    const { scopeSpans } = JSON.parse(String(collector.exports[0]?.body)).resourceSpans[0];
+    const [inner, outer] = scopeSpans.map(({ spans: [only] }: { spans: [Record<string, string>] }) => [
+      BigInt(only.startTimeUnixNano ?? 0),
+      BigInt(only.endTimeUnixNano ?? 0),
+    ]);
+    const times = [outer[0], inner[0], inner[1], outer[1]];
+    assert.deepEqual(
+      times,
+      times.toSorted((a, b) => (a < b ? -1 : 1)),
+    );
+    assert.ok(outer[1] > outer[0]);
+    const toleranceMs = 3;
+    assert.ok(Number(outer[0] / 1_000_000n) >= before - toleranceMs);
+    assert.ok(Number(outer[1] / 1_000_000n) <= Date.now() + toleranceMs);
+  });
+
   it('uses OTEL_SERVICE_NAME', async () => {
     const { tracer, lifecycle } = await open({ OTEL_SERVICE_NAME: 'renamed' });
     record(tracer, 1);

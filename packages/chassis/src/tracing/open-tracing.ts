@@ -38,8 +38,8 @@ export async function openTracing({
   if (exporter === undefined) return undefined;
   const counters = createTracingMetrics(metrics.registry);
   const warnOfFailure = createRepeatedWarning(logger, 'span export failed');
-  const { createSdkTracer } = await import('./sdk-tracer.ts');
-  const tracer = await createSdkTracer({
+  const { createRecordingTracer } = await import('./recording-tracer.ts');
+  const tracer = createRecordingTracer({
     exporter,
     sampler: createSampler(config.OTEL_TRACES_SAMPLER, config.OTEL_TRACES_SAMPLER_ARG ?? 1),
     resource: {

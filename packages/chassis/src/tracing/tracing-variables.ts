@@ -105,7 +105,7 @@ export function tracingVariables() {
       .describe('Maximum number of spans that wait for export. Further spans are dropped and counted.'),
     OTEL_BSP_SCHEDULE_DELAY: milliseconds(1)
       .default(5000)
-      .describe('Maximum milliseconds between two exports. A full batch of 256 spans is exported at once.'),
+      .describe('Maximum milliseconds between two exports. A full batch of 512 spans is exported at once.'),
     OTEL_SDK_DISABLED: flag().default(false).describe('Turns tracing off, also with an endpoint.'),
   };
 }
