@@ -89,6 +89,19 @@ describe('bulkhead', () => {
     assert.ok(bulkhead.acquire(128, { id: 'address 1', anonymous: true }));
   });
 
+  it('leaves a slot for a new anonymous client, however many greedy ones take turns', () => {
+    for (const count of [1, 2, 20, 80]) {
+      const bulkhead = new Bulkhead();
+      const clients = Array.from({ length: count }, (_, index) => ({
+        id: `address ${index}`,
+        anonymous: true,
+      }));
+      // Their calls arrive in turn.
+      while (clients.filter((client) => bulkhead.acquire(128, client)).length > 0);
+      assert.ok(bulkhead.acquire(128, { id: 'new address', anonymous: true }), `${count} clients`);
+    }
+  });
+
   it('restores the full share of a client whose calls have ended', () => {
     const bulkhead = new Bulkhead();
     for (let round = 0; round < 3; round += 1) {

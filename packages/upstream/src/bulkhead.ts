@@ -6,7 +6,8 @@ import type { CallClient } from '@zerda/chassis/request-context';
  * A single client can use seven eighths of the capacity. With several clients, a client gets no further slot while it has at least as many
  * as are free (dynamic threshold; Choudhury and Hahne, 1998). So n greedy clients hold 1/(n + 1) of the capacity each, and the same share
  * stays free for new clients. Only a client without slots gets the last one. Anonymous clients together can use three quarters, because
- * one attacker may have many addresses. A call that waits for its client can lose its slot to another call.
+ * one attacker may have many addresses, and share these by the same rules. A call that waits for its client can lose its slot to another
+ * call.
  */
 export class Bulkhead {
   #inFlight = 0;
@@ -44,15 +45,15 @@ export class Bulkhead {
     const inFlight = this.#inFlight;
     if (inFlight >= capacity) return false;
     if (client === undefined) return true;
-    if (this.#isAnonymousShareUsed(capacity, client)) return false;
+    const share = client.anonymous ? anonymousSlots(capacity) : capacity;
+    const free = Math.min(capacity - inFlight, share - (client.anonymous ? this.#anonymous : 0));
     const clientSlots = this.#slotsOf(client);
-    const free = capacity - inFlight;
     const isAlone = clientSlots >= inFlight;
-    return clientSlots < free || (isAlone && clientSlots < Math.ceil(capacity * singleClientShare));
+    return clientSlots < free || (isAlone && clientSlots < Math.ceil(share * singleClientShare));
   }
 
   #isAnonymousShareUsed(capacity: number, { anonymous }: CallClient): boolean {
-    return anonymous && this.#anonymous >= Math.ceil(capacity * anonymousShare);
+    return anonymous && this.#anonymous >= anonymousSlots(capacity);
   }
 
   #slotsOf(client: CallClient | undefined): number {
@@ -113,7 +114,12 @@ interface WaitingCall {
 }
 
 const singleClientShare = 7 / 8;
-const anonymousShare = 3 / 4;
+
+/** Maximum slots of all anonymous clients together. */
+function anonymousSlots(capacity: number): number {
+  return Math.ceil((capacity * 3) / 4);
+}
+
 /** Milliseconds after which a waiting call can lose its slot to another call of the same client. */
 const sameClientWaitMs = 1000;
 /**
