@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, before, beforeEach, it } from 'node:test';
+import { afterEach, before, beforeEach, it, type TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { type SQL, sql } from 'drizzle-orm';
 import { describeOnEachEngine, type OpenDatabase, urlOf } from '../../testing/database.ts';
@@ -41,6 +41,7 @@ function prepare(openDatabase: OpenDatabase) {
         await writeFile(join(path, `${name}.sql`), content);
     },
     remove: (name: string) => rm(join(path, `${name}.sql`)),
+    folder: () => pathToFileURL(`${path}/`),
     async migrate(apply = true): Promise<void> {
       const options = { folder: pathToFileURL(`${path}/`), apply };
       if (database.engine === 'pglite') return migratePglite((database as PgliteDatabase).lite, options);
@@ -125,7 +126,7 @@ describeOnEachEngine('migrations', {}, (openDatabase) => {
 });
 
 describeOnEachEngine('concurrent migrations', { engines: ['postgres'] }, (openDatabase) => {
-  const { add, migrate, execute, numbers } = prepare(openDatabase);
+  const { add, folder, migrate, execute, numbers } = prepare(openDatabase);
 
   it('are applied once if replicas start together', async () => {
     await add({ '0001_tables': `${tables} select pg_sleep(0.2);`, '0002_more': more });
@@ -162,25 +163,65 @@ describeOnEachEngine('concurrent migrations', { engines: ['postgres'] }, (openDa
     await assert.rejects(numbers());
   });
 
-  it('throw DatabaseUnavailableError if the connection breaks before the first one', async () => {
-    const url = new URL(await urlOf(await openDatabase()));
+  /** Starts a proxy that calls `inject` before it forwards the first request with `statement`. Resolves with its URL. */
+  async function startRelay(
+    context: TestContext,
+    databaseUrl: string,
+    statement: string,
+    inject: (server: Socket, client: Socket) => void,
+  ): Promise<string> {
+    const url = new URL(databaseUrl);
     const { port, hostname } = url;
     const relay = createServer((client) => {
       const server = connect(Number(port), hostname);
+      context.after(() => server.destroy());
       client.on('data', (chunk) => {
-        if (chunk.includes('schema_migrations')) server.destroy();
-        else server.write(chunk);
+        if (chunk.includes(statement)) inject(server, client);
+        server.write(chunk);
       });
-      server.pipe(client);
+      server.on('data', (chunk) => client.write(chunk));
       for (const socket of [client, server]) socket.on('error', () => undefined);
       server.on('close', () => client.destroy());
     }).listen(0, '127.0.0.1');
     await once(relay, 'listening');
+    context.after(() => relay.close());
     url.port = String((relay.address() as AddressInfo).port);
-    const folder = new URL('file:///nowhere/');
-    const isUnavailable = (error: unknown): boolean => error instanceof DatabaseUnavailableError;
-    await assert.rejects(migratePostgres(url.href, { folder, apply: true, connectTimeoutMs }), isUnavailable);
-    relay.close();
+    return url.href;
+  }
+
+  const faults = {
+    'the connection breaks': (server: Socket) => server.destroy(),
+    'responses are lost': (server: Socket) => server.pause(),
+  };
+  for (const [fault, inject] of Object.entries(faults))
+    for (const statement of ['begin', 'pg_try_advisory_xact_lock', 'schema_migrations'])
+      it(`throw DatabaseUnavailableError if ${fault} at ${statement}`, async (context) => {
+        const url = await startRelay(context, await urlOf(await openDatabase()), statement, inject);
+        const options = { folder: new URL('file:///nowhere/'), apply: true, connectTimeoutMs };
+        await assert.rejects(
+          migratePostgres(url, { ...options, responseTimeoutMs: 300 }),
+          (error) => error instanceof DatabaseUnavailableError,
+        );
+      });
+
+  it('are applied by another replica if the one with the lock is suspended', async (context) => {
+    await add({ '0001_tables': tables });
+    const database = await openDatabase();
+    let suspend = (): void => undefined;
+    const locked = new Promise<void>((resolve) => {
+      suspend = resolve;
+    });
+    const url = await startRelay(context, await urlOf(database), 'to_regclass', (_, client) => {
+      // Later requests stay in the buffers of the sockets.
+      client.pause();
+      suspend();
+    });
+    const suspended = assert.rejects(
+      migratePostgres(url, { folder: folder(), apply: true, connectTimeoutMs, maxIdleMs: 300 }),
+    );
+    await locked;
+    await migratePostgres(await urlOf(database), { folder: folder(), apply: true, connectTimeoutMs });
+    await suspended;
   });
 });
 

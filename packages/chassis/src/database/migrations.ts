@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { PGlite, Results } from '@electric-sql/pglite';
 import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
@@ -11,6 +12,9 @@ import { DatabaseUnavailableError } from './until-reachable.ts';
 /** The connection that runs migrations. */
 type Client = pg.ClientBase;
 
+/** Runs a statement that takes milliseconds. */
+type BriefQuery = (text: string) => Promise<Pick<pg.QueryResult, 'rows'>>;
+
 const table = 'schema_migrations';
 
 export interface MigrationOptions {
@@ -18,6 +22,20 @@ export interface MigrationOptions {
   readonly folder: URL;
   /** Whether to apply pending migrations; if false, they are an error. */
   readonly apply: boolean;
+}
+
+export interface PostgresMigrationOptions extends MigrationOptions {
+  readonly connectTimeoutMs: number;
+  /**
+   * Milliseconds without a response after which the connection counts as dead; 10,000 by default. Does not apply to migrations, which may
+   * take any time.
+   */
+  readonly responseTimeoutMs?: number;
+  /**
+   * Milliseconds without a statement after which the server ends the transaction, and with it the lock, of a process that is suspended;
+   * 30,000 by default.
+   */
+  readonly maxIdleMs?: number;
 }
 
 /**
@@ -29,9 +47,14 @@ export interface MigrationOptions {
  */
 export async function migratePostgres(
   url: string,
-  options: MigrationOptions & { readonly connectTimeoutMs: number },
+  { connectTimeoutMs, responseTimeoutMs = 10_000, maxIdleMs = 30_000, ...options }: PostgresMigrationOptions,
 ): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: options.connectTimeoutMs });
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+  });
   // A broken idle connection is reported by the next query.
   client.on('error', () => undefined);
   try {
@@ -44,8 +67,15 @@ export async function migratePostgres(
       `the database cannot be reached: ${(error as Error).message || (error as NodeJS.ErrnoException).code}`,
     );
   }
+  // The types of pg lack the timeout of a single query.
+  const query: BriefQuery = (text) =>
+    client.query({ text, query_timeout: responseTimeoutMs } as pg.QueryConfig);
+  const begin = async (): Promise<void> => {
+    await query('begin');
+    await query(`set local idle_in_transaction_session_timeout = ${maxIdleMs}`);
+  };
   try {
-    await migrate(client, options);
+    await migrate({ client, query, begin }, options);
   } finally {
     await client.end();
   }
@@ -53,21 +83,33 @@ export async function migratePostgres(
 
 /** Applies all pending migrations to PGlite. */
 export async function migratePglite(lite: PGlite, options: MigrationOptions): Promise<void> {
-  await migrate(asClient(lite), options);
+  const client = asClient(lite);
+  const query: BriefQuery = (text) => client.query(text);
+  await migrate({ client, query, begin: () => query('begin') }, options);
 }
 
-async function migrate(client: Client, { folder, apply }: MigrationOptions): Promise<void> {
-  if (!apply) return requireNothingPending(client, folder);
+interface Connection {
+  readonly client: Client;
+  readonly query: BriefQuery;
+  /** Begins a transaction. */
+  begin(): Promise<unknown>;
+}
+
+async function migrate(connection: Connection, { folder, apply }: MigrationOptions): Promise<void> {
+  const { query } = connection;
+  if (!apply) return requireNothingPending(query, folder);
   try {
-    while (await applyNext(client, folder));
+    while (await applyNext(connection, folder));
   } catch (error) {
     // The single connection of PGlite would otherwise stay in the transaction.
-    const connectionLost = await client.query('rollback').then(() => false, isConnectionLost);
+    const connectionLost = await query('rollback').then(() => false, isConnectionLost);
     if (error instanceof StartupError) throw error;
-    const failedMigration = await readState(client, folder).then(
-      ({ pending }) => pending[0],
-      () => undefined,
-    );
+    const failedMigration = connectionLost
+      ? undefined
+      : await readState(query, folder).then(
+          ({ pending }) => pending[0],
+          () => undefined,
+        );
     const subject = failedMigration === undefined ? 'a migration' : `migration ${failedMigration}`;
     // The runner replaces some driver errors by its own; the result of the rollback is reliable.
     const ErrorType = connectionLost || isConnectionLost(error) ? DatabaseUnavailableError : StartupError;
@@ -77,21 +119,30 @@ async function migrate(client: Client, { folder, apply }: MigrationOptions): Pro
   }
 }
 
+/** Milliseconds between two attempts to acquire the lock of the migrations. */
+const lockPollMs = 50;
+
 /**
- * Applies the first pending migration in its own transaction. Returns false if there is none.
+ * Applies the first pending migration in its own transaction, or waits a moment for the replica that applies one. Returns false if there
+ * is none.
  *
  * Uses an advisory lock of the transaction instead of the runner's session lock, because a pooler can run each
  * transaction in another session. The lock ends with the transaction, so each migration acquires it again and reads
- * again what is pending.
+ * again what is pending. The lock is polled, because a statement that waits cannot be told from a dead connection.
  * @throws StartupError if a later migration is already applied
  */
-async function applyNext(client: Client, folder: URL): Promise<boolean> {
-  await client.query('begin');
-  await client.query(`select pg_advisory_xact_lock(${PG_MIGRATE_LOCK_ID})`);
-  const { applied, pending } = await readState(client, folder);
+async function applyNext({ client, query, begin }: Connection, folder: URL): Promise<boolean> {
+  await begin();
+  const { rows } = await query(`select pg_try_advisory_xact_lock(${PG_MIGRATE_LOCK_ID}) as acquired`);
+  if (rows[0]?.acquired !== true) {
+    await query('rollback');
+    await wait(lockPollMs);
+    return true;
+  }
+  const { applied, pending } = await readState(query, folder);
   const [next] = pending;
   if (next === undefined) {
-    await client.query('commit');
+    await query('commit');
     return false;
   }
   const latest = applied.at(-1);
@@ -116,8 +167,8 @@ async function applyNext(client: Client, folder: URL): Promise<boolean> {
   return true;
 }
 
-async function requireNothingPending(client: Client, folder: URL): Promise<void> {
-  const { pending } = await readState(client, folder);
+async function requireNothingPending(query: BriefQuery, folder: URL): Promise<void> {
+  const { pending } = await readState(query, folder);
   if (pending.length === 0) return;
   throw new StartupError(
     `pending migrations: ${pending.join(', ')}. Run the migrate command, or set MIGRATE_ON_START=true`,
@@ -127,19 +178,19 @@ async function requireNothingPending(client: Client, folder: URL): Promise<void>
 
 /** Returns the names of applied and pending migrations, sorted. */
 async function readState(
-  client: Client,
+  query: BriefQuery,
   folder: URL,
 ): Promise<{ readonly applied: readonly string[]; readonly pending: readonly string[] }> {
-  const applied = await findApplied(client);
+  const applied = await findApplied(query);
   const files = await readdir(folder);
   const names = files.filter((file) => file.endsWith('.sql')).map((file) => basename(file, '.sql'));
   return { applied, pending: names.filter((name) => !applied.includes(name)).sort() };
 }
 
-async function findApplied(client: Client): Promise<string[]> {
-  const { rows } = await client.query(`select to_regclass('${table}') is not null as migrated`);
+async function findApplied(query: BriefQuery): Promise<string[]> {
+  const { rows } = await query(`select to_regclass('${table}') is not null as migrated`);
   if (!rows[0]?.migrated) return [];
-  const applied = await client.query(`select name from ${table}`);
+  const applied = await query(`select name from ${table}`);
   return applied.rows.map(({ name }) => name).sort();
 }
 
