@@ -174,7 +174,10 @@ describeOnEachEngine('concurrent migrations', { engines: ['postgres'] }, (openDa
     const { port, hostname } = url;
     const relay = createServer((client) => {
       const server = connect(Number(port), hostname);
-      context.after(() => server.destroy());
+      context.after(() => {
+        server.destroy();
+        client.destroy();
+      });
       client.on('data', (chunk) => {
         if (chunk.includes(statement)) inject(server, client);
         server.write(chunk);

@@ -77,7 +77,8 @@ export async function migratePostgres(
   try {
     await migrate({ client, query, begin }, options);
   } finally {
-    await client.end();
+    // Not awaited, because a server that stopped responding does not confirm it.
+    client.end().catch(() => undefined);
   }
 }
 
