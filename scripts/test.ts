@@ -23,12 +23,12 @@ const maxFileMs = 600_000;
 let stopChild = (): unknown => undefined;
 
 /**
- * `npm test -- [--coverage] [--test-…] [paths…]`: runs the tests. Options other than `--coverage` are passed to Node's test
- * runner. The last lines of the output are the runner's summary.
+ * `npm test -- [--coverage] [--test-…] [paths…]`: runs the tests. `--coverage`, or TEST_COVERAGE=1, measures the coverage of the tests in
+ * packages/. Other options are passed to Node's test runner. The last lines of the output are the runner's summary.
  */
 await runCommand(async () => {
   const cliArgs = process.argv.slice(2);
-  const coverage = cliArgs.includes('--coverage');
+  const coverage = cliArgs.includes('--coverage') || process.env.TEST_COVERAGE === '1';
   const runnerOptions = cliArgs.filter((word) => word.startsWith('--') && word !== '--coverage');
   const { parallel, sequential } = await findTests(cliArgs.filter((word) => !word.startsWith('--')));
   const folder = await mkdtemp(join(tmpdir(), 'zerda-tests-'));
@@ -45,12 +45,17 @@ await runCommand(async () => {
     TEST_DURATIONS: durations,
     NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${wasmBaseline}`.trim(),
     ...(postgres && { TEST_DATABASE_URL: postgres.url }),
-    ...(coverage && { NODE_V8_COVERAGE: rawCoverage }),
   };
+  // Tests outside of packages/ measure times, which coverage would change.
+  const covered = coverage ? parallel.filter((file) => file.startsWith('packages')) : [];
   const summaries: TestSummary[] = [];
   const codes: number[] = [];
 
-  const runTests = async (files: readonly string[], concurrency: number): Promise<void> => {
+  const runTests = async (
+    files: readonly string[],
+    concurrency: number,
+    variables: NodeJS.ProcessEnv = env,
+  ): Promise<void> => {
     if (files.length === 0) return;
     const tap = join(folder, `${summaries.length}.tap`);
     const groups = groupTests(files, concurrency);
@@ -65,7 +70,7 @@ await runCommand(async () => {
         ...runnerOptions,
         ...programs,
       ],
-      env,
+      variables,
     );
     const summary = readSummary(await readFile(tap, 'utf8').catch(() => ''));
     if (!summary) throw new StartupError('The test runner stopped before all tests had run.');
@@ -76,7 +81,11 @@ await runCommand(async () => {
   let costliest = '';
   try {
     await bundleTests([...parallel, ...sequential, ...(await findPrograms())], bundles);
-    await runTests(parallel, availableParallelism());
+    await runTests(covered, availableParallelism(), { ...env, NODE_V8_COVERAGE: rawCoverage });
+    await runTests(
+      parallel.filter((file) => !covered.includes(file)),
+      availableParallelism(),
+    );
     await runTests(sequential, 1);
     costliest = formatDurations(await readFile(durations, 'utf8').catch(() => ''));
     if (coverage) codes.push(await reportCoverage());

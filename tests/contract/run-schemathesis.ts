@@ -19,7 +19,8 @@ const folder = fileURLToPath(new URL('.', import.meta.url));
 
 /**
  * `SCHEMATHESIS=<command> npm run fuzz`: fuzzes each service with schemathesis, on fresh data, from the OpenAPI document that the
- * service serves. FUZZ_SEED (default 20) seeds the requests.
+ * service serves. FUZZ_SEED (default 20) seeds the requests. FUZZ_EXAMPLES is the maximum number of examples of an operation in each phase;
+ * default: that of schemathesis.toml.
  */
 await runCommand(async () => {
   const command = process.env.SCHEMATHESIS;
@@ -89,6 +90,7 @@ function fuzz(
       service.url,
       '--seed',
       seed,
+      ...(process.env.FUZZ_EXAMPLES ? ['--max-examples', process.env.FUZZ_EXAMPLES] : []),
       '--no-color',
       '--report',
       'ndjson',
