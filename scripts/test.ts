@@ -18,7 +18,7 @@ const coverageFolder = join(root, 'coverage');
 const rawCoverage = join(coverageFolder, 'tmp');
 const wasmBaseline = new URL('lib/wasm-baseline.mjs', import.meta.url).href;
 /** Timeout of one test file in milliseconds, so that a file that hangs is reported by name. */
-const maxFileMs = 600_000;
+const maxFileMs = 900_000;
 
 let stopChild = (): unknown => undefined;
 
