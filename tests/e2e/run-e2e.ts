@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { captureOutput, exitCodeOf } from '../../scripts/lib/child-process.ts';
@@ -177,8 +178,10 @@ async function runTests(installation: Installation, files: readonly string[]): P
   const functions = files.filter((file) => !underLoad.includes(file));
   const prefix = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((part) => part !== '');
   const codes = [
-    // These mostly wait for pods, most of them in namespaces of their own.
-    ...(functions.length > 0 ? [await runFiles(installation, functions, { concurrency: 2 })] : []),
+    // These mostly wait for pods in namespaces of their own. Two cores, which may also run the cluster, are too few for two at a time.
+    ...(functions.length > 0
+      ? [await runFiles(installation, functions, { concurrency: availableParallelism() > 2 ? 2 : 1 })]
+      : []),
     ...(loadTests.length > 0 ? [await runFiles(installation, loadTests, { concurrency: 1, prefix })] : []),
   ];
   return codes.find((code) => code !== 0) ?? 0;
