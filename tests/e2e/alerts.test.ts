@@ -30,7 +30,7 @@ const spanCollector = { name: 'alerts-collector', namespace: monitoring };
 const orderPods = 'app.kubernetes.io/name=order-service,app.kubernetes.io/component=service';
 
 /** Milliseconds within which an alert fires after its fault, and ends after it is mended. */
-const fireMs = 120_000;
+const fireMs = 180_000;
 const resolveMs = 240_000;
 
 /** Windows and thresholds that suit a scrape a second. The faults are real; only the times are shorter than in production. */
@@ -47,7 +47,7 @@ const shortTimes = {
   ],
   'monitoring.alerts.for': '3s',
   'monitoring.alerts.window': '15s',
-  'monitoring.alerts.restartWindow': '60s',
+  'monitoring.alerts.restartWindow': '2m',
   'monitoring.alerts.outboxAgeSeconds': 10,
   'monitoring.alerts.relayStuckSeconds': 10,
   'monitoring.alerts.memoryPercent': 70,
