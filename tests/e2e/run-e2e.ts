@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
@@ -177,14 +177,22 @@ async function runTests(installation: Installation, files: readonly string[]): P
   const loadTests = files.filter((file) => underLoad.includes(file));
   const functions = files.filter((file) => !underLoad.includes(file));
   const prefix = (process.env.E2E_FAULTS_COMMAND ?? '').split(' ').filter((part) => part !== '');
-  const codes = [
-    // These mostly wait for pods in namespaces of their own. Two cores, which may also run the cluster, are too few for two at a time.
-    ...(functions.length > 0
-      ? [await runFiles(installation, functions, { concurrency: availableParallelism() > 2 ? 2 : 1 })]
-      : []),
-    ...(loadTests.length > 0 ? [await runFiles(installation, loadTests, { concurrency: 1, prefix })] : []),
-  ];
-  return codes.find((code) => code !== 0) ?? 0;
+  let stopped = false;
+  let stopChild = (): unknown => undefined;
+  onStopSignal(() => {
+    stopped = true;
+    stopChild();
+  });
+  const run = async (group: readonly string[], options: RunOptions): Promise<number> => {
+    if (group.length === 0 || stopped) return 0;
+    const child = startFiles(installation, group, options);
+    stopChild = () => child.kill('SIGTERM');
+    return exitCodeOf(child);
+  };
+  // Functions mostly wait for pods in namespaces of their own. Two cores, which may also run the cluster, are too few for two at a time.
+  const functionsCode = await run(functions, { concurrency: availableParallelism() > 2 ? 2 : 1 });
+  const loadCode = await run(loadTests, { concurrency: 1, prefix });
+  return functionsCode || loadCode;
 }
 
 interface RunOptions {
@@ -194,24 +202,22 @@ interface RunOptions {
   readonly prefix?: readonly string[];
 }
 
-async function runFiles(
+function startFiles(
   installation: Installation,
   files: readonly string[],
   { concurrency, prefix = [] }: RunOptions,
-): Promise<number> {
+): ChildProcess {
   const node = [
     ...[process.execPath, '--import', 'tsx', '--test', `--test-concurrency=${concurrency}`],
     // Repeats all failures at the end.
     ...['--test-reporter=spec', ...files],
   ];
   const [command = '', ...args] = [...prefix, ...node];
-  const child = spawn(command, args, {
+  return spawn(command, args, {
     cwd: root,
     stdio: 'inherit',
     env: { ...process.env, E2E_INSTALLATION: JSON.stringify(installation) },
   });
-  onStopSignal(() => child.kill('SIGTERM'));
-  return exitCodeOf(child);
 }
 
 function seconds(ms: number): string {
