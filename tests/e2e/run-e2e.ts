@@ -7,7 +7,7 @@ import { captureOutput, exitCodeOf } from '../../scripts/lib/child-process.ts';
 import { buildAndDeliver, requireCommands } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
-import { root, type ServiceName, services } from '../../scripts/lib/services.ts';
+import { root, services } from '../../scripts/lib/services.ts';
 import type { Installation } from './lib/installation.ts';
 import type { ObservabilityImages } from './lib/observability.ts';
 import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
@@ -34,8 +34,6 @@ const underLoad = ['identity', 'events', 'faults'].map((name) => `tests/e2e/${na
  * k8s/observability-vlagent, default those of the manifests.
  * E2E_OBSERVABILITY: `false` skips the tests of k8s/observability, for clusters that cannot pull its images. REQUIRE_OBSERVABILITY: with
  * the value 1 they fail then.
- * E2E_PREVIOUS: tags of previous releases, such as `gateway@1.3.0 order-service@1.2.0`, to which faults.test.ts changes services one at a
- * time, and back; default: another tag of the same image. The cluster needs their images under the names of the installed ones.
  * E2E_RATE: requests a second during the fault tests, default 200. Reduce it if the cluster runs on this machine.
  * E2E_FAULTS_COMMAND: prefix, split at spaces, of the command that runs the tests under load, for example one that enters the cluster's
  * network. REQUIRE_SKAFFOLD: with the value 1, the tests of skaffold fail where it is not on the PATH; otherwise they are skipped.
@@ -49,7 +47,6 @@ await runCommand(async () => {
   const perSecond = Number(process.env.E2E_RATE || 200);
   if (!(perSecond > 0))
     throw new StartupError('E2E_RATE is not a positive number. Set it to a number of requests a second.', 78);
-  const previous = previousVersions(process.env);
   await requireCommands('kubectl', 'helm', 'curl');
   const namespace = process.env.E2E_NAMESPACE || 'zerda-e2e';
   const monitoring = `${namespace}-monitoring`;
@@ -61,11 +58,9 @@ await runCommand(async () => {
   await deleteNamespaces(namespace, monitoring);
   try {
     for (const name of [namespace, monitoring]) await createNamespace(name);
-    const imagesWith = (tagOf: (name: ServiceName, tag: string) => string): string[] =>
-      imageValues(
-        new Map([...images].map(([name, image]) => [name, { ...image, tag: tagOf(name, image.tag) }])),
-      );
-    const nextImages = imagesWith((_, tag) => `${tag}${nextTag}`);
+    const next = new Map(
+      [...images].map(([name, image]) => [name, { ...image, tag: `${image.tag}${nextTag}` }]),
+    );
     const ingress = process.env.E2E_INGRESS || 'localhost:80';
     const installation: Installation = {
       namespace,
@@ -80,14 +75,7 @@ await runCommand(async () => {
       ingressHost: `${namespace}.e2e.example`,
       routeHost: `route.${namespace}.e2e.example`,
       images: imageValues(images),
-      nextImages,
-      otherImages:
-        previous.size === 0
-          ? { title: 'another tag', options: nextImages }
-          : {
-              title: 'the previous release',
-              options: imagesWith((name, tag) => previous.get(name) ?? `${tag}${nextTag}`),
-            },
+      nextImages: imageValues(next),
       faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },
     };
     const installStartedAt = performance.now();
@@ -102,22 +90,6 @@ await runCommand(async () => {
     else await deleteNamespaces(namespace, monitoring);
   }
 });
-
-/** Returns the versions of E2E_PREVIOUS, by service. @throws StartupError (78) for a tag that is not a version of a service */
-function previousVersions(env: NodeJS.ProcessEnv): ReadonlyMap<ServiceName, string> {
-  const releases = (env.E2E_PREVIOUS ?? '').split(' ').filter((release) => release !== '');
-  return new Map(
-    releases.map((release) => {
-      const [service = '', version] = release.split('@');
-      if (!version || !services.some(({ name }) => name === service))
-        throw new StartupError(
-          `E2E_PREVIOUS has "${release}". Name releases of services, such as order-service@1.2.0.`,
-          78,
-        );
-      return [service, version];
-    }),
-  );
-}
 
 function observabilityImages(env: NodeJS.ProcessEnv): ObservabilityImages {
   return {

@@ -19,8 +19,6 @@ export interface Installation {
   /** Helm options that set the installed images, and the same images with another tag. */
   readonly images: readonly string[];
   readonly nextImages: readonly string[];
-  /** Images to which services change one at a time: those of the previous releases, or `nextImages`. */
-  readonly otherImages: { readonly title: string; readonly options: readonly string[] };
   readonly faults: {
     /** Requests a second of all clients together. */
     readonly perSecond: number;
