@@ -43,6 +43,8 @@ await runCommand(async () => {
     TEST_TEMPLATE_DIR: folder,
     TEST_BUNDLES: bundles,
     TEST_DURATIONS: durations,
+    // Tests run `npm test` in copies of the repository, which are not measured.
+    TEST_COVERAGE: undefined,
     NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${wasmBaseline}`.trim(),
     ...(postgres && { TEST_DATABASE_URL: postgres.url }),
   };
