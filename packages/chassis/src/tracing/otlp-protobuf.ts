@@ -113,10 +113,7 @@ function encodeSpan(writer: Writer, kind: number, span: EndedSpan): void {
   const { traceparent, parent, name, attributes, events, links } = span;
   writer.tag(field.scopeSpans);
   const start = writer.begin();
-  writer.tag(field.traceId);
-  writer.hex(traceparent, 3, 35);
-  writer.tag(field.spanId);
-  writer.hex(traceparent, 36, 52);
+  encodeIds(writer, traceparent);
   if (parent !== undefined) {
     writer.tag(field.parentSpanId);
     writer.hex(parent, 36, 52);
@@ -147,6 +144,14 @@ function encodeSpan(writer: Writer, kind: number, span: EndedSpan): void {
   writer.end(start);
 }
 
+/** Encodes the ids of a span or of a link, which have the same fields. */
+function encodeIds(writer: Writer, traceparent: string): void {
+  writer.tag(field.traceId);
+  writer.hex(traceparent, 3, 35);
+  writer.tag(field.spanId);
+  writer.hex(traceparent, 36, 52);
+}
+
 function encodeEvent(writer: Writer, { name, timeMs, attributes }: EndedSpanEvent): void {
   writer.tag(field.events);
   const start = writer.begin();
@@ -163,10 +168,7 @@ function encodeEvent(writer: Writer, { name, timeMs, attributes }: EndedSpanEven
 function encodeLink(writer: Writer, traceparent: string): void {
   writer.tag(field.links);
   const start = writer.begin();
-  writer.tag(field.traceId);
-  writer.hex(traceparent, 3, 35);
-  writer.tag(field.spanId);
-  writer.hex(traceparent, 36, 52);
+  encodeIds(writer, traceparent);
   writer.tag(field.linkDroppedAttributes);
   writer.varint(0);
   writer.tag(field.linkFlags);
