@@ -197,10 +197,15 @@ describeOnEachEngine('concurrent migrations', { engines: ['postgres'] }, (openDa
     'responses are lost': (server: Socket) => server.pause(),
   };
   for (const [fault, inject] of Object.entries(faults))
-    for (const statement of ['begin', 'pg_try_advisory_xact_lock', 'schema_migrations'])
-      it(`throw DatabaseUnavailableError if ${fault} at ${statement}`, async (context) => {
+    for (const [statement, apply] of [
+      ['begin', true],
+      ['pg_try_advisory_xact_lock', true],
+      ['schema_migrations', true],
+      ['schema_migrations', false],
+    ] as const)
+      it(`throw DatabaseUnavailableError if ${fault} at ${statement}${apply ? '' : ', without applying'}`, async (context) => {
         const url = await startRelay(context, await urlOf(await openDatabase()), statement, inject);
-        const options = { folder: new URL('file:///nowhere/'), apply: true, connectTimeoutMs };
+        const options = { folder: new URL('file:///nowhere/'), apply, connectTimeoutMs };
         await assert.rejects(
           migratePostgres(url, { ...options, responseTimeoutMs: 300 }),
           (error) => error instanceof DatabaseUnavailableError,

@@ -70,10 +70,7 @@ export async function migratePostgres(
   // The types of pg lack the timeout of a single query.
   const query: BriefQuery = (text) =>
     client.query({ text, query_timeout: responseTimeoutMs } as pg.QueryConfig);
-  const begin = async (): Promise<void> => {
-    await query('begin');
-    await query(`set local idle_in_transaction_session_timeout = ${maxIdleMs}`);
-  };
+  const begin = () => query(`begin; set local idle_in_transaction_session_timeout = ${maxIdleMs}`);
   try {
     await migrate({ client, query, begin }, options);
   } finally {
@@ -169,7 +166,10 @@ async function applyNext({ client, query, begin }: Connection, folder: URL): Pro
 }
 
 async function requireNothingPending(query: BriefQuery, folder: URL): Promise<void> {
-  const { pending } = await readState(query, folder);
+  const { pending } = await readState(query, folder).catch((error: unknown) => {
+    if (!isConnectionLost(error)) throw error;
+    throw new DatabaseUnavailableError(`the database cannot be reached: ${(error as Error).message}`);
+  });
   if (pending.length === 0) return;
   throw new StartupError(
     `pending migrations: ${pending.join(', ')}. Run the migrate command, or set MIGRATE_ON_START=true`,
