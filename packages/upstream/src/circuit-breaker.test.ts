@@ -64,6 +64,18 @@ function setUp(context: TestContext, settings: Partial<CircuitBreakerOptions> = 
   return { breaker, events, states, lines, ends, fails };
 }
 
+/** Stops the clock and the timers. Returns a function that sets the milliseconds since then. */
+function mockTime(context: TestContext): (elapsed: number) => void {
+  let now = 0;
+  context.mock.method(performance, 'now', () => now);
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  return (elapsed) => {
+    const ticks = elapsed - now;
+    now = elapsed;
+    context.mock.timers.tick(ticks);
+  };
+}
+
 /** Creates a call that ends when the test calls `finish`. */
 function heldCall() {
   let finish: (outcome: Outcome) => void = () => undefined;
@@ -166,16 +178,11 @@ describe('circuit breaker', () => {
   });
 
   it('is probed soon after it opens, and less often the longer the outage lasts', async (context) => {
-    let now = 1_000_000;
-    context.mock.method(performance, 'now', () => now);
-    context.mock.timers.enable({ apis: ['setTimeout'] });
+    const setTime = mockTime(context);
     const { breaker, fails, lines } = setUp(context, { resetMs: 500 });
-    const endsAt = now + 1500;
-    while (now < endsAt) {
-      if (breaker.state === 'open') {
-        now += 2;
-        context.mock.timers.tick(2);
-      } else await fails();
+    for (let elapsed = 0; elapsed < 1500; elapsed += 2) {
+      setTime(elapsed);
+      if (breaker.state !== 'open') await fails();
     }
     const delays = lines
       .filter(({ msg }) => msg === 'circuit opened')
@@ -189,11 +196,11 @@ describe('circuit breaker', () => {
   });
 
   it('keeps the first probe interval while no connection is accepted, however long the outage', async (context) => {
+    const setTime = mockTime(context);
     const { breaker, fails, lines } = setUp(context, { resetMs: 500 });
-    const giveUpAt = performance.now() + 1000;
-    while (performance.now() < giveUpAt) {
-      if (breaker.state === 'open') await wait(2);
-      else await fails(unconnected);
+    for (let elapsed = 0; elapsed < 1000; elapsed += 2) {
+      setTime(elapsed);
+      if (breaker.state !== 'open') await fails(unconnected);
     }
     const intervals = lines.filter(({ msg }) => msg === 'circuit opened').map(({ retry_ms }) => retry_ms);
     assert.ok(intervals.length > 5, intervals.join());

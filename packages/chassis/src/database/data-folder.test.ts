@@ -31,7 +31,7 @@ const posix = { skip: process.platform === 'win32' && 'file modes have no effect
 /** A child process that locks folders. */
 interface LockingProcess {
   readonly pid: number | undefined;
-  /** Returns the output for the folder. */
+  /** Returns the output for the folder; `ended` after the process has ended. */
   lock(folder: string): Promise<string>;
   /** Kills the process; it releases nothing. */
   kill(): Promise<void>;
@@ -59,7 +59,10 @@ function startLockingProcess(script?: string): LockingProcess {
     async lock(folder) {
       child.stdin.write(`${folder}\n`);
       const { value, done } = await lines.next();
-      return done ? 'ended' : value;
+      if (!done) return value;
+      // The output of a killed process ends before the process.
+      await exited;
+      return 'ended';
     },
     async kill() {
       child.kill('SIGKILL');

@@ -215,7 +215,8 @@ async function isAlive(holder: string): Promise<boolean> {
   if (pid === process.pid) return ownLockIds.has(lockId);
   if (!isRunning(pid)) return false;
   const stats = await readProcessStat(pid);
-  if (stats === undefined) return true;
+  // The process has ended since, or it is hidden.
+  if (stats === undefined) return isRunning(pid);
   return !stats.ended && (!startedAt || stats.startedAt === startedAt);
 }
 
