@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { evaluateGrowth, percentile, spread } from './statistics.ts';
+import { evaluateGrowth, meanOf, percentile, spread } from './statistics.ts';
 
 describe('spread', () => {
   it('returns median, minimum and maximum of unsorted values', () => {
@@ -29,6 +29,14 @@ describe('percentile', () => {
 
   it('returns undefined for an empty list', () => {
     assert.equal(percentile([], 50), undefined);
+  });
+});
+
+describe('meanOf', () => {
+  it('returns the mean and its standard error', () => {
+    // Standard deviation of a sample: the root of (4 + 0 + 4) / 2.
+    assert.deepEqual(meanOf([1, 3, 5]), { mean: 3, error: 2 / Math.sqrt(3) });
+    assert.deepEqual(meanOf([7, 7]), { mean: 7, error: 0 });
   });
 });
 

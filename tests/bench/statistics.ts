@@ -25,6 +25,13 @@ export function percentile(sorted: readonly number[], percent: number): number |
   return sorted[Math.max(0, Math.ceil((sorted.length * percent) / 100) - 1)];
 }
 
+/** Returns the mean of the values and its standard error, which is the standard deviation divided by the root of their number. */
+export function meanOf(values: readonly number[]): { readonly mean: number; readonly error: number } {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, error: Math.sqrt(squares / (values.length - 1) / values.length) };
+}
+
 /** Growth of memory over a run. */
 export interface Growth {
   /** Memory of the last minute divided by that of the second. In the first minute caches and heaps still fill. */

@@ -5,7 +5,7 @@ import { startGateway } from './gateway.ts';
 import type { Harness } from './harness.ts';
 import type { RunningProxy } from './proxies.ts';
 import { sumSamples } from './request-counts.ts';
-import { spread } from './statistics.ts';
+import { meanOf, percentile } from './statistics.ts';
 import { startUserService } from './user-service.ts';
 import { startWorker } from './worker-process.ts';
 
@@ -26,18 +26,24 @@ interface Subject extends RunningProxy {
 
 /** Costs and spans of a variant. */
 interface Result {
-  /** CPU microseconds of a request, by round: the average of the instances. */
-  readonly cost: number[];
+  /** CPU microseconds of a request, of each process. */
+  readonly costs: number[];
   requests: number;
   recorded: number;
   dropped: number;
 }
 
-/** Processes of each variant. Identical processes differ, because V8 optimizes each in its own way; their costs are averaged. */
-const instances = 2;
-const rounds = 10;
-const milliseconds = 500;
-const warmUpMs = 2000;
+/** Processes of each variant, one after another. Identical processes differ, because V8 optimizes each in its own way. */
+const processes = 8;
+/** Rounds of a process; in each, the variants take turns. */
+const rounds = 12;
+const milliseconds = 150;
+const warmUpMs = 1500;
+/**
+ * Percentile of a process's rounds that counts. Other programs on the machine only add to the CPU time of a request, so low percentiles of
+ * identical processes are close, while their medians can differ by more than tracing costs.
+ */
+const undisturbedPercent = 10;
 
 /**
  * Measures the CPU cost of tracing per request, as a ratio to a process without tracing: of the gateway, and of user-service if
@@ -102,7 +108,7 @@ async function createUser(databaseUrl: string): Promise<Body> {
   }
 }
 
-/** Measures the variants of a process and prints a table. */
+/** Measures the variants of a program and prints a table. */
 async function measure(
   harness: Harness,
   title: string,
@@ -110,59 +116,70 @@ async function measure(
   variants: readonly Variant[],
   start: (variant: Variant) => Promise<Subject>,
 ): Promise<void> {
-  const subjects: Subject[] = [];
-  const results = variants.map((): Result => ({ cost: [], requests: 0, recorded: 0, dropped: 0 }));
-  /** Index of the variant of each subject. */
-  const variantOf = (subject: number): number => subject % variants.length;
-  try {
-    for (let instance = 0; instance < instances; instance += 1)
+  const results = variants.map((): Result => ({ costs: [], requests: 0, recorded: 0, dropped: 0 }));
+  for (let count = 0; count < processes; count += 1) {
+    const subjects: Subject[] = [];
+    try {
       for (const variant of variants) subjects.push(await start(variant));
-    // Round 0 is the warm-up.
-    for (let round = 0; round <= rounds; round += 1) {
-      const costs = variants.map(() => 0);
-      for (let turn = 0; turn < subjects.length; turn += 1) {
-        const subject = (turn + round) % subjects.length;
-        const index = variantOf(subject);
-        const [proxy, result] = [subjects[subject], results[index]];
-        if (proxy === undefined || result === undefined) continue;
-        const { cpuMicroseconds, responded, errors } = await harness.run({
-          proxy,
-          round,
-          milliseconds: round === 0 ? warmUpMs : milliseconds,
-          body,
-        });
-        if (Object.keys(errors).length > 0) console.error(variants[index]?.name, errors);
-        result.requests += responded;
-        costs[index] = (costs[index] ?? 0) + (cpuMicroseconds ?? Number.NaN) / instances;
-      }
-      if (round > 0) for (const [index, cost] of costs.entries()) results[index]?.cost.push(cost);
+      await measureTogether(harness, body, subjects, results);
+    } finally {
+      for (const subject of subjects) await subject.stop();
     }
-    for (const [subject, { scrape }] of subjects.entries()) {
-      const result = results[variantOf(subject)];
-      if (result === undefined) continue;
-      const metrics = await scrape();
-      const dropped = sumSamples(metrics, 'trace_spans_dropped_total', {});
-      result.dropped += dropped;
-      result.recorded += sumSamples(metrics, 'trace_spans_exported_total', {}) + dropped;
-    }
-  } finally {
-    for (const subject of subjects) await subject.stop();
   }
   print(title, variants, results);
+}
+
+/** Measures one process of each variant and adds to the results of the variants. */
+async function measureTogether(
+  harness: Harness,
+  body: Body,
+  subjects: readonly Subject[],
+  results: readonly Result[],
+): Promise<void> {
+  const costs = subjects.map((): number[] => []);
+  // Round 0 is the warm-up.
+  for (let round = 0; round <= rounds; round += 1) {
+    for (let turn = 0; turn < subjects.length; turn += 1) {
+      const index = (turn + round) % subjects.length;
+      const [proxy, result] = [subjects[index], results[index]];
+      if (proxy === undefined || result === undefined) continue;
+      const { cpuMicroseconds, responded, errors } = await harness.run({
+        proxy,
+        round,
+        milliseconds: round === 0 ? warmUpMs : milliseconds,
+        body,
+      });
+      if (Object.keys(errors).length > 0) console.error(proxy.name, errors);
+      result.requests += responded;
+      if (round > 0) costs[index]?.push(cpuMicroseconds ?? Number.NaN);
+    }
+  }
+  for (const [index, { scrape }] of subjects.entries()) {
+    const result = results[index];
+    if (result === undefined) continue;
+    const sorted = (costs[index] ?? []).toSorted((a, b) => a - b);
+    result.costs.push(percentile(sorted, undisturbedPercent) ?? Number.NaN);
+    const metrics = await scrape();
+    const dropped = sumSamples(metrics, 'trace_spans_dropped_total', {});
+    result.dropped += dropped;
+    result.recorded += sumSamples(metrics, 'trace_spans_exported_total', {}) + dropped;
+  }
 }
 
 function print(title: string, variants: readonly Variant[], results: readonly Result[]): void {
   console.log(
     `\n| tracing of ${title} | CPU µs/req | ratio | goal | spans/req | dropped spans |\n|---|--:|--:|--:|--:|--:|`,
   );
-  for (const [index, { name, goal }] of variants.entries()) {
-    const { cost = [], requests = 0, recorded = 0, dropped = 0 } = results[index] ?? {};
-    const cpu = spread(cost);
-    const ratio = spread(cost.map((value, round) => value / (results[0]?.cost[round] ?? Number.NaN)));
+  const first = meanOf(results[0]?.costs ?? []);
+  for (const [index, { costs, requests, recorded, dropped }] of results.entries()) {
+    const { name, goal } = variants[index] ?? { name: '' };
+    const cost = meanOf(costs);
     const cells = [
       name,
-      `${cpu?.median.toFixed(1)} (${cpu?.lowest.toFixed(1)}-${cpu?.highest.toFixed(1)})`,
-      `${ratio?.median.toFixed(3)} (${ratio?.lowest.toFixed(3)}-${ratio?.highest.toFixed(3)})`,
+      `${cost.mean.toFixed(1)} ± ${cost.error.toFixed(1)}`,
+      index === 0
+        ? '1'
+        : `${(cost.mean / first.mean).toFixed(3)} ± ${Math.hypot(cost.error / first.mean, first.error / first.mean).toFixed(3)}`,
       goal === undefined || index === 0 ? '' : `<= ${goal}`,
       (recorded / requests).toFixed(2),
       recorded === 0 ? '' : `${((100 * dropped) / recorded).toFixed(1)} %`,
