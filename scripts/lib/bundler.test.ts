@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -60,6 +60,30 @@ describe('bundler', () => {
     await migrate('0002_second.sql', 'select 3;');
     assert.equal(await changed(), true);
     assert.equal((await run(process.execPath, [file])).stdout, 'good day 0001_first.sql,0002_second.sql\n');
+  });
+
+  it('is complete after several processes have bundled the same service at the same time', async (t) => {
+    const { folders, migrate, file } = await service(t);
+    const names = Array.from({ length: 20 }, (_, index) => `${1000 + index}.sql`);
+    for (const name of names) await migrate(name, 'select 1;');
+    await Promise.all(Array.from({ length: 8 }, () => bundle(['user-service'], folders)));
+    await migrate('1000.sql', 'select 2;');
+    await Promise.all(Array.from({ length: 8 }, () => bundle(['user-service'], folders)));
+    const { stdout } = await run(process.execPath, [file]);
+    assert.equal(stdout, `hello ${['0001_first.sql', ...names].join()}\n`);
+    const folder = join(folders.dist, 'user-service');
+    assert.equal(await readFile(join(folder, 'migrations', '1000.sql'), 'utf8'), 'select 2;');
+    assert.deepEqual((await readdir(folder)).sort(), ['bin', 'migrations']);
+  });
+
+  it('removes assets that the package no longer has', async (t) => {
+    const { folders, migrate, file } = await service(t);
+    await migrate('0002_second.sql', 'select 2;');
+    await bundle(['user-service'], folders);
+    await rm(join(folders.packages, 'user-service', 'migrations', '0002_second.sql'));
+    const [bundled] = await bundle(['user-service'], folders);
+    assert.equal(bundled?.changed, true);
+    assert.equal((await run(process.execPath, [file])).stdout, 'hello 0001_first.sql\n');
   });
 
   it('bundles after each change while watching, also after a source that does not compile', async (t) => {

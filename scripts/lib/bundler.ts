@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
-import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { type BuildContext, type BuildOptions, build, context, type Plugin } from 'esbuild';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
@@ -135,7 +135,10 @@ function watchAssets(name: ServiceName, { packages }: BundleFolders): Plugin {
   };
 }
 
-/** Writes changed files only, each with a rename, so that a process that starts meanwhile reads a complete bundle. */
+/**
+ * Writes changed files only, each with a rename, so that a process that starts meanwhile reads complete files. Other processes may save the
+ * same bundle at the same time.
+ */
 async function save(
   name: ServiceName,
   { packages, dist }: BundleFolders,
@@ -143,34 +146,33 @@ async function save(
 ): Promise<Bundle> {
   const source = join(packages, name);
   const target = join(dist, name);
-  const assetsDiffer = (await hashAssets(source)) !== (await hashAssets(target));
-  if (assetsDiffer) {
-    await Promise.all(assets.map((asset) => rm(join(target, asset), { recursive: true, force: true })));
-    for (const file of await assetFiles(source)) {
-      await cp(join(source, file), join(target, file), { recursive: true });
-    }
-  }
-  const written = await Promise.all(outputs.map(({ path, contents }) => writeIfChanged(path, contents)));
+  const files = await assetFiles(source);
+  const copies = await Promise.all(
+    files.map(async (file) => ({ path: join(target, file), contents: await readFile(join(source, file)) })),
+  );
+  const written = await Promise.all([...copies, ...outputs].map((file) => writeIfChanged(file, target)));
+  const removed = (await assetFiles(target)).filter((file) => !files.includes(file));
+  await Promise.all(removed.map((file) => rm(join(target, file), { force: true })));
   const code = outputs.find(({ path }) => path.endsWith('.mjs'));
-  return { name, bytes: code?.contents.byteLength ?? 0, changed: assetsDiffer || written.includes(true) };
+  return {
+    name,
+    bytes: code?.contents.byteLength ?? 0,
+    changed: removed.length > 0 || written.includes(true),
+  };
 }
 
-async function writeIfChanged(path: string, contents: Uint8Array): Promise<boolean> {
+/** @param folder folder of the temporary file, which must not contain files of the bundle: another process would remove it */
+async function writeIfChanged(
+  { path, contents }: { path: string; contents: Uint8Array },
+  folder: string,
+): Promise<boolean> {
   const current = await readFile(path).catch(() => undefined);
-  if (current && hash(current) === hash(contents)) return false;
+  if (current?.equals(contents)) return false;
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}`;
+  const temporary = join(folder, `${randomUUID()}.tmp`);
   await writeFile(temporary, contents);
   await rename(temporary, path);
   return true;
-}
-
-async function hashAssets(folder: string): Promise<string> {
-  const files = await assetFiles(folder);
-  const parts = await Promise.all(
-    files.map(async (file) => `${file} ${hash(await readFile(join(folder, file)))}`),
-  );
-  return parts.join('\n');
 }
 
 /** Returns the asset files of a folder, relative to it. */
@@ -188,5 +190,3 @@ async function assetFiles(folder: string): Promise<string[]> {
   );
   return paths.flat().sort();
 }
-
-const hash = (contents: Uint8Array): string => createHash('sha256').update(contents).digest('hex');
