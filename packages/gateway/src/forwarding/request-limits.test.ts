@@ -250,14 +250,14 @@ describe('timeouts', () => {
 
   it('allows a steady upload to take longer than the response timeout', async (context) => {
     const gateway = await startGateway(context, {
-      table: tableWith({ timeout_ms: 100, idle_timeout_ms: 1000 }),
+      table: tableWith({ timeout_ms: 400, idle_timeout_ms: 2000 }),
       users: async (incoming, response) => sendJson(response, 200, (await textOf(incoming)).length),
     });
     const outgoing = post(gateway.url, { 'transfer-encoding': 'chunked' });
     const responsePromise = once(outgoing, 'response') as Promise<[IncomingMessage]>;
     for (let piece = 0; piece < 10; piece += 1) {
       outgoing.write('0123456789');
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      await new Promise((resolve) => setTimeout(resolve, 60));
     }
     outgoing.end();
     const [incoming] = await responsePromise;

@@ -287,7 +287,9 @@ describe('circuit breaker', () => {
     for (let call = 1; call <= 5; call += 1) {
       const outgoing = request(`${gateway.url}/api/users/1`, { agent: false }).on('error', () => undefined);
       outgoing.end();
-      await new Promise((resolve) => setTimeout(resolve, 80));
+      await eventually(() => gateway.users.requests.length === call, 'the call at the service');
+      // Longer than `slow_ms`, from when the call has certainly started.
+      await wait(80);
       outgoing.destroy();
     }
     await eventually(() => gateway.upstreams.users.breaker.state === 'open', 'the open circuit');

@@ -190,15 +190,15 @@ describe('clients that send slowly', () => {
   it('do not use up the upstream timeout with a large body', async (context) => {
     const gateway = await startGateway(context, {
       users: (incoming, response) =>
-        void incoming.resume().on('end', () => setTimeout(() => sendJson(response, 201, {}), 300)),
-      upstreamTimeoutMs: 450,
+        void incoming.resume().on('end', () => setTimeout(() => sendJson(response, 201, {}), 600)),
+      upstreamTimeoutMs: 1000,
       table: tableWith({ slow_ms: 10 }),
     });
     const sender = startPost(gateway, { length: largeSize });
     const status = statusOf(sender);
     sender.write(firstPart);
     await eventually(() => gateway.users.requests.length === 1, 'the request at the service');
-    await wait(300);
+    await wait(600);
     sender.end('x'.repeat(largeSize - firstPart.length));
     assert.equal(await status, 201);
   });
