@@ -34,8 +34,8 @@ describe('percentile', () => {
 
 describe('meanOf', () => {
   it('returns the mean and its standard error', () => {
-    // Standard deviation of a sample: the root of (4 + 0 + 4) / 2.
-    assert.deepEqual(meanOf([1, 3, 5]), { mean: 3, error: 2 / Math.sqrt(3) });
+    // The standard deviation of the sample is the root of (9 + 1 + 1 + 9 + 0) / 4, the error that of 5 / 5.
+    assert.deepEqual(meanOf([0, 2, 4, 6, 3]), { mean: 3, error: 1 });
     assert.deepEqual(meanOf([7, 7]), { mean: 7, error: 0 });
   });
 });
