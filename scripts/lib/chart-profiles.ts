@@ -6,7 +6,7 @@ import { root, type Service, services } from './services.ts';
 const chart = 'charts/zerda';
 
 /** Profiles of the chart: `profiles/<name>.yaml` is the source of `values-<name>.yaml`. */
-export const profileNames = ['dev', 'hot', 'prod', 'gitops'] as const;
+export const profileNames = ['dev', 'hot', 'prod', 'gitops', 'istio', 'linkerd'] as const;
 
 /** Returns the path of a profile's source. */
 export function profileSource(name: string): string {

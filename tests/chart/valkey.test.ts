@@ -44,6 +44,11 @@ await describeWithHelm('Valkey', ({ render }) => {
     assert.equal('volumes' in spec.template.spec, false);
   });
 
+  it('accepts no connections if no service uses it', async () => {
+    const rendered = await renderWith('bundled', {}, ['--set', 'gateway.enabled=false']);
+    assert.equal(rendered.get('NetworkPolicy', 'zerda-valkey').spec.ingress, undefined);
+  });
+
   it('accepts connections from the gateway only', async () => {
     const rendered = await renderWith('bundled');
     assert.deepEqual(urlOf(rendered), { name: 'zerda-valkey', key: 'uri' });

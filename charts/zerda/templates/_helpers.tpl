@@ -16,7 +16,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Fails with a clear message when the release's stored values lack values of this chart; a template would fail with a nil pointer. */}}
 {{- define "zerda.requireDefaults" -}}
-{{- if not (and .Values.global.auth (hasKey (dig "bundled" dict (.Values.global.nats | default dict)) "servicePasswordKeys") .Values.global.valkey) -}}
+{{- if not (and .Values.global.auth (hasKey (dig "bundled" dict (.Values.global.nats | default dict)) "servicePasswordKeys") .Values.global.valkey .Values.global.mesh) -}}
 {{- fail "The values of the installed release lack defaults of this chart version. Upgrade with --reset-then-reuse-values instead of --reuse-values." -}}
 {{- end -}}
 {{- end -}}
@@ -24,16 +24,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* Selects the pods of services whose `<value>.enabled` is true, as entries of `from`: (list $ "events"). */}}
 {{- define "zerda.servicesWith" -}}
 {{- $root := index . 0 -}}
-{{- $value := index . 1 -}}
-{{- range $service, $chart := $root.Subcharts }}
-{{- if dig $value "enabled" false $chart.Values.AsMap }}
+{{- range include "zerda.namesWith" . | fromJsonArray }}
 - podSelector:
     matchLabels:
-      app.kubernetes.io/name: {{ $service }}
+      app.kubernetes.io/name: {{ . }}
       app.kubernetes.io/instance: {{ $root.Release.Name }}
       app.kubernetes.io/component: service
 {{- end }}
-{{- end }}
+{{- end -}}
+
+{{/* Names of the services whose `<value>.enabled` is true, as a JSON list: (list $ "events"). */}}
+{{- define "zerda.namesWith" -}}
+{{- $value := index . 1 -}}
+{{- $names := list -}}
+{{- range $service, $chart := (index . 0).Subcharts -}}
+{{- if dig $value "enabled" false $chart.Values.AsMap -}}
+{{- $names = append $names $service -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
 {{- end -}}
 
 {{- define "zerda.natsConfiguration" -}}

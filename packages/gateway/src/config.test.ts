@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { describeVariables, loadConfig } from '@zerda/chassis/config/load-config';
 import { defaultTable } from '../testing/gateway.ts';
-import { upstreamUrlVariables, upstreamVariable, variables } from './config.ts';
+import { requireMeshHosts, upstreamUrlVariables, upstreamVariable, variables } from './config.ts';
 import { parseTable } from './routes/read-table.ts';
 
 describe('configuration of the gateway', () => {
@@ -40,6 +40,18 @@ describe('configuration of the gateway', () => {
     assert.equal(upstreamVariable('price-list'), 'PRICE_LIST_SERVICE_URL');
     const table = parseTable('{ upstreams: { billing: {} }, routes: [] }', 'table');
     assert.throws(() => loadConfig(upstreamUrlVariables(table), {}), /BILLING_SERVICE_URL must be set/);
+  });
+
+  it('rejects host: caller for an http upstream in a service mesh', () => {
+    const table = parseTable('{ upstreams: { shop: { host: caller }, api: {} }, routes: [] }', 'table');
+    const check = (url: string, SERVICE_MESH: 'none' | 'istio') =>
+      requireMeshHosts(table, { SHOP_SERVICE_URL: url, API_SERVICE_URL: 'http://api' }, { SERVICE_MESH });
+    assert.throws(() => check('http://shop', 'istio'), {
+      exitCode: 78,
+      message: /Host header.* to: shop\. Remove/,
+    });
+    check('http://shop', 'none');
+    check('https://shop.example.com', 'istio');
   });
 
   it('gives upstreams less time than requests, so that the gateway can respond when an upstream times out', () => {

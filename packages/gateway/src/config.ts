@@ -25,6 +25,12 @@ export const variables = z.object({
     .describe(
       'Whether requests continue the trace of their `traceparent` header, with its sampling decision and `tracestate`. By default the gateway starts a trace for each request and records that of the client as a link. Set it only if all clients are trusted.',
     ),
+  SERVICE_MESH: z
+    .enum(['none', 'istio', 'linkerd'])
+    .default('none')
+    .describe(
+      'Service mesh whose proxies forward the calls of the gateway. They choose the service by the `Host` header, so upstreams with `host: caller` and an http:// URL are rejected at startup.',
+    ),
   VALKEY_URL: z
     .url({ protocol: /^rediss?$/, error: 'must be a redis:// or rediss:// URL' })
     .optional()
@@ -84,6 +90,26 @@ export function upstreamUrlVariables({ upstreams }: RouteTable) {
     Object.fromEntries(
       Object.entries(upstreams).map(([name, { url }]) => [upstreamVariable(name), upstreamUrl(name, url)]),
     ),
+  );
+}
+
+/**
+ * Verifies that a service mesh can forward the calls of the gateway.
+ * @throws StartupError (78) that names the upstreams whose calls would reach the service in the client's `Host` header, or none
+ */
+export function requireMeshHosts(
+  { upstreams }: RouteTable,
+  urls: Readonly<Record<string, string>>,
+  { SERVICE_MESH }: Pick<GatewayConfig, 'SERVICE_MESH'>,
+): void {
+  if (SERVICE_MESH === 'none') return;
+  const names = Object.entries(upstreams)
+    .filter(([name, { host }]) => host === 'caller' && urls[upstreamVariable(name)]?.startsWith('http:'))
+    .map(([name]) => name);
+  if (names.length === 0) return;
+  throw new StartupError(
+    `The proxies of ${SERVICE_MESH} choose a service by the Host header, but \`host: caller\` sends the client's to: ${names.join(', ')}. Remove it from these upstreams. Services read the client's host from X-Forwarded-Host.`,
+    78,
   );
 }
 

@@ -10,6 +10,7 @@ import {
   defaultRoutesFile,
   type GatewayProcess,
   identityUrl,
+  requireMeshHosts,
   upstreamUrlVariables,
   upstreamVariable,
 } from './config.ts';
@@ -29,6 +30,7 @@ export async function serve(gateway: GatewayProcess): Promise<void> {
   const tracer = await openTracing(gateway);
   const table = await readTable(config.ROUTES_FILE ?? defaultRoutesFile);
   const urls = loadConfig(upstreamUrlVariables(table), process.env);
+  requireMeshHosts(table, urls, config);
   const proxies = trustedProxies(config, logger);
 
   const calls = new Map(logLevelCalls(gateway));

@@ -230,6 +230,35 @@ app.kubernetes.io/component: cache
 {{- end }}
 {{- end -}}
 
+{{/* Labels of a pod whose proxy a mesh adds. */}}
+{{- define "service.meshLabels" -}}
+{{- if eq .Values.global.mesh.type "istio" -}}
+sidecar.istio.io/inject: "true"
+{{- end -}}
+{{- end -}}
+
+{{/*
+Annotations of a pod whose proxy a mesh adds: (list $ <terminationGracePeriodSeconds>). The proxy is a native sidecar: it starts before the
+init container that migrates the database, and ends after the service. Until then it serves the drain.
+*/}}
+{{- define "service.meshAnnotations" -}}
+{{- $seconds := index . 1 -}}
+{{- with index . 0 -}}
+{{- if eq .Values.global.mesh.type "istio" -}}
+sidecar.istio.io/nativeSidecar: "true"
+proxy.istio.io/config: {{ printf "{terminationDrainDuration: %vs}" $seconds | quote }}
+# Prometheus reads the metrics of the service at its own port.
+prometheus.istio.io/merge-metrics: "false"
+{{- else if eq .Values.global.mesh.type "linkerd" -}}
+linkerd.io/inject: enabled
+config.beta.linkerd.io/proxy-enable-native-sidecar: "true"
+config.linkerd.io/shutdown-grace-period: {{ $seconds }}s
+# A pod without a policy accepts nothing.
+config.linkerd.io/default-inbound-policy: deny
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* terminationGracePeriodSeconds of a pod. */}}
 {{- define "service.gracePeriod" -}}
 {{- with .Values.shutdown -}}
@@ -260,7 +289,7 @@ V8's own choice is 1 MiB with a limit of 256 MiB, and 64 MiB without one.
 {{- if $peer.url -}}
 {{- tpl $peer.url $root -}}
 {{- else -}}
-http://{{ include "service.fullnameOf" (list $root $peer.service) }}{{ if $peer.headless }}-headless{{ end }}:{{ int $peer.port }}
+http://{{ include "service.fullnameOf" (list $root $peer.service) }}{{ if and $peer.headless (eq $root.Values.global.mesh.type "none") }}-headless{{ end }}:{{ int $peer.port }}
 {{- end -}}
 {{- end -}}
 
@@ -356,6 +385,9 @@ OTEL_EXPORTER_OTLP_PROTOCOL: {{ .protocol | quote }}
 OTEL_TRACES_SAMPLER: parentbased_traceidratio
 OTEL_TRACES_SAMPLER_ARG: {{ .ratio | toString | quote }}
 {{- end }}
+{{- end }}
+{{- if ne .Values.global.mesh.type "none" }}
+SERVICE_MESH: {{ .Values.global.mesh.type }}
 {{- end }}
 {{- with .Values.trustedProxies }}
 TRUSTED_PROXIES: {{ join "," . | quote }}
