@@ -18,11 +18,15 @@ const nextTag = '-next';
 /** Tests under load, which run one after another and with E2E_FAULTS_COMMAND. */
 const underLoad = ['identity', 'events', 'faults'].map((name) => `tests/e2e/${name}.test.ts`);
 
+/** Tests in a service mesh, which need its control plane in the cluster. */
+const inMesh = 'tests/e2e/mesh.test.ts';
+
 /**
- * `npm run e2e -- [--keep] [--record] [events | faults | functions | identity | file]…`: builds the images, installs the chart in a
+ * `npm run e2e -- [--keep] [--record] [--mesh istio | events | faults | functions | identity | file]…`: builds the images, installs the chart in a
  * namespace that enforces the PodSecurity level `restricted`, runs the tests of this folder and deletes the namespace. It uses the cluster
  * of kubectl's current context. `events` kills NATS and order-service under load, `identity` rotates keys and kills Valkey under load,
- * `faults` tests all other faults under load, and `functions` runs all other tests. `--keep` keeps the installation. `--record` writes the
+ * `faults` tests all other faults under load, and `functions` runs all other tests. `--mesh istio` runs only the tests in Istio, which must
+ * be installed. `--keep` keeps the installation. `--record` writes the
  * table of faults to docs/kubernetes.md.
  *
  * REGISTRY, BUILDER, NODE_IMAGE, RUNTIME_IMAGE: as for `npm run cluster:up`.
@@ -40,7 +44,7 @@ const underLoad = ['identity', 'events', 'faults'].map((name) => `tests/e2e/${na
  * E2E_FAULTS_INGRESS: address of the ingress controller there, default E2E_INGRESS.
  */
 await runCommand(async () => {
-  const args = process.argv.slice(2);
+  const args = withMesh(process.argv.slice(2));
   const keep = args.includes('--keep');
   const record = args.includes('--record');
   const files = await chooseFiles(args.filter((arg) => !arg.startsWith('--')));
@@ -78,12 +82,13 @@ await runCommand(async () => {
       nextImages: imageValues(next),
       faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },
     };
-    const installStartedAt = performance.now();
-    await captureOutput(installCommand(installation));
-    const installMs = performance.now() - installStartedAt;
-    console.log(
-      `images built and delivered in ${seconds(imagesMs)}, installed and ready in ${seconds(installMs)}`,
-    );
+    console.log(`images built and delivered in ${seconds(imagesMs)}`);
+    // The tests in a mesh use a release of their own.
+    if (files.some((file) => file !== inMesh)) {
+      const installStartedAt = performance.now();
+      await captureOutput(installCommand(installation));
+      console.log(`installed and ready in ${seconds(performance.now() - installStartedAt)}`);
+    }
     return await runTests(installation, files);
   } finally {
     if (keep) console.log(`keeping the namespaces ${namespace} and ${monitoring}`);
@@ -100,13 +105,22 @@ function observabilityImages(env: NodeJS.ProcessEnv): ObservabilityImages {
   };
 }
 
+/** Returns the arguments with the file of the tests in a mesh instead of `--mesh istio`. @throws StartupError (78) for another mesh */
+function withMesh(args: readonly string[]): string[] {
+  const index = args.indexOf('--mesh');
+  if (index === -1) return [...args];
+  if (args[index + 1] !== 'istio')
+    throw new StartupError('--mesh needs the name of a mesh whose tests exist: istio.', 78);
+  return args.toSpliced(index, 2, inMesh);
+}
+
 /** Returns the files to run. Those under load come last, because they leave terminating pods behind. */
 async function chooseFiles(args: readonly string[]): Promise<string[]> {
   const functions = (await readdir(join(root, 'tests/e2e')))
     .filter((file) => file.endsWith('.test.ts'))
     .sort()
     .map((file) => `tests/e2e/${file}`)
-    .filter((file) => !underLoad.includes(file));
+    .filter((file) => !underLoad.includes(file) && file !== inMesh);
   const named = new Map<string, readonly string[]>([
     ['functions', functions],
     ...underLoad.map((file) => [basename(file, '.test.ts'), [file]] as const),

@@ -18,16 +18,22 @@ export interface TestReleaseOptions {
   readonly options: readonly string[];
   /** Folder or archive; default: the chart of this repository. */
   readonly chart?: string;
+  /** PodSecurity level of the namespace; default `restricted`. */
+  readonly podSecurity?: PodSecurity;
 }
+
+/** PodSecurity level that a namespace enforces. */
+export type PodSecurity = 'restricted' | 'privileged';
 
 const chartFolder = 'charts/zerda';
 
-/** Installs a chart in a new namespace that enforces the PodSecurity level `restricted`, and waits until it is ready. */
+/** Installs a chart in a new namespace and waits until it is ready. */
 export async function installRelease({
   namespace,
   release,
   options,
   chart = chartFolder,
+  podSecurity,
 }: TestReleaseOptions): Promise<TestRelease> {
   const waitOptions = ['--namespace', namespace, '--wait', '--timeout', '5m'];
   const testRelease: TestRelease = {
@@ -40,7 +46,7 @@ export async function installRelease({
   };
   await deleteNamespaces(namespace);
   try {
-    await createNamespace(namespace);
+    await createNamespace(namespace, podSecurity);
     await captureOutput(['helm', 'install', release, chart, ...waitOptions, ...options]);
   } catch (error) {
     await testRelease.remove();
@@ -57,10 +63,10 @@ export async function forceDeleteNamespace(namespace: string): Promise<void> {
   await deleteNamespaces(namespace);
 }
 
-/** Creates a namespace that enforces the PodSecurity level `restricted`. */
-export async function createNamespace(name: string): Promise<void> {
+/** Creates a namespace that enforces a PodSecurity level. */
+export async function createNamespace(name: string, level: PodSecurity = 'restricted'): Promise<void> {
   await kubectl(['create', 'namespace', name]);
-  const modes = ['enforce', 'warn'].map((mode) => `pod-security.kubernetes.io/${mode}=restricted`);
+  const modes = ['enforce', 'warn'].map((mode) => `pod-security.kubernetes.io/${mode}=${level}`);
   await kubectl(['label', 'namespace', name, ...modes]);
 }
 
