@@ -1,6 +1,7 @@
 import { apiDocuments } from './checks/api-documents.ts';
 import { findDrift } from './checks/generated.ts';
 import { findLanguageProblems } from './checks/language.ts';
+import { findBreakingMigrations } from './checks/migrations.ts';
 import { type Check, list, sourceChecks, tool } from './checks/source-checks.ts';
 import { findStrictResponses } from './checks/strict-responses.ts';
 import { findVersionProblems } from './checks/versions.ts';
@@ -10,6 +11,7 @@ const checks: Readonly<Record<string, Check>> = {
   ...sourceChecks(apiDocuments()),
   unused: tool('knip', 'knip', ['--no-progress', '--treat-config-hints-as-errors']),
   responses: list(findStrictResponses),
+  migrations: list(findBreakingMigrations),
   versions: list(findVersionProblems),
   generated: list(findDrift),
   language: list(findLanguageProblems),

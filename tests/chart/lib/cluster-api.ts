@@ -12,6 +12,7 @@ const kinds: Readonly<Record<string, readonly string[]>> = {
   'gateway.networking.k8s.io/v1': ['HTTPRoute'],
   'monitoring.coreos.com/v1': ['ServiceMonitor', 'PrometheusRule'],
   'traefik.io/v1alpha1': ['Middleware'],
+  'argoproj.io/v1alpha1': ['AnalysisTemplate', 'Rollout'],
   'security.istio.io/v1': ['AuthorizationPolicy', 'PeerAuthentication'],
   'networking.istio.io/v1': ['DestinationRule', 'Sidecar', 'VirtualService'],
   'policy.linkerd.io/v1alpha1': ['AuthorizationPolicy', 'MeshTLSAuthentication', 'NetworkAuthentication'],
