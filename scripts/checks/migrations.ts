@@ -3,96 +3,113 @@ import { join } from 'node:path';
 import { blueprints, root, services } from '../lib/services.ts';
 
 /**
- * Statements with which the previous version of a service fails, or whose rows it cannot read or write. Both versions use one database during
- * a rollout, and after a rollback. The first group is the table, if the statement is harmless for a table of the same migration.
+ * Statements with which the previous version of a service keeps working. Both versions use one database during a rollout, and after a
+ * rollback. All other statements are rejected.
  */
-const breaking: readonly [statement: RegExp, effect: string][] = [
-  [/^drop (?:table|view|materialized view|type|domain|function|sequence|schema)\b/, 'removes an object'],
-  [/^truncate\b|^delete from\b/, 'removes rows'],
-  [/^alter (?!table\b).*\brename\b/, 'renames an object'],
-  [/^alter table (?:if exists )?(?:only )?(\S+) .*\brename\b/, 'renames a column or the table'],
-  [
-    /^alter table (?:if exists )?(?:only )?(\S+) .*\bdrop (?:column |(?!constraint|not null|default|expression|identity))/,
-    'removes a column',
-  ],
-  [/^alter table (?:if exists )?(?:only )?(\S+) .*\balter \S.* type\b/, 'changes the type of a column'],
-  [
-    /^alter table (?:if exists )?(?:only )?(\S+) .*\bset (?:not null|schema)\b/,
-    'requires a value or moves the table',
-  ],
-  [
-    /^alter table (?:if exists )?(?:only )?(\S+) .*\badd (?:constraint|check|unique|primary key|foreign key|exclude)\b/,
-    'rejects rows that the previous version may write',
-  ],
-  [/^create unique index .*? on (?:only )?([^\s(]+)/, 'rejects rows that the previous version may write'],
+const additive: readonly RegExp[] = [
+  /^create (?:unlogged )?table (?!.* as select\b)/,
+  /^create index\b/,
+  /^create (?:view|materialized view|type|domain|sequence|function|schema|extension|statistics)\b/,
+  /^(?:insert into|update|select|set|comment on|grant|analyze)\b/,
+  /^alter type \S+ add value\b/,
 ];
 
-/** A column that is added. The rest of its definition ends at the next comma outside of parentheses. */
-const addedColumn =
-  /\badd (?:column )?(?:if not exists )?(?!constraint|check|unique|primary key|foreign key|exclude)(\S+) ((?:[^,(]|\([^)]*\))*)/g;
+/** Changes of an existing table with which the previous version keeps working. */
+const additiveChanges: readonly RegExp[] = [
+  /^add (?:column )?(?:if not exists )?(?!(?:constraint|check|unique|primary|foreign|exclude)\b)(?!.*\b(?:primary key|unique|check|references|exclude)\b)(?:(?!.*\bnot null\b)|(?=.*\b(?:default|generated)\b)|\S+ (?:big|small)?serial\b)/,
+  /^alter (?:column )?\S+ (?:set default|drop not null|set statistics|set storage|set compression|add generated)\b/,
+  /^validate constraint\b/,
+  /^set \(/,
+];
 
-/** A line with a reason, which permits a migration to remove what no running version uses. */
-const permitted = /^-- No version uses it since \S+@\d+\.\d+\.\d+: \S/m;
+const alterTable = /^alter table (?:if exists )?(?:only )?(\S+) /;
+const uniqueIndex =
+  /^create unique index (?:concurrently )?(?:(?:if not exists )?\S+ )?on (?:only )?([^\s(]+)/;
+
+/** Comments, string literals and quoted names, in the order of the alternatives at each position (PostgreSQL, "Lexical Structure"). */
+const tokens =
+  /--[^\n]*|\/\*[\s\S]*?\*\/|\be'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(\$[a-z_]*\$)[\s\S]*?\1/gi;
+
+/** A line that permits a migration to remove what no version uses since the named one. */
+const permission = /^-- No version uses it since (\S+)@(\d+)\.(\d+)\.(\d+): \S/m;
 
 /**
  * Returns the statements of the services' migrations below `directory` (default: the repository) with which the previous version of a service
- * does not work, one line each. A migration is permitted with a line `-- No version uses it since <service>@<version>: <what>`.
+ * may not work, one line each. A migration is permitted with a line `-- No version uses it since <service>@<version>: <what>`, with a
+ * version that the service has reached.
  */
 export async function findBreakingMigrations(directory = root): Promise<string[]> {
   const findings: string[] = [];
-  for (const { name, database } of [...services, ...blueprints]) {
+  for (const { name, database, version } of [...services, ...blueprints]) {
     if (!database) continue;
     const folder = join(directory, 'packages', name, 'migrations');
     for (const file of (await readdir(folder)).filter((entry) => entry.endsWith('.sql')).sort()) {
       const sql = await readFile(join(folder, file), 'utf8');
-      if (permitted.test(sql)) continue;
-      for (const effect of breakingEffects(sql))
+      if (isPermitted(sql, name, version)) continue;
+      for (const statement of findBreaking(sql))
         findings.push(
-          `packages/${name}/migrations/${file}: ${effect}. Add first, and remove in a later release (CONTRIBUTING.md, "Making a change").`,
+          `packages/${name}/migrations/${file}: the previous version of the service may not work after "${shorten(statement)}". Add first, and remove in a later release (CONTRIBUTING.md, "Making a change").`,
         );
     }
   }
   return findings;
 }
 
-/** Returns what the statements of a migration break for the previous version. */
-export function breakingEffects(sql: string): string[] {
+function isPermitted(sql: string, service: string, current: string): boolean {
+  const [, name, ...since] = permission.exec(sql) ?? [];
+  if (name !== service) return false;
+  const reached = current.split('.').map(Number);
+  const difference = since
+    .map((part, index) => Number(part) - (reached[index] ?? 0))
+    .find((part) => part !== 0);
+  return (difference ?? 0) <= 0;
+}
+
+/** Returns the statements of a migration with which the previous version of a service may not work. */
+export function findBreaking(sql: string): string[] {
   const statements = splitStatements(sql);
+  // With `if not exists`, the table may be an existing one.
   const created = new Set(
     statements.flatMap(
-      (statement) => /^create table (?:if not exists )?([^\s(]+)/.exec(statement)?.[1] ?? [],
+      (statement) => /^create (?:unlogged )?table (?!if )([^\s(]+)/.exec(statement)?.[1] ?? [],
     ),
   );
-  return statements.flatMap((statement) => {
-    const found = breaking.find(([pattern]) => {
-      const match = pattern.exec(statement);
-      return match !== null && !created.has(match[1] ?? '');
-    });
-    if (found !== undefined) return [`${summarize(statement)} ${found[1]}`];
-    const table = /^alter table (?:if exists )?(?:only )?(\S+)/.exec(statement)?.[1];
-    if (table === undefined || created.has(table)) return [];
-    return [...statement.matchAll(addedColumn)]
-      .filter(
-        ([, , definition = '']) =>
-          /\bnot null\b/.test(definition) && !/\b(default|generated)\b/.test(definition),
-      )
-      .map(
-        ([, column]) => `${summarize(statement)} adds ${column}, which the previous version does not write`,
+  return statements.filter((statement) => {
+    const table = (alterTable.exec(statement) ?? uniqueIndex.exec(statement))?.[1];
+    if (table !== undefined && created.has(table)) return false;
+    if (alterTable.test(statement))
+      return splitChanges(statement.replace(alterTable, '')).some(
+        (change) => !additiveChanges.some((pattern) => pattern.test(change)),
       );
+    return !additive.some((pattern) => pattern.test(statement));
   });
 }
 
-/** Returns the statements in lower case without comments, with single spaces and empty string literals. */
+/** Splits the changes of an `alter table` at the commas outside of parentheses. */
+function splitChanges(changes: string): string[] {
+  let depth = 0;
+  const parts = [''];
+  for (const character of changes) {
+    if (character === '(') depth += 1;
+    if (character === ')') depth -= 1;
+    if (character === ',' && depth === 0) parts.push('');
+    else parts[parts.length - 1] += character;
+  }
+  return parts.map((part) => part.trim());
+}
+
+/** Returns the statements in lower case without comments, with single spaces, empty string literals and names without quotes. */
 function splitStatements(sql: string): string[] {
   return sql
-    .replace(/--.*$|\/\*[\s\S]*?\*\//gm, ' ')
-    .replace(/'(?:[^']|'')*'/g, "''")
-    .replace(/\$(\w*)\$[\s\S]*?\$\1\$/g, "''")
+    .replace(tokens, (token) => {
+      if (token.startsWith('--') || token.startsWith('/*')) return ' ';
+      return token.startsWith('"') ? token.slice(1, -1).replace(/\W/g, '_') : "''";
+    })
     .split(';')
     .map((statement) => statement.replace(/\s+/g, ' ').trim().toLowerCase())
     .filter((statement) => statement !== '');
 }
 
-function summarize(statement: string): string {
-  return statement.length > 60 ? `"${statement.slice(0, 60)}…"` : `"${statement}"`;
+function shorten(statement: string): string {
+  return statement.length > 60 ? `${statement.slice(0, 60)}…` : statement;
 }

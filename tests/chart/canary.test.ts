@@ -51,6 +51,19 @@ await describeWithHelm('canary with Argo Rollouts', ({ render }) => {
     assert.equal('replicas' in rendered.get('Rollout', name).spec, false);
   });
 
+  it('is rejected with an analysis if the names of its pods would be shortened', async () => {
+    const release = 'a-release-with-a-long-name-of-35-chars';
+    const values = { 'order-service.rollout.kind': 'Rollout' };
+    await render(values, { release });
+    await assert.rejects(
+      render(
+        { ...values, 'order-service.rollout.canary.analysis.prometheus': 'http://prometheus' },
+        { release },
+      ),
+      /at most 46 characters/,
+    );
+  });
+
   it('measures server errors and latency of the new pods only', async () => {
     const rendered = await renderWith({ ...analysis, 'rollout.canary.analysis.maxErrorPercent': 2.5 });
     assert.deepEqual(rendered.get('Rollout', name).spec.strategy.canary.analysis, {
@@ -63,6 +76,7 @@ await describeWithHelm('canary with Argo Rollouts', ({ render }) => {
     assert.deepEqual(
       metrics.map((metric: Manifest) => [metric.name, metric.failureLimit, metric.successCondition]),
       [
+        ['measured-pods', 1, 'len(result) > 0 && result[0] > 0'],
         ['server-errors', 1, 'len(result) == 0 || isNaN(result[0]) || result[0] <= 0.025'],
         ['latency', 1, 'len(result) == 0 || isNaN(result[0]) || result[0] <= 0.5'],
       ],

@@ -95,7 +95,7 @@ await describeWithHelm('service mesh', ({ render }) => {
         );
       });
 
-      it('has the proxy of every pod run until the pod is killed, so that drain and migration use it', async () => {
+      it('has the proxy of every pod start before and end after its programs, so that drain and migration use it', async () => {
         const rendered = await renderWith(mesh, servers);
         const pods = podTemplates(rendered.all);
         assert.equal(pods.length, 8);
@@ -105,11 +105,6 @@ await describeWithHelm('service mesh', ({ render }) => {
           if (mesh === 'istio') {
             assert.equal(labels['sidecar.istio.io/inject'], 'true', name);
             assert.equal(annotations['sidecar.istio.io/nativeSidecar'], 'true', name);
-            assert.equal(
-              annotations['proxy.istio.io/config'],
-              `{terminationDrainDuration: ${seconds}s}`,
-              name,
-            );
           } else {
             assert.equal(annotations['linkerd.io/inject'], 'enabled', name);
             assert.equal(annotations['config.beta.linkerd.io/proxy-enable-native-sidecar'], 'true', name);
@@ -175,12 +170,13 @@ await describeWithHelm('service mesh', ({ render }) => {
     }
   });
 
-  it('has Istio eject failing pods, but never more than half of them', async () => {
-    const rendered = await renderWith('istio', { 'global.mesh.outlierDetection.maxEjectionPercent': 34 });
+  it('has Istio eject failing pods, but by default never more than half of them', async () => {
+    const rendered = await renderWith('istio');
+    assert.equal(rendered.names('DestinationRule').length, services.length);
     for (const name of rendered.names('DestinationRule')) {
       const { trafficPolicy } = rendered.get('DestinationRule', name).spec;
       assert.equal(trafficPolicy.tls.mode, 'ISTIO_MUTUAL');
-      assert.equal(trafficPolicy.outlierDetection.maxEjectionPercent, 34);
+      assert.equal(trafficPolicy.outlierDetection.maxEjectionPercent, 50);
       assert.equal(trafficPolicy.outlierDetection.consecutiveLocalOriginFailures, 3);
     }
   });
@@ -225,14 +221,60 @@ await describeWithHelm('service mesh', ({ render }) => {
     );
   });
 
-  it('needs a service account of each service', async () => {
+  it('needs a service account of its own for each service', async () => {
     await assert.rejects(
       renderWith('istio', { 'gateway.serviceAccount.create': false }),
-      /gateway: global\.mesh\.type=istio needs serviceAccount\.create or serviceAccount\.name/,
+      /gateway: a mesh identifies callers by service account, but default is also that of pods without/,
+    );
+    const same = { create: false, name: 'zerda' };
+    await assert.rejects(
+      renderWith('linkerd', { 'gateway.serviceAccount': same, 'user-service.serviceAccount': same }),
+      /user-service: .* but zerda is also that of gateway\. Set user-service\.serviceAccount\.name/,
     );
   });
 
+  it('is rejected for the service chart alone, which has no policies of a mesh', async () => {
+    for (const type of ['istio', 'linkerd'])
+      await assert.rejects(
+        render({ 'global.mesh.type': type }, { chart: 'charts/zerda/charts/service' }),
+        /only in the umbrella chart/,
+      );
+  });
+
+  it('names the principals in the domain that Istio replaces by the trust domain, whatever the domain of the cluster', async () => {
+    const rendered = await renderWith('istio', { 'global.mesh.clusterDomain': 'k8s.example' });
+    const [rule] = rendered.get('AuthorizationPolicy', 'zerda-user-service').spec.rules;
+    assert.deepEqual(rule.from[0].source.principals[0], 'cluster.local/ns/zerda/sa/zerda-gateway');
+    const { host } = rendered.get('DestinationRule', 'zerda-user-service').spec;
+    assert.equal(host, 'zerda-user-service.zerda.svc.k8s.example');
+  });
+
+  it('keeps labels and annotations of the values', async () => {
+    const rendered = await renderWith('istio', {
+      'gateway.podLabels': { version: 'blue' },
+      'gateway.podAnnotations': { 'sidecar.istio.io/nativeSidecar': 'false' },
+    });
+    const { labels, annotations } = rendered.get('Deployment', 'zerda-gateway').spec.template.metadata;
+    assert.equal(labels.version, 'blue');
+    assert.equal(annotations['sidecar.istio.io/nativeSidecar'], 'false');
+    assert.equal(annotations['prometheus.istio.io/merge-metrics'], 'false');
+  });
+
   describe("rules of Linkerd's documentation", () => {
+    // linkerd.io/2/common-errors/network-policy: calls between proxies arrive at port 4143.
+    it('admits the ingress controller and Prometheus at the port of the proxies', async () => {
+      const rendered = await renderWith('linkerd');
+      const { ingress } = rendered.get('NetworkPolicy', 'zerda-mesh').spec;
+      assert.deepEqual(ingress[0].ports, [{ port: 4143, protocol: 'TCP' }]);
+      const { ingress: gateway } = rendered.get('NetworkPolicy', 'zerda-gateway').spec;
+      const outside = gateway
+        .flatMap(({ from }: Manifest) => from)
+        .filter(({ namespaceSelector }: Manifest) => namespaceSelector !== undefined);
+      assert.equal(outside.length, 2);
+      for (const source of outside)
+        assert.ok(ingress[0].from.some((peer: Manifest) => JSON.stringify(peer) === JSON.stringify(source)));
+    });
+
     // linkerd.io/2/reference/authorization-policy: Servers must not select the same port of a pod twice; proxyProtocol.
     it('has one Server for each port, with its protocol', async () => {
       const rendered = await renderWith('linkerd', servers);
@@ -417,7 +459,7 @@ const managementPaths: Readonly<Record<string, string>> = {
 function networkPolicyCallers(rendered: Rendered): string[] {
   const policies = rendered.all.filter(
     ({ kind, metadata, spec }) =>
-      kind === 'NetworkPolicy' && spec.ingress !== undefined && !/-(mesh|from-test)$/.test(metadata.name),
+      kind === 'NetworkPolicy' && spec.ingress !== undefined && !metadata.name.endsWith('-mesh'),
   );
   return lines(
     policies.flatMap(({ spec }) => {
@@ -428,7 +470,7 @@ function networkPolicyCallers(rendered: Rendered): string[] {
           const labels = podSelector?.matchLabels;
           const source =
             namespaceSelector === undefined
-              ? `zerda/zerda-${labels['app.kubernetes.io/name']}`
+              ? `zerda/zerda-${labels['app.kubernetes.io/component'] === 'test' ? 'smoke-test' : labels['app.kubernetes.io/name']}`
               : 'any client';
           const rule =
             source === 'any client' ? 'GET /metrics' : managementPaths[`${source.slice(6)} -> ${workload}`];

@@ -18,16 +18,16 @@ const nextTag = '-next';
 /** Tests under load, which run one after another and with E2E_FAULTS_COMMAND. */
 const underLoad = ['identity', 'events', 'faults'].map((name) => `tests/e2e/${name}.test.ts`);
 
-/** Tests in a service mesh, which need its control plane in the cluster. */
-const inMesh = 'tests/e2e/mesh.test.ts';
+/** Tests that need a controller in the cluster and use a release of their own. */
+const withController = { mesh: 'tests/e2e/mesh.test.ts', canary: 'tests/e2e/canary.test.ts' } as const;
 
 /**
- * `npm run e2e -- [--keep] [--record] [--mesh istio | events | faults | functions | identity | file]…`: builds the images, installs the chart in a
- * namespace that enforces the PodSecurity level `restricted`, runs the tests of this folder and deletes the namespace. It uses the cluster
- * of kubectl's current context. `events` kills NATS and order-service under load, `identity` rotates keys and kills Valkey under load,
- * `faults` tests all other faults under load, and `functions` runs all other tests. `--mesh istio` runs only the tests in Istio, which must
- * be installed. `--keep` keeps the installation. `--record` writes the
- * table of faults to docs/kubernetes.md.
+ * `npm run e2e -- [--keep] [--record] [--mesh istio | canary | events | faults | functions | identity | file]…`: builds the images, installs
+ * the chart in a namespace that enforces the PodSecurity level `restricted`, runs the tests of this folder and deletes the namespace. It uses
+ * the cluster of kubectl's current context. `events` kills NATS and order-service under load, `identity` rotates keys and kills Valkey under
+ * load, `faults` tests all other faults under load, and `functions` runs all other tests. `--mesh istio` runs only the tests in Istio, which
+ * must be installed, and `canary` those of a canary, which need Argo Rollouts. `--keep` keeps the installation. `--record` writes the table
+ * of faults to docs/kubernetes.md.
  *
  * REGISTRY, BUILDER, NODE_IMAGE, RUNTIME_IMAGE: as for `npm run cluster:up`.
  * E2E_NAMESPACE: default `zerda-e2e`.
@@ -83,8 +83,7 @@ await runCommand(async () => {
       faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },
     };
     console.log(`images built and delivered in ${seconds(imagesMs)}`);
-    // The tests in a mesh use a release of their own.
-    if (files.some((file) => file !== inMesh)) {
+    if (files.some((file) => !Object.values<string>(withController).includes(file))) {
       const installStartedAt = performance.now();
       await captureOutput(installCommand(installation));
       console.log(`installed and ready in ${seconds(performance.now() - installStartedAt)}`);
@@ -111,7 +110,7 @@ function withMesh(args: readonly string[]): string[] {
   if (index === -1) return [...args];
   if (args[index + 1] !== 'istio')
     throw new StartupError('--mesh needs the name of a mesh whose tests exist: istio.', 78);
-  return args.toSpliced(index, 2, inMesh);
+  return args.toSpliced(index, 2, withController.mesh);
 }
 
 /** Returns the files to run. Those under load come last, because they leave terminating pods behind. */
@@ -120,12 +119,13 @@ async function chooseFiles(args: readonly string[]): Promise<string[]> {
     .filter((file) => file.endsWith('.test.ts'))
     .sort()
     .map((file) => `tests/e2e/${file}`)
-    .filter((file) => !underLoad.includes(file) && file !== inMesh);
+    .filter((file) => ![...underLoad, ...Object.values<string>(withController)].includes(file));
   const named = new Map<string, readonly string[]>([
     ['functions', functions],
+    ['canary', [withController.canary]],
     ...underLoad.map((file) => [basename(file, '.test.ts'), [file]] as const),
   ]);
-  const chosen = args.length === 0 ? [...named.keys()] : args;
+  const chosen = args.length === 0 ? [...named.keys()].filter((name) => name !== 'canary') : args;
   return chosen.flatMap((arg) => named.get(arg) ?? [arg]);
 }
 

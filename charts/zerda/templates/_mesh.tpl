@@ -17,7 +17,7 @@
 
 {{/* Service account of the pod of `helm test` in a mesh. */}}
 {{- define "zerda.testAccount" -}}
-{{- printf "%s-smoke-test" .Release.Name -}}
+{{- printf "%s-smoke-test" (.Release.Name | trunc 52 | trimSuffix "-") -}}
 {{- end -}}
 
 {{/*
@@ -39,10 +39,11 @@ A port has `rules`. A rule permits calls of the service accounts in `from`, or w
         {{- with include "zerda.serviceAccountsOf" (list $ .networkPolicy.allowFrom) | fromJsonArray }}
         - from: {{ toJson . }}
         {{- end }}
-        {{- if and .networkPolicy.from $mesh.ingressFrom }}
-        - from: {{ append $mesh.ingressFrom (dict "namespace" $.Release.Namespace "name" (include "zerda.testAccount" $)) | toJson }}
-        {{- else if .networkPolicy.from }}
-        - anyClient: true
+        {{- if eq $service "gateway" }}
+        - from: {{ list (dict "namespace" $.Release.Namespace "name" (include "zerda.testAccount" $)) | toJson }}
+        {{- end }}
+        {{- if .networkPolicy.from }}
+        - {{ if $mesh.ingressFrom }}from: {{ toJson $mesh.ingressFrom }}{{ else }}anyClient: true{{ end }}
         {{- end }}
     - name: management
       number: {{ int .ports.management }}
@@ -125,5 +126,8 @@ A port has `rules`. A rule permits calls of the service accounts in `from`, or w
 - {{ include "zerda.controlPlane" $root }}/*
 {{- range uniq $names | sortAlpha }}
 - ./{{ . }}.{{ $root.Release.Namespace }}.svc.{{ $mesh.clusterDomain }}
+{{- end }}
+{{- range $mesh.egressHosts }}
+- {{ . | quote }}
 {{- end }}
 {{- end -}}

@@ -26,10 +26,10 @@ export const variables = z.object({
       'Whether requests continue the trace of their `traceparent` header, with its sampling decision and `tracestate`. By default the gateway starts a trace for each request and records that of the client as a link. Set it only if all clients are trusted.',
     ),
   SERVICE_MESH: z
-    .enum(['none', 'istio', 'linkerd'])
+    .enum(['none', 'istio'])
     .default('none')
     .describe(
-      'Service mesh whose proxies forward the calls of the gateway. They choose the service by the `Host` header, so upstreams with `host: caller` and an http:// URL are rejected at startup.',
+      'Service mesh whose proxies forward the calls of the gateway. Those of Istio choose the service by the `Host` header, so upstreams with `host: caller` and an http:// URL are rejected at startup.',
     ),
   VALKEY_URL: z
     .url({ protocol: /^rediss?$/, error: 'must be a redis:// or rediss:// URL' })
@@ -108,7 +108,7 @@ export function requireMeshHosts(
     .map(([name]) => name);
   if (names.length === 0) return;
   throw new StartupError(
-    `The proxies of ${SERVICE_MESH} choose a service by the Host header, but \`host: caller\` sends the client's to: ${names.join(', ')}. Remove it from these upstreams. Services read the client's host from X-Forwarded-Host.`,
+    `The proxies of Istio choose a service by the Host header, but \`host: caller\` sends the client's to: ${names.join(', ')}. Remove it from these upstreams. Services read the client's host from X-Forwarded-Host.`,
     78,
   );
 }

@@ -239,14 +239,13 @@ sidecar.istio.io/inject: "true"
 
 {{/*
 Annotations of a pod whose proxy a mesh adds: (list $ <terminationGracePeriodSeconds>). The proxy is a native sidecar: it starts before the
-init container that migrates the database, and ends after the service. Until then it serves the drain.
+init container that migrates the database, and ends after the service.
 */}}
 {{- define "service.meshAnnotations" -}}
 {{- $seconds := index . 1 -}}
 {{- with index . 0 -}}
 {{- if eq .Values.global.mesh.type "istio" -}}
 sidecar.istio.io/nativeSidecar: "true"
-proxy.istio.io/config: {{ printf "{terminationDrainDuration: %vs}" $seconds | quote }}
 # Prometheus reads the metrics of the service at its own port.
 prometheus.istio.io/merge-metrics: "false"
 {{- else if eq .Values.global.mesh.type "linkerd" -}}
@@ -386,8 +385,8 @@ OTEL_TRACES_SAMPLER: parentbased_traceidratio
 OTEL_TRACES_SAMPLER_ARG: {{ .ratio | toString | quote }}
 {{- end }}
 {{- end }}
-{{- if ne .Values.global.mesh.type "none" }}
-SERVICE_MESH: {{ .Values.global.mesh.type }}
+{{- if eq .Values.global.mesh.type "istio" }}
+SERVICE_MESH: istio
 {{- end }}
 {{- with .Values.trustedProxies }}
 TRUSTED_PROXIES: {{ join "," . | quote }}

@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { sendRequest } from '../../packages/chassis/testing/http.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
+import type { PortForward } from '../../scripts/lib/cluster.ts';
+import { services } from '../../scripts/lib/services.ts';
+import { type Clients, startClients } from '../clients/clients.ts';
+import { describeFailures, formatFault } from '../clients/fault-table.ts';
+import { readInstallation } from './lib/installation.ts';
+import { apply, get, kubectl, type Manifest } from './lib/kubectl.ts';
+import { startMonitoringPod } from './lib/monitoring-pod.ts';
+import { waitForRollouts } from './lib/rollouts.ts';
+import { installRelease, type TestRelease } from './lib/test-release.ts';
+
+const installation = readInstallation();
+const { monitoring, ingress, faults } = installation;
+const namespace = `${installation.namespace}-canary`;
+const hostName = `${namespace}.e2e.example`;
+const deployment = 'zerda-order-service';
+const prometheusName = 'canary-prometheus';
+
+/** A module that has one response of twenty be a server error. */
+const withErrors = `import { ServerResponse } from 'node:http';
+let responses = 0;
+const { writeHead } = ServerResponse.prototype;
+ServerResponse.prototype.writeHead = function (status, ...rest) {
+  const path = this.req?.url ?? '';
+  if (path.startsWith('/api/') && (responses += 1) % 20 === 0) {
+    this.statusCode = 500;
+    return writeHead.call(this, 500);
+  }
+  return writeHead.call(this, status, ...rest);
+};`;
+
+/** Discovers the pods of the namespace, as a ServiceMonitor does. */
+const scrapeConfiguration = {
+  global: { scrape_interval: '2s', scrape_timeout: '2s' },
+  scrape_configs: [
+    {
+      job_name: 'pods',
+      kubernetes_sd_configs: [{ role: 'pod', namespaces: { names: [namespace] } }],
+      relabel_configs: [
+        { source_labels: ['__meta_kubernetes_pod_container_port_name'], regex: 'management', action: 'keep' },
+        { source_labels: ['__meta_kubernetes_namespace'], target_label: 'namespace' },
+        { source_labels: ['__meta_kubernetes_pod_name'], target_label: 'pod' },
+      ],
+    },
+  ],
+};
+
+/** Permits the service account of Prometheus to list the pods of the namespace. */
+async function permitDiscovery(): Promise<void> {
+  const metadata = { name: prometheusName, namespace };
+  const authorization = 'rbac.authorization.k8s.io';
+  await apply(
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: prometheusName, namespace: monitoring } },
+    {
+      apiVersion: `${authorization}/v1`,
+      kind: 'Role',
+      metadata,
+      rules: [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }],
+    },
+    {
+      apiVersion: `${authorization}/v1`,
+      kind: 'RoleBinding',
+      metadata,
+      roleRef: { apiGroup: authorization, kind: 'Role', name: prometheusName },
+      subjects: [{ kind: 'ServiceAccount', name: prometheusName, namespace: monitoring }],
+    },
+  );
+}
+
+describe('a canary of order-service', { concurrency: 1 }, () => {
+  let testRelease: TestRelease;
+  let prometheus: PortForward | undefined;
+  let clients: Clients | undefined;
+
+  const set = (path: string, value: unknown) => ['--set-json', `${path}=${JSON.stringify(value)}`];
+
+  before(async () => {
+    await kubectl(['get', 'customresourcedefinition', 'rollouts.argoproj.io']).catch(() => {
+      throw new Error('Argo Rollouts is not installed in the cluster. Install it, or run .ci/mesh.');
+    });
+    testRelease = await installRelease({
+      namespace,
+      release: 'zerda',
+      options: [
+        ...installation.images,
+        ...set('global.demoData', true),
+        ...set('global.auth.mode', 'off'),
+        ...set('gateway.ingress.hosts', [hostName]),
+        ...services.flatMap(({ name }) =>
+          set(`${name}.networkPolicy.metricsFrom`, [
+            { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': monitoring } } },
+          ]),
+        ),
+        // Helm 4 does not know the state of a Rollout and would wait until its timeout.
+        '--wait=hookOnly',
+        ...set('order-service.replicas', 3),
+        ...set('order-service.shutdown', { preStopSeconds: 2, drainSeconds: 5, deadlineSeconds: 5 }),
+        ...set('order-service.rollout.kind', 'Rollout'),
+        ...set('order-service.rollout.canary', {
+          steps: [{ setWeight: 25 }, { pause: { duration: '40s' } }],
+          analysis: {
+            prometheus: `http://${prometheusName}.${monitoring}:9090`,
+            interval: '5s',
+            period: '20s',
+            maxLatencySeconds: 10,
+          },
+        }),
+      ],
+    });
+    await waitForRollouts(namespace);
+    await permitDiscovery();
+    prometheus = await startMonitoringPod({
+      name: prometheusName,
+      namespace: monitoring,
+      image: installation.prometheusImage,
+      args: ['--config.file=/etc/monitoring/prometheus.yml', '--storage.tsdb.path=/data'],
+      port: 9090,
+      files: { 'prometheus.yml': JSON.stringify(scrapeConfiguration) },
+      serviceAccount: prometheusName,
+    });
+    await untilPhase('Healthy');
+    clients = startClients({ address: ingress, hostName, perSecond: Math.min(40, faults.perSecond) });
+    await wait(10_000);
+  });
+
+  after(async () => {
+    await clients?.stop();
+    await prometheus?.stop();
+    await kubectl([
+      'delete',
+      'pod,service,configmap,serviceaccount',
+      prometheusName,
+      '--namespace',
+      monitoring,
+      '--ignore-not-found',
+    ]);
+    await testRelease?.remove();
+  });
+
+  it('has the pods of the Rollout serve, and none of the Deployment', async () => {
+    assert.equal((await get(namespace, 'deployment', deployment)).spec.replicas, 0);
+    const { status } = await get(namespace, 'rollout', deployment);
+    assert.equal(status.availableReplicas, 3);
+  });
+
+  it('goes to all pods if the new version works, without a failed request', async (t) => {
+    const before = await stableHash();
+    const window = open('a canary that works');
+    await upgrade(...set('order-service.env', { LOG_LEVEL: 'warn' }));
+    const share = await eventually(async () => {
+      const { status } = await get(namespace, 'rollout', deployment);
+      assert.notEqual(status.currentPodHash, before);
+      const requests = await requestsByPod('[15s]');
+      const total = [...requests.values()].reduce((sum, count) => sum + count, 0);
+      const canary = [...requests].filter(([pod]) => pod.includes(status.currentPodHash));
+      const ratio = canary.reduce((sum, [, count]) => sum + count, 0) / total;
+      assert.ok(ratio > 0.15 && ratio < 0.35, `${(100 * ratio).toFixed(1)} % of ${total} requests`);
+      return ratio;
+    }, 'a quarter of the requests at one of four pods');
+    t.diagnostic(`${(100 * share).toFixed(1)} % of the requests reached the canary, one of four pods`);
+    await eventually(
+      async () => assert.notEqual(await stableHash(), before),
+      'a new stable version',
+      240_000,
+    );
+    await untilPhase('Healthy');
+    const result = await window.close();
+    t.diagnostic(formatFault(result));
+    assert.equal(result.failed.length, 0, describeFailures(result));
+  });
+
+  it('is aborted if the new version returns errors, and only its share of the requests sees them', async (t) => {
+    const before = await stableHash();
+    const window = open('a canary with 5 % errors');
+    await upgrade(
+      ...set('order-service.nodeArgs', [
+        '--import',
+        `data:text/javascript,${encodeURIComponent(withErrors)}`,
+      ]),
+    );
+    await untilPhase('Degraded');
+    const { status } = await get(namespace, 'rollout', deployment);
+    assert.equal(status.abort, true);
+    assert.equal(status.stableRS, before);
+    assert.match(status.message, /server-errors/);
+    await eventually(
+      async () => assert.deepEqual(await hashesOfPods(), [before]),
+      'the end of the new pods',
+      120_000,
+    );
+    const result = await window.close();
+    t.diagnostic(formatFault(result));
+    const { outcomes, failed } = result;
+    assert.ok(failed.length > 0, 'no request reached the canary');
+    // One of four pods returns 5 % errors, as long as two measurements take.
+    assert.ok(failed.length / outcomes.length < 0.0125, describeFailures(result));
+    const withError = await requestsByPod('[5m]', ',http_response_status_code="500"');
+    for (const [pod, count] of withError)
+      assert.ok(count === 0 || pod.includes(status.currentPodHash), `${count} errors of ${pod}`);
+  });
+
+  async function upgrade(...options: readonly string[]): Promise<void> {
+    await testRelease.upgrade(['--reuse-values', '--wait=hookOnly', ...options]);
+  }
+
+  /** Returns the number of API requests in a period, by pod of order-service. */
+  async function requestsByPod(period: string, labels = ''): Promise<Map<string, number>> {
+    const series = `http_server_request_duration_seconds_count{pod=~"${deployment}-.*"${labels}}`;
+    const query = encodeURIComponent(`sum by (pod) (increase(${series}${period}))`);
+    const { body } = await sendRequest(`${prometheus?.url}/api/v1/query?query=${query}`);
+    return new Map(
+      body.data.result.map(({ metric, value }: Manifest): [string, number] => [metric.pod, Number(value[1])]),
+    );
+  }
+
+  function open(title: string): ReturnType<Clients['open']> {
+    if (clients === undefined) throw new Error('the clients have not started');
+    return clients.open(title);
+  }
+
+  async function stableHash(): Promise<string> {
+    return (await get(namespace, 'rollout', deployment)).status.stableRS;
+  }
+
+  async function untilPhase(phase: string): Promise<void> {
+    await eventually(
+      async () => {
+        const { status, metadata } = await get(namespace, 'rollout', deployment);
+        assert.equal(Number(status?.observedGeneration), metadata.generation);
+        assert.equal(status.phase, phase, status.message);
+      },
+      `a Rollout in the phase ${phase}`,
+      240_000,
+    );
+  }
+
+  async function hashesOfPods(): Promise<string[]> {
+    const { items } = await get(
+      namespace,
+      ...['pods', '--selector', 'app.kubernetes.io/name=order-service,app.kubernetes.io/component=service'],
+    );
+    return [
+      ...new Set<string>(
+        items
+          .filter(({ metadata }: Manifest) => metadata.deletionTimestamp === undefined)
+          .map(({ metadata }: Manifest) => metadata.labels['rollouts-pod-template-hash']),
+      ),
+    ];
+  }
+});
