@@ -9,8 +9,6 @@ export interface MonitoringPod {
   readonly port: number;
   /** Files in /etc/monitoring. */
   readonly files: Readonly<Record<string, string>>;
-  /** Service account of the pod, whose token is mounted; none by default. */
-  readonly serviceAccount?: string;
 }
 
 /** Starts a program of Prometheus in a pod behind a Service of the same name, waits until it is ready and forwards its port. */
@@ -21,7 +19,6 @@ export async function startMonitoringPod({
   args,
   port,
   files,
-  serviceAccount,
 }: MonitoringPod): Promise<PortForward> {
   const metadata = { name, namespace };
   await apply(
@@ -32,8 +29,7 @@ export async function startMonitoringPod({
       kind: 'Pod',
       metadata: { ...metadata, labels: { app: name } },
       spec: {
-        automountServiceAccountToken: serviceAccount !== undefined,
-        ...(serviceAccount !== undefined && { serviceAccountName: serviceAccount }),
+        automountServiceAccountToken: false,
         terminationGracePeriodSeconds: 1,
         securityContext: {
           runAsNonRoot: true,
