@@ -166,7 +166,14 @@ await describeWithHelm('service mesh', ({ render }) => {
     for (const name of rendered.names('VirtualService')) {
       const { hosts, http } = rendered.get('VirtualService', name).spec;
       assert.deepEqual(hosts, [`${name}.zerda.svc.cluster.local`]);
-      assert.deepEqual(http, [{ route: [{ destination: { host: hosts[0] } }], retries: { attempts: 0 } }]);
+      assert.deepEqual(
+        http,
+        portsOf(rendered, name).map(({ port }) => ({
+          match: [{ port }],
+          route: [{ destination: { host: hosts[0], port: { number: port } } }],
+          retries: { attempts: 0 },
+        })),
+      );
     }
   });
 
@@ -200,25 +207,29 @@ await describeWithHelm('service mesh', ({ render }) => {
   });
 
   it('accepts only mutual TLS, except on ports with clients outside of the mesh', async () => {
-    const plain = (await renderWith('istio', servers)).all.filter(
-      ({ kind }) => kind === 'PeerAuthentication',
-    );
-    assert.deepEqual(
-      Object.fromEntries(plain.map(({ metadata, spec }) => [metadata.name, spec.portLevelMtls])),
-      {
-        zerda: undefined,
-        'zerda-gateway': { 8000: { mode: 'PERMISSIVE' }, 9090: { mode: 'PERMISSIVE' } },
-        'zerda-user-service': { 9090: { mode: 'PERMISSIVE' } },
-        'zerda-order-service': { 9090: { mode: 'PERMISSIVE' } },
-      },
-    );
-    const strict = (await renderWith('istio', { ...servers, ...inMesh })).all.filter(
-      ({ kind }) => kind === 'PeerAuthentication',
-    );
-    assert.deepEqual(
-      strict.map(({ spec }) => spec.mtls.mode),
-      ['STRICT'],
-    );
+    const modesWith = async (values: Record<string, unknown>) => {
+      const { all } = await renderWith('istio', { ...servers, ...values });
+      const policies = all.filter(({ kind }) => kind === 'PeerAuthentication');
+      assert.ok(policies.every(({ spec }) => spec.mtls.mode === 'STRICT'));
+      // Istio applies only the oldest policy that selects a pod.
+      const selectors = policies.map(({ spec }) => JSON.stringify(sorted(spec.selector.matchLabels)));
+      assert.equal(
+        new Set(selectors).size,
+        podTemplates(all).length - 1,
+        'all pods except that of helm test',
+      );
+      return Object.fromEntries(
+        policies
+          .filter(({ spec }) => spec.portLevelMtls !== undefined)
+          .map(({ metadata, spec }) => [metadata.name, spec.portLevelMtls]),
+      );
+    };
+    assert.deepEqual(await modesWith({}), {
+      'zerda-gateway': { 8000: { mode: 'PERMISSIVE' }, 9090: { mode: 'PERMISSIVE' } },
+      'zerda-user-service': { 9090: { mode: 'PERMISSIVE' } },
+      'zerda-order-service': { 9090: { mode: 'PERMISSIVE' } },
+    });
+    assert.deepEqual(await modesWith(inMesh), {});
   });
 
   it('needs a service account of its own for each service', async () => {
@@ -363,8 +374,11 @@ function podTemplates(all: readonly Manifest[]): { name: string; metadata: Manif
     }));
 }
 
-function portsOf({ all }: Rendered): { name: string; appProtocol: string; port: number }[] {
-  return all.filter(({ kind }) => kind === 'Service').flatMap(({ spec }) => spec.ports);
+/** Returns the ports of the Services, or of one of them. */
+function portsOf({ all }: Rendered, service?: string): { name: string; appProtocol: string; port: number }[] {
+  return all
+    .filter(({ kind, metadata }) => kind === 'Service' && (service ?? metadata.name) === metadata.name)
+    .flatMap(({ spec }) => spec.ports);
 }
 
 /** Returns the name of the object whose pods have exactly these labels. */
