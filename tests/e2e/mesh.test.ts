@@ -140,10 +140,12 @@ describe('in Istio', { concurrency: 1 }, () => {
 
   it('passes istioctl analyze', async (t) => {
     if ((await findCommand('istioctl')) === undefined) return t.skip('istioctl is not on the PATH');
-    // The gateway has two ports for one port of its pods, both for HTTP.
-    const suppressed = ['--suppress', `IST0137=Deployment ${release}-gateway.${namespace}`];
-    const output = await captureOutput(['istioctl', 'analyze', '--namespace', namespace, ...suppressed]);
-    assert.doesNotMatch(output, /Error|Warning/);
+    const output = await captureOutput(['istioctl', 'analyze', '--namespace', namespace]);
+    // IST0137: the gateway has two ports for one port of its pods, both for HTTP.
+    const findings = output
+      .split('\n')
+      .filter((line) => /^(Error|Warning)/.test(line) && !line.includes('IST0137'));
+    assert.deepEqual(findings, []);
   });
 
   it('a replica that fails is ejected, and one that is slow receives few calls', async (t) => {
@@ -159,9 +161,10 @@ describe('in Istio', { concurrency: 1 }, () => {
     );
     await waitForPod('failing');
     let failed = 0;
-    // Two gateways, each with a proxy that ejects the replica after ten errors in a row.
+    // Two gateways, each with a proxy that ejects the replica after five errors in a row.
     for (let call = 0; call < 300; call += 1) if ((await get200())[0] >= 500) failed += 1;
-    assert.ok(failed >= 1 && failed <= 30, `${failed} of 300 calls failed`);
+    t.diagnostic(`${failed} of 300 calls failed until both gateways had ejected the replica`);
+    assert.ok(failed >= 1 && failed <= 20, `${failed} of 300 calls failed`);
     await kubectl(['delete', 'pod', 'failing', '--namespace', namespace, '--now']);
 
     await apply(replica('slow', "setTimeout(() => response.end('{}'), 1500)"));
