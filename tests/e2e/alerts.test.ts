@@ -10,6 +10,7 @@ import { forwardPort, type PortForward } from '../../scripts/lib/cluster.ts';
 import { services } from '../../scripts/lib/services.ts';
 import { secretValue } from './lib/databases.ts';
 import { evaluateIn } from './lib/debugger.ts';
+import { setMetricsFrom, setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get, kubectl } from './lib/kubectl.ts';
 import { startMonitoringPod } from './lib/monitoring-pod.ts';
@@ -71,26 +72,23 @@ describe('alerts on a cluster', () => {
   let load: { stop(): Promise<void> };
 
   before(async () => {
-    const set = (path: string, value: unknown) => ['--set-json', `${path}=${JSON.stringify(value)}`];
     const quick = { preStopSeconds: 0, drainSeconds: 1, deadlineSeconds: 5 };
     testRelease = await installRelease({
       namespace,
       release: 'zerda',
       options: [
         ...installation.images,
-        ...set('global.valkey.type', 'bundled'),
-        ...set('global.tracing.endpoint', spanEndpoint(spanCollector)),
-        ...set('global.tracing.protocol', 'http/json'),
-        ...set('global.tracing.ratio', 1),
-        ...set('gateway.ingress.hosts', [hostName]),
+        ...setValue('global.valkey.type', 'bundled'),
+        ...setValue('global.tracing.endpoint', spanEndpoint(spanCollector)),
+        ...setValue('global.tracing.protocol', 'http/json'),
+        ...setValue('global.tracing.ratio', 1),
+        ...setValue('gateway.ingress.hosts', [hostName]),
         ...services.flatMap(({ name }) => [
-          ...set(`${name}.replicas`, 1),
-          ...set(`${name}.shutdown`, quick),
-          ...set(`${name}.env`, { OTEL_EXPORTER_OTLP_TIMEOUT: '2000' }),
-          ...set(`${name}.networkPolicy.metricsFrom`, [
-            { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': monitoring } } },
-          ]),
+          ...setValue(`${name}.replicas`, 1),
+          ...setValue(`${name}.shutdown`, quick),
+          ...setValue(`${name}.env`, { OTEL_EXPORTER_OTLP_TIMEOUT: '2000' }),
         ]),
+        ...setMetricsFrom(monitoring),
       ],
     });
     const image = await imageOf(namespace, 'zerda-gateway');

@@ -9,6 +9,7 @@ import { formatHistory } from '../../scripts/trace/format-history.ts';
 import { createJaeger } from '../../scripts/trace/jaeger.ts';
 import { createVictoriaLogs } from '../../scripts/trace/victoria-logs.ts';
 import { runScript } from '../kit/command.ts';
+import { setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { installObservability, type Observability, type ObservabilityImages } from './lib/observability.ts';
 import { findReachable, imageOf } from './lib/probe.ts';
@@ -31,18 +32,17 @@ describeIf(
 
     before(async () => {
       observability = await installObservability({ ...options, variant: 'observability' });
-      const set = (path: string, value: unknown) => ['--set-json', `${path}=${JSON.stringify(value)}`];
       testRelease = await installRelease({
         namespace,
         release: 'zerda',
         options: [
           ...installation.images,
-          ...set('global.demoData', true),
-          ...set('global.auth.mode', 'off'),
-          ...set('global.tracing.endpoint', `http://collector.${stores}:4318`),
-          ...set('global.tracing.ratio', 1),
-          ...set('gateway.ingress.hosts', [hostName]),
-          ...services.flatMap(({ name }) => set(`${name}.replicas`, 1)),
+          ...setValue('global.demoData', true),
+          ...setValue('global.auth.mode', 'off'),
+          ...setValue('global.tracing.endpoint', `http://collector.${stores}:4318`),
+          ...setValue('global.tracing.ratio', 1),
+          ...setValue('gateway.ingress.hosts', [hostName]),
+          ...services.flatMap(({ name }) => setValue(`${name}.replicas`, 1)),
         ],
       });
       await eventually(async () => assert.equal((await send('/api/dashboard')).status, 200));

@@ -8,6 +8,7 @@ import { captureOutput } from '../../scripts/lib/child-process.ts';
 import { services } from '../../scripts/lib/services.ts';
 import { startClients } from '../clients/clients.ts';
 import { describeFailures, formatFaults } from '../clients/fault-table.ts';
+import { setMetricsFrom, setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { apply, get, kubectl, type Manifest, runPod } from './lib/kubectl.ts';
 import { imageOf, nodePod } from './lib/probe.ts';
@@ -46,7 +47,6 @@ describe('in Istio', { concurrency: 1 }, () => {
         throw new Error('Istio is not installed in the cluster. Install it as docs/mesh.md describes.');
       },
     );
-    const set = (path: string, value: unknown) => ['--set-json', `${path}=${JSON.stringify(value)}`];
     testRelease = await installRelease({
       namespace,
       release,
@@ -55,16 +55,12 @@ describe('in Istio', { concurrency: 1 }, () => {
       options: [
         ...['--values', 'charts/zerda/values-istio.yaml'],
         ...installation.images,
-        ...set('global.demoData', true),
-        ...set('global.auth.mode', 'off'),
-        ...set('global.nats.type', 'bundled'),
-        ...set('global.valkey.type', 'bundled'),
-        ...set('gateway.ingress.hosts', [host]),
-        ...services.flatMap(({ name }) =>
-          set(`${name}.networkPolicy.metricsFrom`, [
-            { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': monitoring } } },
-          ]),
-        ),
+        ...setValue('global.demoData', true),
+        ...setValue('global.auth.mode', 'off'),
+        ...setValue('global.nats.type', 'bundled'),
+        ...setValue('global.valkey.type', 'bundled'),
+        ...setValue('gateway.ingress.hosts', [host]),
+        ...setMetricsFrom(monitoring),
       ],
     });
     image = await imageOf(namespace, `${release}-gateway`);
@@ -149,7 +145,7 @@ describe('in Istio', { concurrency: 1 }, () => {
   });
 
   it('a replica that fails is ejected, and one that is slow receives few calls', async (t) => {
-    const get200 = async (): Promise<[status: number, ms: number]> => {
+    const readUser = async (): Promise<[status: number, ms: number]> => {
       const sentAt = performance.now();
       const { status } = await sendRequest(`http://${ingress}/api/users/1`, { headers: { host } });
       return [status, performance.now() - sentAt];
@@ -162,7 +158,7 @@ describe('in Istio', { concurrency: 1 }, () => {
     await waitForPod('failing');
     let failed = 0;
     // Two gateways, each with a proxy that ejects the replica after five errors in a row.
-    for (let call = 0; call < 300; call += 1) if ((await get200())[0] >= 500) failed += 1;
+    for (let call = 0; call < 300; call += 1) if ((await readUser())[0] >= 500) failed += 1;
     t.diagnostic(`${failed} of 300 calls failed until both gateways had ejected the replica`);
     assert.ok(failed >= 1 && failed <= 20, `${failed} of 300 calls failed`);
     await kubectl(['delete', 'pod', 'failing', '--namespace', namespace, '--now']);
@@ -172,7 +168,7 @@ describe('in Istio', { concurrency: 1 }, () => {
     const slow = await Promise.all(
       Array.from({ length: 8 }, async () => {
         let count = 0;
-        for (let call = 0; call < 40; call += 1) if ((await get200())[1] > 1000) count += 1;
+        for (let call = 0; call < 40; call += 1) if ((await readUser())[1] > 1000) count += 1;
         return count;
       }),
     );

@@ -7,7 +7,8 @@ import { captureOutput, exitCodeOf } from '../../scripts/lib/child-process.ts';
 import { buildAndDeliver, requireCommands } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
-import { root, services } from '../../scripts/lib/services.ts';
+import { root } from '../../scripts/lib/services.ts';
+import { setMetricsFrom, setValue } from './lib/helm-values.ts';
 import type { Installation } from './lib/installation.ts';
 import type { ObservabilityImages } from './lib/observability.ts';
 import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
@@ -132,7 +133,6 @@ async function chooseFiles(args: readonly string[]): Promise<string[]> {
 function installCommand(installation: Installation): [string, ...string[]] {
   const [gatewayNamespace, gatewayName] = (installation.gateway ?? '').split('/');
   const parentRefs = [{ name: gatewayName, namespace: gatewayNamespace }];
-  const set = (path: string, value: unknown): string[] => ['--set-json', `${path}=${JSON.stringify(value)}`];
   return [
     ...([
       'helm',
@@ -143,18 +143,14 @@ function installCommand(installation: Installation): [string, ...string[]] {
       installation.namespace,
     ] as const),
     ...installation.images,
-    ...set('global.demoData', true),
+    ...setValue('global.demoData', true),
     // The commands of the specification send no token; identity.test.ts tests authentication.
-    ...set('global.auth.mode', 'off'),
-    ...set('gateway.ingress.hosts', [installation.ingressHost]),
+    ...setValue('global.auth.mode', 'off'),
+    ...setValue('gateway.ingress.hosts', [installation.ingressHost]),
     ...(installation.gateway
-      ? set('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [installation.routeHost] })
+      ? setValue('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [installation.routeHost] })
       : []),
-    ...services.flatMap(({ name }) =>
-      set(`${name}.networkPolicy.metricsFrom`, [
-        { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': installation.monitoring } } },
-      ]),
-    ),
+    ...setMetricsFrom(installation.monitoring),
     ...['--wait', '--timeout', '5m'],
   ];
 }

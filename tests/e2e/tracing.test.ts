@@ -4,6 +4,7 @@ import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { forwardPort } from '../../scripts/lib/cluster.ts';
 import { services } from '../../scripts/lib/services.ts';
+import { setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { findReachable, imageOf } from './lib/probe.ts';
 import { type SpanCollector, spanEndpoint, startSpanCollector } from './lib/span-collector.ts';
@@ -22,7 +23,6 @@ describe('tracing on a cluster with network policies', () => {
   let neighbor: SpanCollector;
 
   before(async () => {
-    const set = (path: string, value: unknown) => ['--set-json', `${path}=${JSON.stringify(value)}`];
     const to = [
       {
         namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': monitoring } },
@@ -34,12 +34,12 @@ describe('tracing on a cluster with network policies', () => {
       release: 'zerda',
       options: [
         ...installation.images,
-        ...set('global.auth.mode', 'off'),
-        ...set('global.tracing.endpoint', spanEndpoint({ name: collectorName, namespace: monitoring })),
-        ...set('global.tracing.protocol', 'http/json'),
-        ...set('global.tracing.ratio', 1),
-        ...set('global.tracing.to', to),
-        ...services.flatMap(({ name }) => set(`${name}.replicas`, 1)),
+        ...setValue('global.auth.mode', 'off'),
+        ...setValue('global.tracing.endpoint', spanEndpoint({ name: collectorName, namespace: monitoring })),
+        ...setValue('global.tracing.protocol', 'http/json'),
+        ...setValue('global.tracing.ratio', 1),
+        ...setValue('global.tracing.to', to),
+        ...services.flatMap(({ name }) => setValue(`${name}.replicas`, 1)),
       ],
     });
     image = await imageOf(namespace, 'zerda-gateway');
