@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Deadline } from '@zerda/chassis/deadline';
 import { runInContext } from '@zerda/chassis/request-context';
 import { recordingLogger, silentLogger } from '@zerda/chassis/testing/observed';
@@ -42,6 +43,23 @@ function createTestResolver(context: TestContext, options: Partial<AddressResolv
   return { resolver, changes };
 }
 
+/** Creates a resolver with the default intervals, and stops the timers. */
+function setUpMockedTimers(context: TestContext, dns: ReturnType<typeof nameServer>) {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const resolver = createAddressResolver({ host: 'orders', logger: silentLogger(), lookup: dns.lookup });
+  context.after(() => resolver.close());
+  return {
+    ready: () => resolver.ready(),
+    /** Returns the number of lookups in the next `ms` milliseconds, and lets the last one end. */
+    async lookupsAfter(ms: number): Promise<number> {
+      const before = dns.queries.length;
+      context.mock.timers.tick(ms);
+      await setImmediate();
+      return dns.queries.length - before;
+    },
+  };
+}
+
 describe('address resolver', () => {
   it('looks up once for all callers, and only after the first call', async (context) => {
     const dns = nameServer('10.0.0.1', '10.0.0.2');
@@ -53,15 +71,19 @@ describe('address resolver', () => {
   });
 
   it('looks up every two seconds by default', async (context) => {
-    context.mock.timers.enable({ apis: ['setInterval'] });
     const dns = nameServer('10.0.0.1');
-    const resolver = createAddressResolver({ host: 'orders', logger: silentLogger(), lookup: dns.lookup });
-    context.after(() => resolver.close());
-    await resolver.ready();
-    context.mock.timers.tick(1999);
-    assert.equal(dns.queries.length, 1);
-    context.mock.timers.tick(1);
-    assert.equal(dns.queries.length, 2);
+    const { ready, lookupsAfter } = setUpMockedTimers(context, dns);
+    await ready();
+    assert.deepEqual([await lookupsAfter(1999), await lookupsAfter(1), await lookupsAfter(2000)], [0, 1, 1]);
+  });
+
+  it('looks up every half second while lookups fail', async (context) => {
+    const dns = nameServer();
+    const { ready, lookupsAfter } = setUpMockedTimers(context, dns);
+    await assert.rejects(ready());
+    assert.deepEqual([await lookupsAfter(499), await lookupsAfter(1)], [0, 1]);
+    dns.addresses = ['10.0.0.1'];
+    assert.deepEqual([await lookupsAfter(500), await lookupsAfter(1999), await lookupsAfter(1)], [1, 0, 1]);
   });
 
   it('looks up periodically and reports changes', async (context) => {

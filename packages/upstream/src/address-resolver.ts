@@ -11,7 +11,7 @@ export interface AddressResolverOptions {
   /** Host of a URL: a name, or an IP address, which is never looked up. */
   readonly host: string;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
-  /** Milliseconds between lookups; 2,000 by default. */
+  /** Milliseconds between lookups; 2,000 by default. After a lookup that failed, the next one comes after 500 at most. */
   readonly intervalMs?: number;
   /** Milliseconds after which a lookup counts as failed; 5,000 by default. A late result is still used. */
   readonly timeoutMs?: number;
@@ -45,6 +45,9 @@ export interface AddressResolver {
 /** Minimum milliseconds between two lookups that failures cause. */
 const recheckMs = 250;
 
+/** Maximum milliseconds from a lookup that failed to the next one: a service without ready pods has no address until one is ready. */
+const failedIntervalMs = 500;
+
 /**
  * Creates a resolver. While lookups fail, it keeps the last addresses: an unavailable name server must not make services unavailable.
  * Lookups continue without traffic, so that the first request after an idle period does not use stale addresses.
@@ -54,6 +57,8 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
   const host = options.host.replace(/^\[|\]$/g, '');
   const listeners = new Set<(change: AddressChange) => void>();
   let addresses: readonly string[] = isIP(host) === 0 ? [] : [host];
+  let started = false;
+  /** Starts the next lookup. */
   let timer: NodeJS.Timeout | undefined;
   /** Settles with the current lookup or its timeout; never rejects. */
   let attempt: Promise<void> | undefined;
@@ -66,15 +71,14 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
   let closed = false;
 
   function start(): void {
+    started = true;
     // Timer and log lines do not belong to the request that starts them.
-    runInContext(undefined, () => {
-      timer = setInterval(refresh, intervalMs).unref();
-      refresh();
-    });
+    runInContext(undefined, refresh);
   }
 
   function refresh(): void {
     if (lookupInFlight) return;
+    clearTimeout(timer);
     lookupInFlight = true;
     lookupStartedAt = performance.now();
     attempt = new Promise((resolve) => {
@@ -92,7 +96,12 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
       .finally(() => {
         lookupInFlight = false;
         endAttempt();
+        if (!closed) timer = setTimeout(refresh, nextInterval()).unref();
       });
+  }
+
+  function nextInterval(): number {
+    return failure === undefined ? intervalMs : Math.min(intervalMs, failedIntervalMs);
   }
 
   function accept(response: readonly string[]): void {
@@ -118,7 +127,7 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
   }
 
   function recheck(): void {
-    if (closed || timer === undefined || performance.now() - lookupStartedAt < recheckMs) return;
+    if (closed || !started || performance.now() - lookupStartedAt < recheckMs) return;
     runInContext(undefined, refresh);
   }
 
@@ -129,7 +138,7 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
     recheck,
     async ready() {
       if (addresses.length > 0) return addresses;
-      if (timer === undefined && !closed) start();
+      if (!started && !closed) start();
       else recheck();
       await attempt;
       if (addresses.length > 0) return addresses;
@@ -141,7 +150,7 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
     },
     close() {
       closed = true;
-      clearInterval(timer);
+      clearTimeout(timer);
       endAttempt();
     },
   };

@@ -26,6 +26,8 @@ export interface BalancerOptions extends ConnectionOptions {
   /** Options of the resolver that the balancer creates. */
   readonly lookups?: Pick<AddressResolverOptions, 'intervalMs' | 'timeoutMs' | 'lookup'>;
   readonly ejection?: EjectionTimes;
+  /** Called after a lookup returned an address that the last one did not. */
+  readonly onAddressAdded?: (() => void) | undefined;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -102,6 +104,7 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
   readonly #logger: BalancerOptions['logger'];
   readonly #resolver: AddressResolver;
   readonly #ownsResolver: boolean;
+  readonly #onAddressAdded: BalancerOptions['onAddressAdded'];
   readonly #unsubscribe: () => void;
   #endpoints: readonly Endpoint[] = [];
   /** Endpoints that disappeared from the lookup and still have requests in flight. */
@@ -116,17 +119,23 @@ class LeastInFlightBalancer extends Dispatcher implements Balancer {
   /** Resolves a pending `close` that waits for requests in flight. */
   #stopWaiting: (() => void) | undefined;
 
-  constructor({ origin, addressResolver, lookups, ejection, logger, ...connectionOptions }: BalancerOptions) {
+  constructor(options: BalancerOptions) {
     super();
+    const { origin, addressResolver, lookups, ejection, onAddressAdded, logger, ...connectionOptions } =
+      options;
     this.#origin = new URL(origin);
     this.#connectionOptions = connectionOptions;
     this.#tlsName = tlsNameOf(origin);
     this.#ejection = { baseMs: 1000, maxMs: 30_000, ...ejection };
+    this.#onAddressAdded = onAddressAdded;
     this.#logger = logger;
     this.#resolver =
       addressResolver ?? createAddressResolver({ ...lookups, host: this.#origin.hostname, logger });
     this.#ownsResolver = addressResolver === undefined;
-    this.#unsubscribe = this.#resolver.onChange((change) => this.#updateAddresses(change));
+    this.#unsubscribe = this.#resolver.onChange((change) => {
+      this.#updateAddresses(change);
+      if (change.added.length > 0) this.#onAddressAdded?.();
+    });
     this.#updateAddresses({ added: this.#resolver.addresses, removed: [] });
   }
 

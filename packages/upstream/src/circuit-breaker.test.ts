@@ -222,6 +222,34 @@ describe('circuit breaker', () => {
     assert.equal(breaker.state, 'open');
   });
 
+  for (const state of ['open', 'half-open'] as const) {
+    it(`closes an ${state} circuit at a new address if all failures were refused connections`, async (context) => {
+      const { breaker, fails } = setUp(context, { resetMs: 500 });
+      await fails(unconnected);
+      await eventually(() => breaker.state === state);
+      breaker.recordNewAddress();
+      assert.equal(breaker.state, 'closed');
+      await fails(unconnected);
+      assert.equal(breaker.state, 'open');
+    });
+  }
+
+  it('stays open at a new address if a call has failed on a connection', async (context) => {
+    const { breaker, fails } = setUp(context);
+    await fails();
+    breaker.recordNewAddress();
+    assert.equal(breaker.state, 'open');
+    assert.ok(await isRejected(breaker));
+  });
+
+  it('stays shut down at a new address', async (context) => {
+    const { breaker, events, fails } = setUp(context);
+    await fails(unconnected);
+    breaker.shutdown();
+    breaker.recordNewAddress();
+    assert.deepEqual(events, ['failure', 'open']);
+  });
+
   it('waits for the response of a probe if a call has failed on a connection', async (context) => {
     const { breaker, fails } = setUp(context, { resetMs: 500, volume: 2 });
     await fails();

@@ -82,6 +82,11 @@ export interface CircuitBreaker {
    * process may take a second for its first response, and other calls need not wait for it.
    */
   recordConnection(call: PermittedCall): void;
+  /**
+   * Records that the upstream has a new address, about which the failures say nothing. If all of them were refused connections, this ends
+   * the outage: only pods that are ready are in DNS.
+   */
+  recordNewAddress(): void;
   /** Records the end of a call. */
   record(call: PermittedCall, outcome: Outcome): void;
   /** Stops the timers of the circuit. Later calls fail. */
@@ -235,6 +240,9 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     },
     recordConnection(call) {
       if (isUnreachable && circuit.halfOpen && call.generation === generation) circuit.close();
+    },
+    recordNewAddress() {
+      if (isUnreachable && (circuit.opened || circuit.halfOpen)) circuit.close();
     },
     record(call, outcome) {
       const isStale = call.generation !== generation;

@@ -180,6 +180,21 @@ describe('upstream', () => {
     await Promise.all([first, second]);
   });
 
+  it('makes calls again as soon as a new address is in DNS if the earlier ones accepted no connection', async (context) => {
+    const stub = await startStub(context, (_request, response) => void response.end('{}'));
+    // Nothing listens on this port of the second loopback address.
+    let addresses = ['127.0.0.2'];
+    const { upstream } = createTestUpstream(context, `http://orders.test:${new URL(stub.url).port}`, 2000, {
+      circuit: { errorPercent: 50, volume: 1, windowMs: 60_000, resetMs: 600_000 },
+      balancing: { lookups: { lookup: async () => addresses, intervalMs: 10 } },
+    });
+    await rejectionOf(upstream.get('/'));
+    assert.ok((await rejectionOf(upstream.get('/'))) instanceof CircuitOpenError);
+    addresses = ['127.0.0.1'];
+    await eventually(() => upstream.breaker.state === 'closed');
+    await upstream.get('/');
+  });
+
   it('does not count short timeouts of callers as failures, and counts long ones', async (context) => {
     const stub = await startStub(context, () => undefined);
     const { upstream } = createTestUpstream(context, stub.url, 200);

@@ -86,6 +86,7 @@ const maxConnectMs = 2000;
 export function createUpstream(options: UpstreamOptions): Upstream {
   const { name, metrics, logger } = options;
   const base = new URL(options.baseUrl);
+  const breaker = createCircuitBreaker({ ...options.circuit, name, metrics, logger });
   const dispatcher = createBalancer({
     ...options.balancing,
     origin: base.origin,
@@ -97,8 +98,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     headersTimeout: 0,
     // Maximum time between two chunks of a streamed body.
     bodyTimeout: options.timeoutMs,
+    onAddressAdded: () => breaker.recordNewAddress(),
   });
-  const breaker = createCircuitBreaker({ ...options.circuit, name, metrics, logger });
   const bulkhead = new Bulkhead();
   const call = createRetryingCall({
     name,
