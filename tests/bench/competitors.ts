@@ -35,9 +35,10 @@ async function startNginx({ upstreamPort, folder }: ProxyOptions): Promise<Runni
     file,
     `daemon off;
 worker_processes 1;
+worker_rlimit_nofile 20000;
 error_log stderr warn;
 pid ${folder}/nginx.pid;
-events { worker_connections 1024; }
+events { worker_connections 10000; }
 http {
   access_log off;
   keepalive_requests 1000000000;

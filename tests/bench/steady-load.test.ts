@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { runSteadyLoad } from './steady-load.ts';
 
-async function loadOn(context: TestContext, listener: RequestListener) {
+async function loadOn(context: TestContext, listener: RequestListener, ignoredMilliseconds?: number) {
   const server = createServer(listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
   context.after(() => {
@@ -13,7 +13,13 @@ async function loadOn(context: TestContext, listener: RequestListener) {
     server.close();
   });
   const { port } = server.address() as AddressInfo;
-  return runSteadyLoad({ port, path: '/', perSecond: 200, milliseconds: 100 });
+  return runSteadyLoad({
+    port,
+    path: '/',
+    perSecond: 200,
+    milliseconds: 100,
+    ...(ignoredMilliseconds !== undefined && { ignoredMilliseconds }),
+  });
 }
 
 describe('runSteadyLoad', () => {
@@ -34,6 +40,11 @@ describe('runSteadyLoad', () => {
       responses.map(({ status }) => status),
       Array.from({ length: 20 }, () => 503),
     );
+  });
+
+  it('does not report the first requests if told to', async (context) => {
+    const { sent, responses } = await loadOn(context, (_request, response) => response.end(), 50);
+    assert.deepEqual([sent, responses.length], [10, 10]);
   });
 
   it('counts incomplete responses as errors', async (context) => {

@@ -9,6 +9,8 @@ export interface SteadyLoadPlan {
   readonly perSecond: number;
   /** Milliseconds during which requests are sent; requests in flight at the end are completed. */
   readonly milliseconds: number;
+  /** Milliseconds at the start whose requests are sent but not reported; 0 by default. */
+  readonly ignoredMilliseconds?: number;
   /** Loopback addresses of the clients, used in turn. Default: 127.0.0.1 only. */
   readonly addresses?: readonly string[];
 }
@@ -171,8 +173,9 @@ export function startSteadyLoad(options: SteadyLoadOptions): SteadyLoad {
 
 /** Sends the same GET request at a fixed pace for a limited time. */
 export async function runSteadyLoad(plan: SteadyLoadPlan): Promise<SteadyLoadResult> {
-  const { port, path, perSecond, milliseconds, addresses = [] } = plan;
+  const { port, path, perSecond, milliseconds, ignoredMilliseconds = 0, addresses = [] } = plan;
   const total = Math.round((perSecond * milliseconds) / 1000);
+  const ignored = Math.round((perSecond * ignoredMilliseconds) / 1000);
   const responses: SteadyResponse[] = [];
   const errors: Record<string, number> = {};
   const load = startSteadyLoad({
@@ -181,11 +184,12 @@ export async function runSteadyLoad(plan: SteadyLoadPlan): Promise<SteadyLoadRes
     perSecond,
     total,
     request: (index) => ({ path, localAddress: addresses[index % addresses.length] }),
-    onOutcome({ status, error = '', ms }) {
+    onOutcome({ status, error = '', ms }, index) {
+      if (index < ignored) return;
       if (status === undefined) errors[error] = (errors[error] ?? 0) + 1;
       else responses.push({ status, ms });
     },
   });
   await load.ended;
-  return { sent: total, responses, errors };
+  return { sent: total - ignored, responses, errors };
 }

@@ -37,13 +37,13 @@ describe('bulkhead', () => {
     const bulkhead = new Bulkhead();
     fill(bulkhead, 128, user('greedy'));
     assert.ok(bulkhead.acquire(128, user('other')));
-    // The greedy client gets no slot until half of the slots are free.
+    // Of the 112 slots that are not for clients without a slot, the greedy client gets half.
     let slots = 112;
     while (!bulkhead.acquire(128, user('greedy'))) {
       bulkhead.release(user('greedy'));
       slots -= 1;
     }
-    assert.equal(slots, 63);
+    assert.equal(slots, 55);
   });
 
   it('leaves a slot for a new client after one client used its full share, whatever it and three others do', () => {
@@ -99,6 +99,25 @@ describe('bulkhead', () => {
       // Their calls arrive in turn.
       while (clients.filter((client) => bulkhead.acquire(128, client)).length > 0);
       assert.ok(bulkhead.acquire(128, { id: 'new address', anonymous: true }), `${count} clients`);
+    }
+  });
+
+  it('has slots for a burst of new clients beside greedy ones', () => {
+    for (const count of [1, 2, 20, 40]) {
+      const bulkhead = new Bulkhead();
+      const clients = Array.from({ length: count }, (_, index) => ({
+        id: `address ${index}`,
+        anonymous: true,
+      }));
+      while (clients.filter((client) => bulkhead.acquire(128, client)).length > 0);
+      const newClients = Array.from({ length: 12 }, (_, index) => ({
+        id: `new address ${index}`,
+        anonymous: true,
+      }));
+      assert.ok(
+        newClients.every((client) => bulkhead.acquire(128, client)),
+        `${count} clients`,
+      );
     }
   });
 

@@ -3,11 +3,11 @@ import type { CallClient } from '@zerda/chassis/request-context';
 /**
  * Limits the calls in flight to one service and shares the slots fairly between clients (bulkhead; Nygard, Release It!).
  *
- * A single client can use seven eighths of the capacity. With several clients, a client gets no further slot while it has at least as many
- * as are free (dynamic threshold; Choudhury and Hahne, 1998). So n greedy clients hold 1/(n + 1) of the capacity each, and the same share
- * stays free for new clients. Only a client without slots gets the last one. Anonymous clients together can use three quarters, because
- * one attacker may have many addresses, and share these by the same rules. A call that waits for its client can lose its slot to another
- * call.
+ * One eighth of the capacity is for clients without a slot: requests of many clients can arrive at once. A single client can use the rest.
+ * With several clients, a client gets no further slot while it has at least as many as are free of the rest (dynamic threshold; Choudhury
+ * and Hahne, 1998). So n greedy clients hold 1/(n + 1) of the rest each, and the same share of it stays free. Anonymous clients together
+ * can use three quarters of the capacity, because one attacker may have many addresses, and share these by the same rules. A call that
+ * waits for its client can lose its slot to another call.
  */
 export class Bulkhead {
   #inFlight = 0;
@@ -48,8 +48,10 @@ export class Bulkhead {
     const share = client.anonymous ? anonymousSlots(capacity) : capacity;
     const free = Math.min(capacity - inFlight, share - (client.anonymous ? this.#anonymous : 0));
     const clientSlots = this.#slotsOf(client);
+    if (clientSlots === 0) return free > 0;
+    const firstSlots = Math.floor(share * firstSlotsShare);
     const isAlone = clientSlots >= inFlight;
-    return clientSlots < free || (isAlone && clientSlots < Math.ceil(share * singleClientShare));
+    return clientSlots < free - firstSlots || (isAlone && clientSlots < share - firstSlots);
   }
 
   #isAnonymousShareUsed(capacity: number, { anonymous }: CallClient): boolean {
@@ -113,7 +115,8 @@ interface WaitingCall {
   readonly since: number;
 }
 
-const singleClientShare = 7 / 8;
+/** Share of the slots that only clients without a slot get. */
+const firstSlotsShare = 1 / 8;
 
 /** Maximum slots of all anonymous clients together. */
 function anonymousSlots(capacity: number): number {
