@@ -1,5 +1,13 @@
+import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { StartupError } from '../packages/chassis/src/startup-error.ts';
+import {
+  type CanaryTarget,
+  canaryValues,
+  countRequests,
+  describeShares,
+  takeCanaryOption,
+} from './lib/canary.ts';
 import { buildAndDeliver, forwardPort, requireCommands, runVisibly } from './lib/cluster.ts';
 import { onStopSignal, runCommand } from './lib/command.ts';
 import { imageValues } from './lib/images.ts';
@@ -7,40 +15,81 @@ import { imageValues } from './lib/images.ts';
 /** Maximum milliseconds from the installation to the first successful response of the gateway. */
 const readyTimeoutMs = 30_000;
 
+/** Milliseconds between two lines about the requests of a canary. */
+const shareIntervalMs = 5000;
+
+const release = 'zerda';
+
 /**
- * `npm run cluster:up -- [--once] [options of helm upgrade]`: builds the images, loads them into the cluster of the current
- * context, installs the chart with values-dev.yaml, and forwards a local port to the gateway until you press Ctrl-C. With
- * `--once` it ends after the first successful response.
+ * `npm run cluster:up -- [--once] [--canary <service>[=<tag>]] [options of helm upgrade]`: builds the images, loads them into the cluster
+ * of the current context, installs the chart with values-dev.yaml, and forwards a local port to the gateway until you press Ctrl-C. With
+ * `--once` it ends after the first successful response. With `--canary` it adds a pod of the service from the current code, or of an
+ * image that the cluster can pull, to the installed release, and prints how many requests each version receives.
  * ZERDA_NAMESPACE sets the namespace, ZERDA_GATEWAY_PORT the local port, REGISTRY the registry for the images.
  */
 await runCommand(async () => {
-  const args = process.argv.slice(2);
-  const once = args.includes('--once');
+  const { target, rest: args } = takeCanaryOption(process.argv.slice(2));
+  const endsWhenReady = args.includes('--once');
   const namespace = process.env.ZERDA_NAMESPACE || 'zerda';
   const port = Number(process.env.ZERDA_GATEWAY_PORT || 8000);
   await requireCommands('kubectl', 'helm');
-  const images = await buildAndDeliver(process.env);
+  const values = await (target === undefined ? buildRelease() : buildCanary(target));
   await runVisibly([
-    ...(['helm', 'upgrade', '--install', 'zerda', 'charts/zerda'] as const),
-    ...['--namespace', namespace, '--create-namespace'],
-    ...['--values', 'charts/zerda/values-dev.yaml', ...imageValues(images)],
+    ...(['helm', 'upgrade', release, 'charts/zerda', '--namespace', namespace, ...values] as const),
     ...['--wait', '--timeout', '5m', ...args.filter((word) => word !== '--once')],
   ]);
 
-  const forward = await forwardPort(namespace, 'zerda-gateway', { local: port, remote: 8000 });
+  const forward = await forwardPort(namespace, `${release}-gateway`, { local: port, remote: 8000 });
   try {
     await waitUntilReady(`${forward.url}/api/health`);
     console.log(`\nzerda is ready: curl ${forward.url.replace('127.0.0.1', 'localhost')}/api/dashboard`);
-    if (once) return 0;
+    if (endsWhenReady) return 0;
     console.log(
       `Press Ctrl-C to stop port forwarding. To uninstall: helm uninstall zerda --namespace ${namespace}`,
     );
-    await Promise.race([forward.ended, new Promise<void>((resolve) => onStopSignal(resolve))]);
+    if (target !== undefined)
+      console.log('To use the version for all pods, or to end the canary: npm run cluster:up');
+    const stopped = new AbortController();
+    onStopSignal(() => stopped.abort());
+    const shown = target === undefined ? undefined : printShares(namespace, target, stopped.signal);
+    await Promise.race([forward.ended, once(stopped.signal, 'abort')]);
+    stopped.abort();
+    await shown;
     return 0;
   } finally {
     await forward.stop();
   }
 });
+
+/** Builds the images. Returns the options of `helm upgrade` that install them. */
+async function buildRelease(): Promise<string[]> {
+  const images = await buildAndDeliver(process.env);
+  return [
+    '--install',
+    '--create-namespace',
+    '--values',
+    'charts/zerda/values-dev.yaml',
+    ...imageValues(images),
+  ];
+}
+
+/** Builds the image of a canary unless its tag is given. Returns the options of `helm upgrade` that add it to the release. */
+async function buildCanary({ service, tag }: CanaryTarget): Promise<string[]> {
+  return canaryValues(service, tag ?? (await buildAndDeliver(process.env)).get(service)?.tag ?? '');
+}
+
+/** Prints how many requests each version has received, until the signal is aborted. */
+async function printShares(namespace: string, { service }: CanaryTarget, signal: AbortSignal): Promise<void> {
+  let before = await countRequests(namespace, release, service);
+  while (!signal.aborted) {
+    await wait(shareIntervalMs, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
+    const now = await countRequests(namespace, release, service);
+    const line = describeShares(service, before, now);
+    if (line !== undefined) console.log(line);
+    before = now;
+  }
+}
 
 async function waitUntilReady(url: string): Promise<void> {
   const giveUpAt = performance.now() + readyTimeoutMs;

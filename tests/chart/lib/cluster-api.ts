@@ -26,6 +26,10 @@ export type SecretData = Readonly<Record<string, string>>;
 export interface ClusterContent {
   /** Secrets of the release `zerda`, in the namespace of the same name. */
   readonly secrets?: Readonly<Record<string, SecretData>>;
+  /** Deployments in that namespace: labels of the pods, and number of ready ones. */
+  readonly deployments?: Readonly<
+    Record<string, { readonly podLabels?: Readonly<Record<string, string>>; readonly ready?: number }>
+  >;
   /** Whether that namespace exists; default true. */
   readonly namespace?: boolean;
 }
@@ -36,6 +40,7 @@ export interface ClusterContent {
  */
 export async function serveCluster({
   secrets = {},
+  deployments = {},
   namespace = true,
 }: ClusterContent = {}): Promise<string[]> {
   const bodies = new Map<string, object>([
@@ -58,6 +63,16 @@ export async function serveCluster({
     ...Object.entries(secrets).map(([name, data]): [string, object] => [
       `${namespacePath}/secrets/${name}`,
       secret(name, data),
+    ]),
+    ...Object.entries(deployments).map(([name, { podLabels = {}, ready = 0 }]): [string, object] => [
+      `/apis/apps/v1/namespaces/zerda/deployments/${name}`,
+      {
+        kind: 'Deployment',
+        apiVersion: 'apps/v1',
+        metadata: ownedByRelease(name),
+        spec: { replicas: ready, template: { metadata: { labels: podLabels } } },
+        status: { readyReplicas: ready },
+      },
     ]),
   ]);
   const missing = { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', code: 404 };
@@ -108,11 +123,16 @@ function secret(name: string, data: SecretData): object {
     kind: 'Secret',
     apiVersion: 'v1',
     data: Object.fromEntries(encoded),
-    metadata: {
-      name,
-      namespace: 'zerda',
-      labels: { 'app.kubernetes.io/managed-by': 'Helm' },
-      annotations: { 'meta.helm.sh/release-name': 'zerda', 'meta.helm.sh/release-namespace': 'zerda' },
-    },
+    metadata: ownedByRelease(name),
+  };
+}
+
+/** Returns the metadata of an object that Helm takes for one of the release. */
+function ownedByRelease(name: string): object {
+  return {
+    name,
+    namespace: 'zerda',
+    labels: { 'app.kubernetes.io/managed-by': 'Helm' },
+    annotations: { 'meta.helm.sh/release-name': 'zerda', 'meta.helm.sh/release-namespace': 'zerda' },
   };
 }
