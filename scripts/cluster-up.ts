@@ -6,6 +6,8 @@ import {
   canaryValues,
   countRequests,
   describeShares,
+  requestsBetween,
+  type ServiceRequests,
   takeCanaryOption,
 } from './lib/canary.ts';
 import { buildAndDeliver, forwardPort, requireCommands, runVisibly } from './lib/cluster.ts';
@@ -24,7 +26,7 @@ const release = 'zerda';
  * `npm run cluster:up -- [--once] [--canary <service>[=<tag>]] [options of helm upgrade]`: builds the images, loads them into the cluster
  * of the current context, installs the chart with values-dev.yaml, and forwards a local port to the gateway until you press Ctrl-C. With
  * `--once` it ends after the first successful response. With `--canary` it adds a pod of the service from the current code, or of an
- * image that the cluster can pull, to the installed release, and prints how many requests each version receives.
+ * image in the same repository, to the installed release, and prints how many requests each version receives.
  * ZERDA_NAMESPACE sets the namespace, ZERDA_GATEWAY_PORT the local port, REGISTRY the registry for the images.
  */
 await runCommand(async () => {
@@ -47,8 +49,14 @@ await runCommand(async () => {
     console.log(
       `Press Ctrl-C to stop port forwarding. To uninstall: helm uninstall zerda --namespace ${namespace}`,
     );
-    if (target !== undefined)
-      console.log('To use the version for all pods, or to end the canary: npm run cluster:up');
+    if (target !== undefined) {
+      const end = `--namespace ${namespace} --reuse-values --set ${target.service}.canary.replicas=0`;
+      console.log(`To end the canary: helm upgrade ${release} charts/zerda ${end}`);
+      if (target.service === 'gateway')
+        console.log(
+          'The forwarded port belongs to one pod: send requests through the Ingress or the HTTPRoute.',
+        );
+    }
     const stopped = new AbortController();
     onStopSignal(() => stopped.abort());
     const shown = target === undefined ? undefined : printShares(namespace, target, stopped.signal);
@@ -75,19 +83,25 @@ async function buildRelease(): Promise<string[]> {
 
 /** Builds the image of a canary unless its tag is given. Returns the options of `helm upgrade` that add it to the release. */
 async function buildCanary({ service, tag }: CanaryTarget): Promise<string[]> {
-  return canaryValues(service, tag ?? (await buildAndDeliver(process.env)).get(service)?.tag ?? '');
+  return canaryValues(
+    service,
+    tag ?? (await buildAndDeliver(process.env, [], [service])).get(service)?.tag ?? '',
+  );
 }
 
 /** Prints how many requests each version has received, until the signal is aborted. */
 async function printShares(namespace: string, { service }: CanaryTarget, signal: AbortSignal): Promise<void> {
-  let before = await countRequests(namespace, release, service);
+  let before: ServiceRequests | undefined;
   while (!signal.aborted) {
-    await wait(shareIntervalMs, undefined, { signal }).catch(() => undefined);
-    if (signal.aborted) return;
-    const now = await countRequests(namespace, release, service);
-    const line = describeShares(service, before, now);
+    // A pod can end while it is read, and Ctrl-C ends kubectl, too.
+    const now = await countRequests(namespace, release, service).catch((error: Error) => {
+      if (!signal.aborted) console.error(error.message);
+      return undefined;
+    });
+    const line = before && now && describeShares(service, requestsBetween(before, now));
     if (line !== undefined) console.log(line);
-    before = now;
+    before = now ?? before;
+    await wait(shareIntervalMs, undefined, { signal }).catch(() => undefined);
   }
 }
 

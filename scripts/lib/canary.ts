@@ -7,7 +7,16 @@ const trackLabel = 'zerda.dev/track';
 
 export type Track = 'stable' | 'canary';
 
-/** The pods of a version that are ready, and the requests that they have received since they started. */
+/** Requests that a pod has received since it started. */
+interface PodRequests {
+  readonly track: string | undefined;
+  readonly requests: number;
+}
+
+/** The ready pods of a service, by name. */
+export type ServiceRequests = ReadonlyMap<string, PodRequests>;
+
+/** The ready pods of a version, and the requests that they have received in a period. */
 export interface TrackRequests {
   readonly pods: number;
   readonly requests: number;
@@ -27,9 +36,11 @@ export function takeCanaryOption(args: readonly string[]): {
   readonly target: CanaryTarget | undefined;
   readonly rest: readonly string[];
 } {
-  const index = args.indexOf('--canary');
+  const index = args.findIndex((word) => word === '--canary' || word.startsWith('--canary='));
   if (index === -1) return { target: undefined, rest: args };
-  const [service = '', tag] = (args[index + 1] ?? '').split('=', 2);
+  const hasOwnValue = args[index] === '--canary';
+  const value = hasOwnValue ? args[index + 1] : args[index]?.slice('--canary='.length);
+  const [service = '', tag] = (value ?? '').split('=', 2);
   const names = services.map(({ name }) => name);
   if (!names.includes(service)) {
     throw new StartupError(
@@ -37,7 +48,7 @@ export function takeCanaryOption(args: readonly string[]): {
       78,
     );
   }
-  return { target: { service, tag: tag || undefined }, rest: args.toSpliced(index, 2) };
+  return { target: { service, tag: tag || undefined }, rest: args.toSpliced(index, hasOwnValue ? 2 : 1) };
 }
 
 /** Returns the options of `helm upgrade` that add a pod of another version to a release and change nothing else. */
@@ -57,12 +68,12 @@ function countingProgram(port: number): string {
   })`;
 }
 
-/** Returns the requests of both versions of a service. */
+/** Returns the requests of the ready pods of a service. */
 export async function countRequests(
   namespace: string,
   release: string,
   service: ServiceName,
-): Promise<Readonly<Record<Track, TrackRequests>>> {
+): Promise<ServiceRequests> {
   const selector = `app.kubernetes.io/instance=${release},app.kubernetes.io/name=${service},app.kubernetes.io/component=service`;
   const { items } = JSON.parse(
     await captureOutput([
@@ -71,7 +82,7 @@ export async function countRequests(
     ]),
   ) as { items: readonly Pod[] };
   const counts = await Promise.all(
-    items.filter(isReady).map(async ({ metadata, spec }) => {
+    items.filter(isReady).map(async ({ metadata, spec }): Promise<[string, PodRequests]> => {
       const ports = spec.containers.flatMap((container) => container.ports ?? []);
       const port = ports.find(({ name }) => name === 'management')?.containerPort ?? 0;
       const output = await captureOutput([
@@ -79,18 +90,31 @@ export async function countRequests(
         ...['--container', service, '--'],
         ...['/nodejs/bin/node', '--eval', countingProgram(port)],
       ]);
-      return { track: metadata.labels[trackLabel], requests: Number(output) };
+      return [metadata.name, { track: metadata.labels[trackLabel], requests: Number(output) }];
     }),
   );
+  return new Map(counts);
+}
+
+/** Returns the requests of each version between two counts, of the pods that are still ready. */
+export function requestsBetween(
+  before: ServiceRequests,
+  now: ServiceRequests,
+): Readonly<Record<Track, TrackRequests>> {
   const sumOf = (track: Track): TrackRequests => {
-    const ofTrack = counts.filter((count) => count.track === track);
-    return { pods: ofTrack.length, requests: ofTrack.reduce((sum, { requests }) => sum + requests, 0) };
+    const ofTrack = [...now].filter(([, pod]) => pod.track === track);
+    const requests = ofTrack.map(([name, pod]) => pod.requests - (before.get(name)?.requests ?? 0));
+    return { pods: ofTrack.length, requests: requests.reduce((sum, count) => sum + count, 0) };
   };
   return { stable: sumOf('stable'), canary: sumOf('canary') };
 }
 
 interface Pod {
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly deletionTimestamp?: string;
+  };
   readonly spec: {
     readonly containers: readonly {
       readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
@@ -99,22 +123,20 @@ interface Pod {
   readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
 
-function isReady({ status }: Pod): boolean {
-  return status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false;
+function isReady({ metadata, status }: Pod): boolean {
+  const ready = status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True');
+  return ready === true && metadata.deletionTimestamp === undefined;
 }
 
-/** Describes the requests between two counts; undefined if there were none. */
+/** Describes the requests of both versions; undefined if there were none. */
 export function describeShares(
   service: ServiceName,
-  before: Readonly<Record<Track, TrackRequests>>,
-  now: Readonly<Record<Track, TrackRequests>>,
+  { stable, canary }: Readonly<Record<Track, TrackRequests>>,
 ): string | undefined {
-  // A pod that was replaced meanwhile starts from zero.
-  const difference = (track: Track): number => Math.max(0, now[track].requests - before[track].requests);
-  const [stable, canary] = [difference('stable'), difference('canary')];
-  if (stable + canary === 0) return undefined;
-  const percent = ((100 * canary) / (stable + canary)).toFixed(1);
-  return `${service}: ${numberOf(stable, 'request')} at ${numberOf(now.stable.pods, 'pod')}, ${canary} at ${numberOf(now.canary.pods, 'pod')} of the canary (${percent} %)`;
+  const total = stable.requests + canary.requests;
+  if (total === 0) return undefined;
+  const percent = ((100 * canary.requests) / total).toFixed(1);
+  return `${service}: ${numberOf(stable.requests, 'request')} at ${numberOf(stable.pods, 'pod')}, ${canary.requests} at ${numberOf(canary.pods, 'pod')} of the canary (${percent} %)`;
 }
 
 function numberOf(count: number, noun: string): string {

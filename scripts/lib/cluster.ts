@@ -111,18 +111,23 @@ interface BuiltImage {
 export async function buildAndDeliver(
   env: NodeJS.ProcessEnv,
   otherTags: readonly string[] = [],
+  names?: readonly ServiceName[],
 ): Promise<Images> {
   const context = (await captureOutput(['kubectl', 'config', 'current-context'])).trim();
   const images = new Map<ServiceName, { repository: string; tag: string }>();
-  await buildImages(env, async (name, { builder, folder, tag }) => {
-    const options = { builder, context, registry: env.REGISTRY || undefined, folder };
-    const delivery = planDelivery(name, tag, options);
-    const furtherTags = otherTags.flatMap(
-      (suffix) => planDelivery(name, `${tag}${suffix}`, options).commands,
-    );
-    for (const command of [...delivery.commands, ...furtherTags]) await runVisibly(command);
-    images.set(name, { repository: delivery.repository, tag });
-  });
+  await buildImages(
+    env,
+    async (name, { builder, folder, tag }) => {
+      const options = { builder, context, registry: env.REGISTRY || undefined, folder };
+      const delivery = planDelivery(name, tag, options);
+      const furtherTags = otherTags.flatMap(
+        (suffix) => planDelivery(name, `${tag}${suffix}`, options).commands,
+      );
+      for (const command of [...delivery.commands, ...furtherTags]) await runVisibly(command);
+      images.set(name, { repository: delivery.repository, tag });
+    },
+    names,
+  );
   return images;
 }
 

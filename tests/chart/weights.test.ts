@@ -96,7 +96,7 @@ await describeWithHelm('canary without a controller', ({ render }) => {
     const cluster = await serveCluster({ deployments: { 'zerda-gateway': { ready: 2 } } });
     await assert.rejects(
       render({ ...route, ...canaryOf('gateway') }, { cluster }),
-      /earlier version of the chart\. Upgrade without canary\.replicas first/,
+      /pods of an earlier version are running.*Upgrade without canary\.replicas first/,
     );
   });
 
@@ -121,6 +121,17 @@ await describeWithHelm('canary without a controller', ({ render }) => {
       /canary\.tag=latest does not identify/,
     ],
     [canaryOf('order-service', { 'order-service.rollout.kind': 'Rollout' }), /two ways to start a canary/],
+    [
+      { ...route, ...canaryOf('gateway', { 'global.mesh.type': 'istio' }) },
+      /canary\.replicas with httpRoute\.enabled is not possible in Istio/,
+    ],
+    [
+      canaryOf('order-service', {
+        'order-service.autoscaling.enabled': true,
+        'order-service.autoscaling.memoryPercent': 80,
+      }),
+      /autoscaling\.memoryPercent/,
+    ],
     [canaryOf('gateway', { 'gateway.canary.weight': 10 }), /canary\.weight needs httpRoute\.enabled/],
     [{ ...route, 'gateway.canary.weight': 10 }, /canary\.weight needs canary\.replicas/],
     [{ ...route, ...canaryOf('gateway', { 'gateway.canary.weight': 101 }) }, /weight/],

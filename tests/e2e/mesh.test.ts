@@ -6,8 +6,11 @@ import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { findCommand } from '../../scripts/lib/chart.ts';
 import { captureOutput } from '../../scripts/lib/child-process.ts';
 import { services } from '../../scripts/lib/services.ts';
+import { percentile, spread } from '../bench/statistics.ts';
+import { startSteadyLoad } from '../bench/steady-load.ts';
 import { startClients } from '../clients/clients.ts';
 import { describeFailures, formatFaults } from '../clients/fault-table.ts';
+import { cpuRate, sampleCpu } from './lib/container-cpu.ts';
 import { setMetricsFrom, setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { apply, get, kubectl, type Manifest, runPod } from './lib/kubectl.ts';
@@ -54,12 +57,7 @@ describe('in Istio', { concurrency: 1 }, () => {
       podSecurity: 'privileged',
       options: [
         ...['--values', 'charts/zerda/values-istio.yaml'],
-        ...installation.images,
-        ...setValue('global.demoData', true),
-        ...setValue('global.auth.mode', 'off'),
-        ...setValue('global.nats.type', 'bundled'),
-        ...setValue('global.valkey.type', 'bundled'),
-        ...setValue('gateway.ingress.hosts', [host]),
+        ...releaseOptions(host),
         ...setMetricsFrom(monitoring),
       ],
     });
@@ -205,6 +203,27 @@ describe('in Istio', { concurrency: 1 }, () => {
     }
   });
 
+  it('the cost of the proxies is measured beside the same release without a mesh', async (t) => {
+    const plainNamespace = `${namespace}-none`;
+    const plainHost = `${plainNamespace}.e2e.example`;
+    const plain = await installRelease({
+      namespace: plainNamespace,
+      release,
+      options: [...releaseOptions(plainHost)],
+    });
+    t.after(() => plain.remove());
+    const inMesh: Cost[] = [];
+    const withoutMesh: Cost[] = [];
+    for (let round = 0; round < costRounds; round += 1) {
+      withoutMesh.push(await measureCost(plainNamespace, plainHost));
+      inMesh.push(await measureCost(namespace, host));
+    }
+    t.diagnostic(
+      `${costPerSecond} requests a second of GET /api/users/1, rounds of ${costSeconds} s\n${formatCosts({ 'without a mesh': withoutMesh, 'in Istio': inMesh })}`,
+    );
+    for (const { proxyMicroseconds } of inMesh) assert.ok(proxyMicroseconds > 0);
+  });
+
   async function onePod(service: string): Promise<Manifest> {
     const [pod = ''] = await podsOf(namespace, release, service);
     return get(namespace, 'pod', pod);
@@ -281,3 +300,87 @@ describe('in Istio', { concurrency: 1 }, () => {
     return JSON.parse(await runPod(pod));
   }
 });
+
+/** Returns the options of a release, with or without a mesh. */
+function releaseOptions(hostName: string): string[] {
+  return [
+    ...installation.images,
+    ...setValue('global.demoData', true),
+    ...setValue('global.auth.mode', 'off'),
+    ...setValue('global.nats.type', 'bundled'),
+    ...setValue('global.valkey.type', 'bundled'),
+    ...setValue('gateway.ingress.hosts', [hostName]),
+    // All requests have one address here.
+    ...setValue('gateway.env.RATE_LIMIT_FACTOR', '100'),
+  ];
+}
+
+/** Rounds of each release, requests a second, and seconds of a round, in the measurement of costs. */
+const costRounds = 3;
+const costPerSecond = 60;
+const costSeconds = 25;
+/** Milliseconds at the start of a round that do not count: idle processes respond slowly at first. */
+const costWarmUpMs = 5000;
+/** Maximum age of the CPU time at the end of a round, which the kubelet measures every few seconds. */
+const maxSampleAgeMs = 10_000;
+
+/** Costs of a release in a round. */
+interface Cost {
+  readonly p50: number;
+  readonly p99: number;
+  /** CPU of the services and of their proxies per request. */
+  readonly serviceMicroseconds: number;
+  readonly proxyMicroseconds: number;
+}
+
+/** Reads a user through the gateway at a fixed pace. @throws AssertionError if a request fails */
+async function measureCost(of: string, hostName: string): Promise<Cost> {
+  const [address = '', port] = ingress.split(':');
+  const latencies: number[] = [];
+  const failures: string[] = [];
+  const warmUp = (costPerSecond * costWarmUpMs) / 1000;
+  const load = startSteadyLoad({
+    host: address,
+    port: Number(port),
+    perSecond: costPerSecond,
+    total: warmUp + costPerSecond * costSeconds,
+    request: () => ({ path: '/api/users/1', headers: { host: hostName } }),
+    onOutcome({ status, error, ms }, index) {
+      if (status !== 200) failures.push(String(status ?? error));
+      else if (index >= warmUp) latencies.push(ms);
+    },
+  });
+  await wait(costWarmUpMs);
+  const before = await sampleCpu(of, Date.now());
+  await load.ended;
+  const now = await sampleCpu(of, Date.now() - maxSampleAgeMs);
+  assert.deepEqual(failures, []);
+  latencies.sort((a, b) => a - b);
+  const perRequest = (select: (container: string) => boolean): number =>
+    cpuRate(before, now, select) / costPerSecond;
+  const names = services.map(({ name }) => name);
+  return {
+    p50: percentile(latencies, 50) ?? Number.NaN,
+    p99: percentile(latencies, 99) ?? Number.NaN,
+    serviceMicroseconds: perRequest((container) => names.includes(container)),
+    proxyMicroseconds: perRequest((container) => container === 'istio-proxy'),
+  };
+}
+
+/** Formats the medians of the rounds as a table. */
+function formatCosts(costs: Readonly<Record<string, readonly Cost[]>>): string {
+  const columns = [
+    ['p50', 1],
+    ['p99', 1],
+    ['serviceMicroseconds', 0],
+    ['proxyMicroseconds', 0],
+  ] as const;
+  const rows = Object.entries(costs).map(([name, rounds]) => {
+    const cells = columns.map(([key, digits]) =>
+      (spread(rounds.map((round) => round[key]))?.median ?? Number.NaN).toFixed(digits),
+    );
+    return `| ${[name, ...cells].join(' | ')} |`;
+  });
+  const head = '| | p50 ms | p99 ms | CPU of the services, µs a request | CPU of the proxies, µs a request |';
+  return [head, '|---|--:|--:|--:|--:|', ...rows].join('\n');
+}

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
-import { countRequests, type Track } from '../../scripts/lib/canary.ts';
+import { countRequests, requestsBetween, type Track } from '../../scripts/lib/canary.ts';
 import { type SteadyOutcome, startSteadyLoad } from '../bench/steady-load.ts';
 import { setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
@@ -47,15 +47,15 @@ describe('a canary of the gateway without a controller', {
     await assert.rejects(startCanary(10), /canary\.weight needs pods of the canary that are ready/);
   });
 
-  it('receives no request of the HTTPRoute without a weight', async () => {
-    await startCanary(0);
+  it('receives no request of the HTTPRoute without a weight, and none fails when it starts', async () => {
+    assert.deepEqual(failuresOf(await sendDuring(startCanary(0))), []);
     const { stable, canary } = await sharesOf(500);
     assert.deepEqual([stable, canary], [500, 0]);
   });
 
   it('receives 10 % of 2,000 requests with the weight 10, and no request fails', async (t) => {
     const before = await kubectl(['get', 'pods', '--namespace', namespace, '--output', 'name']);
-    await startCanary(10);
+    assert.deepEqual(failuresOf(await sendDuring(startCanary(10))), []);
     // Only the weights change, so no pod is replaced.
     assert.equal(await kubectl(['get', 'pods', '--namespace', namespace, '--output', 'name']), before);
     const { stable, canary } = await sharesOf(2000);
@@ -65,14 +65,7 @@ describe('a canary of the gateway without a controller', {
   });
 
   it('ends without a failed request', async () => {
-    let ended = false;
-    const ending = endCanary().finally(() => {
-      ended = true;
-    });
-    const outcomes: SteadyOutcome[] = [];
-    while (!ended) outcomes.push(...(await send(100)));
-    await ending;
-    assert.deepEqual(failuresOf(outcomes), []);
+    assert.deepEqual(failuresOf(await sendDuring(endCanary())), []);
   });
 
   /** Adds a pod with the other image, or changes its weight. */
@@ -87,7 +80,22 @@ describe('a canary of the gateway without a controller', {
   async function endCanary(): Promise<void> {
     await upgrade(...setValue('gateway.canary', { replicas: 0, tag: '', weight: 0 }));
     await eventually(
-      async () => assert.equal((await countRequests(namespace, 'zerda', 'gateway')).canary.pods, 0),
+      async () => {
+        const selector = 'zerda.dev/track=canary';
+        assert.equal(
+          await kubectl([
+            'get',
+            'pods',
+            '--namespace',
+            namespace,
+            '--selector',
+            selector,
+            '--output',
+            'name',
+          ]),
+          '',
+        );
+      },
       'the end of the canary',
       60_000,
     );
@@ -101,11 +109,8 @@ describe('a canary of the gateway without a controller', {
   async function sharesOf(count: number): Promise<Record<Track, number>> {
     const before = await countRequests(namespace, 'zerda', 'gateway');
     assert.deepEqual(failuresOf(await send(count)), []);
-    const now = await countRequests(namespace, 'zerda', 'gateway');
-    return {
-      stable: now.stable.requests - before.stable.requests,
-      canary: now.canary.requests - before.canary.requests,
-    };
+    const { stable, canary } = requestsBetween(before, await countRequests(namespace, 'zerda', 'gateway'));
+    return { stable: stable.requests, canary: canary.requests };
   }
 });
 
@@ -122,6 +127,18 @@ async function send(count: number): Promise<SteadyOutcome[]> {
     onOutcome: (outcome) => void outcomes.push(outcome),
   });
   await load.ended;
+  return outcomes;
+}
+
+/** Sends requests until the work has ended. @throws the error of the work */
+async function sendDuring(work: Promise<void>): Promise<SteadyOutcome[]> {
+  let ended = false;
+  const ending = work.finally(() => {
+    ended = true;
+  });
+  const outcomes: SteadyOutcome[] = [];
+  while (!ended) outcomes.push(...(await send(100)));
+  await ending;
   return outcomes;
 }
 

@@ -26,7 +26,7 @@ export interface BalancerOptions extends ConnectionOptions {
   /** Options of the resolver that the balancer creates. */
   readonly lookups?: Pick<AddressResolverOptions, 'intervalMs' | 'timeoutMs' | 'lookup'>;
   readonly ejection?: EjectionTimes;
-  /** Called after a lookup returned an address that the last one did not. */
+  /** Called after a lookup returned an address that was not in the previous result. */
   readonly onAddressAdded?: (() => void) | undefined;
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 }

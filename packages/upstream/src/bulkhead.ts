@@ -24,7 +24,7 @@ export class Bulkhead {
   }
 
   /**
-   * Acquires a slot. Returns false if none is available to this client. If no slot is free, it may end a call that waits for its client and take over the
+   * Acquires a slot. Returns false if none is available to this client. If no slot is available, it may end a call that waits for its client and take over the
    * slot. Such a call belongs to the same client and has waited for 1 s, or to a client with more slots and has waited for 200 ms.
    * @param capacity maximum number of calls in flight
    * @param client client of the call; calls with undefined count as one client
@@ -49,7 +49,9 @@ export class Bulkhead {
     const free = Math.min(capacity - inFlight, share - (client.anonymous ? this.#anonymous : 0));
     const clientSlots = this.#slotsOf(client);
     if (clientSlots === 0) return free > 0;
-    const firstSlots = Math.floor(share * firstSlotsShare);
+    // Of the slots that anonymous clients hold, no client with a token could get one.
+    const available = client.anonymous ? share : capacity - this.#anonymous;
+    const firstSlots = Math.floor(available * firstSlotsShare);
     const isAlone = clientSlots >= inFlight;
     return clientSlots < free - firstSlots || (isAlone && clientSlots < share - firstSlots);
   }

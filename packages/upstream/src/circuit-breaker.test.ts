@@ -223,7 +223,7 @@ describe('circuit breaker', () => {
   });
 
   for (const state of ['open', 'half-open'] as const) {
-    it(`closes an ${state} circuit at a new address if all failures were refused connections`, async (context) => {
+    it(`closes an ${state} circuit at a new address if all failures were calls without a connection`, async (context) => {
       const { breaker, fails } = setUp(context, { resetMs: 500 });
       await fails(unconnected);
       await eventually(() => breaker.state === state);
@@ -231,8 +231,32 @@ describe('circuit breaker', () => {
       assert.equal(breaker.state, 'closed');
       await fails(unconnected);
       assert.equal(breaker.state, 'open');
+      breaker.recordNewAddress();
+      assert.equal(breaker.state, 'open', 'the last new address did not help');
     });
   }
+
+  it('closes at a new address again after a call has succeeded', async (context) => {
+    const { breaker, ends, fails } = setUp(context);
+    for (const outage of [1, 2]) {
+      await fails(unconnected);
+      breaker.recordNewAddress();
+      assert.equal(breaker.state, 'closed', `outage ${outage}`);
+      await ends('success');
+      await ends('success');
+    }
+  });
+
+  it('stays open at a new address if an earlier call succeeds after the circuit opened', async (context) => {
+    const { breaker, fails } = setUp(context);
+    const { held, finish } = heldCall();
+    const early = run(breaker, () => held);
+    await fails();
+    finish('success');
+    await early;
+    breaker.recordNewAddress();
+    assert.equal(breaker.state, 'open');
+  });
 
   it('stays open at a new address if a call has failed on a connection', async (context) => {
     const { breaker, fails } = setUp(context);

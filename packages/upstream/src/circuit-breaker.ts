@@ -83,8 +83,9 @@ export interface CircuitBreaker {
    */
   recordConnection(call: PermittedCall): void;
   /**
-   * Records that the upstream has a new address, about which the failures say nothing. If all of them were refused connections, this ends
-   * the outage: only pods that are ready are in DNS.
+   * Records that the upstream has a new address, about which the failures say nothing. If all of them were calls without a connection, this
+   * closes the circuit: only pods that are ready are in DNS. It does so once until a call succeeds, because a name server may return other
+   * addresses each time.
    */
   recordNewAddress(): void;
   /** Records the end of a call. */
@@ -132,6 +133,8 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   let probedAt = 0;
   /** Whether all failures since the circuit closed or a call succeeded were calls without a connection. */
   let isUnreachable = true;
+  /** Whether a call has succeeded since a new address closed the circuit. */
+  let mayCloseAtAddress = true;
 
   const counts = { success: 0, failure: 0, reject: 0, ignored: 0, open: 0, halfOpen: 0, close: 0 };
   let since = new Date();
@@ -197,9 +200,13 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   }
 
   function recordSuccess(): void {
-    isUnreachable = true;
+    // A late success of a call from before the circuit opened says nothing about the failures since.
     if (circuit.halfOpen) circuit.close();
-    else if (circuit.closed) void circuit.fire('success');
+    else if (circuit.closed) {
+      isUnreachable = true;
+      void circuit.fire('success');
+    }
+    if (circuit.closed) mayCloseAtAddress = true;
     count('success');
   }
 
@@ -242,7 +249,9 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
       if (isUnreachable && circuit.halfOpen && call.generation === generation) circuit.close();
     },
     recordNewAddress() {
-      if (isUnreachable && (circuit.opened || circuit.halfOpen)) circuit.close();
+      if (!isUnreachable || !mayCloseAtAddress || !(circuit.opened || circuit.halfOpen)) return;
+      mayCloseAtAddress = false;
+      circuit.close();
     },
     record(call, outcome) {
       const isStale = call.generation !== generation;

@@ -71,7 +71,11 @@ export async function serveCluster({
         apiVersion: 'apps/v1',
         metadata: ownedByRelease(name),
         spec: { replicas: ready, template: { metadata: { labels: podLabels } } },
-        status: { readyReplicas: ready },
+        status: {
+          replicas: ready,
+          readyReplicas: ready,
+          updatedReplicas: podLabels['zerda.dev/track'] ? ready : 0,
+        },
       },
     ]),
   ]);
