@@ -42,7 +42,7 @@ describe('runSteadyLoad', () => {
     );
   });
 
-  it('does not report the first requests if told to', async (context) => {
+  it('does not report the requests of the first ignoredMilliseconds', async (context) => {
     const { sent, responses } = await loadOn(context, (_request, response) => response.end(), 50);
     assert.deepEqual([sent, responses.length], [10, 10]);
   });
