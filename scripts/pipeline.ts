@@ -5,7 +5,7 @@ import { runPipeline } from './lib/pipeline.ts';
 
 /**
  * `npm run pipeline -- <service|chart|docs>`: runs the steps of one delivery unit and prints their durations. It is what the
- * workflows run. REQUIRE_HELM=1 and REQUIRE_BUILDER=1 make a step fail whose tool is missing, instead of skipping it.
+ * workflows run. REQUIRE_HELM=1, REQUIRE_BUILDER=1 and REQUIRE_MESH=1 make a step fail whose tool is missing, instead of skipping it.
  */
 await runCommand(async () => {
   const [unit, ...rest] = process.argv.slice(2);

@@ -20,6 +20,13 @@ describe('delivery units', () => {
     });
   }
 
+  it('check the chart up to its tests in a mesh', async () => {
+    assert.deepEqual(
+      (await planPipeline('chart')).map(({ title }) => title),
+      ['generated files', 'rules, dashboards', 'helm lint', 'chart tests', 'package', 'mesh and canary'],
+    );
+  });
+
   it('of a service contain the packages that it depends on, and no other service', async () => {
     const folders = await containedPackages('order-service');
     const names = folders.map((folder) => folder.replace('packages/', '')).sort();

@@ -6,7 +6,7 @@ import { findLanguageProblems } from '../checks/language.ts';
 import { type Check, list, sourceChecks } from '../checks/source-checks.ts';
 import { areas, type Snapshot, workspaceClosure } from './affected.ts';
 import { findHelm } from './chart.ts';
-import { runInForeground } from './child-process.ts';
+import { captureOutput, runInForeground } from './child-process.ts';
 import { findBuilder } from './cluster.ts';
 import type { Command } from './images.ts';
 import type { Step, Tool } from './pipeline.ts';
@@ -29,6 +29,19 @@ const imageBuilder: Tool = {
   requiredBy: 'REQUIRE_BUILDER',
   isAvailable: () =>
     findBuilder(process.env).then(
+      () => true,
+      () => false,
+    ),
+};
+
+const meshCluster: Tool = {
+  name: 'a cluster with Istio and Argo Rollouts',
+  requiredBy: 'REQUIRE_MESH',
+  isAvailable: () =>
+    captureOutput([
+      ...(['kubectl', 'get', 'customresourcedefinition', '--request-timeout=5s'] as const),
+      ...['authorizationpolicies.security.istio.io', 'rollouts.argoproj.io'],
+    ]).then(
       () => true,
       () => false,
     ),
@@ -78,6 +91,7 @@ function chartSteps(): Step[] {
     step('helm lint', ['helm', 'lint', 'charts/zerda'], helm),
     step('chart tests', script('test', 'tests/chart'), helm),
     step('package', ['helm', 'package', 'charts/zerda', '--destination', 'dist/charts'], helm),
+    step('mesh and canary', ['.ci/mesh'], meshCluster),
   ];
 }
 
