@@ -50,7 +50,7 @@ await runCommand(async () => {
       `Press Ctrl-C to stop port forwarding. To uninstall: helm uninstall zerda --namespace ${namespace}`,
     );
     if (target !== undefined) {
-      const end = `--namespace ${namespace} --reuse-values --set ${target.service}.canary.replicas=0`;
+      const end = `--namespace ${namespace} --reuse-values --set ${target.service}.canary.replicas=0,${target.service}.canary.weight=0`;
       console.log(`To end the canary: helm upgrade ${release} charts/zerda ${end}`);
       if (target.service === 'gateway')
         console.log(
@@ -100,7 +100,8 @@ async function printShares(namespace: string, { service }: CanaryTarget, signal:
     });
     const line = before && now && describeShares(service, requestsBetween(before, now));
     if (line !== undefined) console.log(line);
-    before = now ?? before;
+    // A pod that was briefly not ready continues its count.
+    before = new Map([...(before ?? []), ...(now ?? [])]);
     await wait(shareIntervalMs, undefined, { signal }).catch(() => undefined);
   }
 }

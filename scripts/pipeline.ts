@@ -6,6 +6,7 @@ import { runPipeline } from './lib/pipeline.ts';
 /**
  * `npm run pipeline -- <service|chart|docs>`: runs the steps of one delivery unit and prints their durations. It is what the
  * workflows run. REQUIRE_HELM=1, REQUIRE_BUILDER=1 and REQUIRE_MESH=1 make a step fail whose tool is missing, instead of skipping it.
+ * The tests in a mesh run only with REQUIRE_MESH=1.
  */
 await runCommand(async () => {
   const [unit, ...rest] = process.argv.slice(2);

@@ -51,6 +51,11 @@ describe('requestsBetween', () => {
     });
   });
 
+  it('counts a pod whose container restarted from zero', () => {
+    const { stable } = requestsBetween(pods({ 'stable-a': 500 }), pods({ 'stable-a': 20 }));
+    assert.deepEqual(stable, { pods: 1, requests: 20 });
+  });
+
   it('counts a new pod from zero, and leaves out one that has ended', () => {
     const before = pods({ 'stable-a': 500, 'stable-b': 50 });
     const now = pods({ 'stable-b': 60, 'stable-c': 5, 'canary-a': 5 });

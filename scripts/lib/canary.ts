@@ -101,9 +101,14 @@ export function requestsBetween(
   before: ServiceRequests,
   now: ServiceRequests,
 ): Readonly<Record<Track, TrackRequests>> {
+  // A container that restarted counts from zero.
+  const since = (name: string, requests: number): number => {
+    const earlier = before.get(name)?.requests ?? 0;
+    return requests >= earlier ? requests - earlier : requests;
+  };
   const sumOf = (track: Track): TrackRequests => {
     const ofTrack = [...now].filter(([, pod]) => pod.track === track);
-    const requests = ofTrack.map(([name, pod]) => pod.requests - (before.get(name)?.requests ?? 0));
+    const requests = ofTrack.map(([name, pod]) => since(name, pod.requests));
     return { pods: ofTrack.length, requests: requests.reduce((sum, count) => sum + count, 0) };
   };
   return { stable: sumOf('stable'), canary: sumOf('canary') };

@@ -35,9 +35,11 @@ const imageBuilder: Tool = {
 };
 
 const meshCluster: Tool = {
-  name: 'a cluster with Istio and Argo Rollouts',
+  name: 'a cluster for tests with Istio and Argo Rollouts',
   requiredBy: 'REQUIRE_MESH',
-  isAvailable: () =>
+  // Only on request: the tests install into the cluster of kubectl's current context.
+  isAvailable: async () =>
+    process.env.REQUIRE_MESH === '1' &&
     captureOutput([
       ...(['kubectl', 'get', 'customresourcedefinition', '--request-timeout=5s'] as const),
       ...['authorizationpolicies.security.istio.io', 'rollouts.argoproj.io'],

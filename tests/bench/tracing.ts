@@ -80,12 +80,19 @@ export async function measureTracing(harness: Harness): Promise<number> {
     await measure(harness, 'gateway', bodies[0], [...variants, ...earlier], ({ env, file }) =>
       startGateway(harness.proxyOptions, { env: { ...process.env, ...env }, file }),
     );
+    const byCaller = { ...sampled('0'), TRUST_TRACE_CONTEXT: 'true' };
+    await measureDecisions(harness, 'gateway', bodies[0], () =>
+      startGateway(harness.proxyOptions, { env: { ...process.env, ...byCaller } }),
+    );
     if (postgres === undefined) console.log('\nuser-service is not measured: PostgreSQL is not installed.');
     else {
       await postgres.start();
       const body = await createUser(postgres.url);
       await measure(harness, 'user-service', body, variants, ({ env }) =>
         startUserService(postgres.url, env),
+      );
+      await measureDecisions(harness, 'user-service', body, () =>
+        startUserService(postgres.url, sampled('0')),
       );
     }
     return 0;
@@ -107,6 +114,68 @@ async function createUser(databaseUrl: string): Promise<Body> {
   } finally {
     await service.stop();
   }
+}
+
+/** `traceparent` of a caller, by its sampling decision. */
+const callers = {
+  'not sampled': '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00',
+  sampled: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+} as const;
+
+type Decision = keyof typeof callers;
+
+/**
+ * Measures the additional CPU cost of a sampled request in the same processes. The caller decides, and its decisions take turns, so
+ * differences between identical processes do not count. Prints a table.
+ */
+async function measureDecisions(
+  harness: Harness,
+  title: string,
+  body: Body,
+  start: () => Promise<Subject>,
+): Promise<void> {
+  const costs: Record<Decision, number[]> = { 'not sampled': [], sampled: [] };
+  const ratios: number[] = [];
+  const differences: number[] = [];
+  for (let count = 0; count < processes; count += 1) {
+    const proxy = await start();
+    const rates: Record<Decision, number[]> = { 'not sampled': [], sampled: [] };
+    try {
+      // Round 0 is the warm-up.
+      for (let round = 0; round <= rounds; round += 1) {
+        const decisions = Object.keys(callers) as Decision[];
+        for (const decision of round % 2 === 0 ? decisions : decisions.toReversed()) {
+          const { cpuMicroseconds, errors } = await harness.run({
+            proxy,
+            round,
+            milliseconds: round === 0 ? warmUpMs : milliseconds,
+            body,
+            headers: { traceparent: callers[decision] },
+          });
+          if (Object.keys(errors).length > 0) console.error(proxy.name, errors);
+          if (round > 0) rates[decision].push(cpuMicroseconds ?? Number.NaN);
+        }
+      }
+      if (sumSamples(await proxy.scrape(), 'trace_spans_exported_total', {}) === 0)
+        throw new Error(`${title} recorded no span: the caller does not decide.`);
+    } finally {
+      await proxy.stop();
+    }
+    const undisturbed = (decision: Decision): number =>
+      percentile(
+        rates[decision].toSorted((a, b) => a - b),
+        undisturbedPercent,
+      ) ?? Number.NaN;
+    for (const decision of Object.keys(callers) as Decision[]) costs[decision].push(undisturbed(decision));
+    ratios.push(undisturbed('sampled') / undisturbed('not sampled'));
+    differences.push(undisturbed('sampled') - undisturbed('not sampled'));
+  }
+  const [ratio, difference] = [meanOf(ratios), meanOf(differences)];
+  console.log(
+    `\n| ${title} in one process, CPU µs/req | not sampled | sampled | difference | ratio |\n|---|--:|--:|--:|--:|\n` +
+      `| | ${meanOf(costs['not sampled']).mean.toFixed(1)} | ${meanOf(costs.sampled).mean.toFixed(1)} | ` +
+      `${difference.mean.toFixed(1)} ± ${difference.error.toFixed(1)} | ${ratio.mean.toFixed(3)} ± ${ratio.error.toFixed(3)} |`,
+  );
 }
 
 /** Measures the variants of a program and prints a table. */

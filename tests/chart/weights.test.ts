@@ -92,12 +92,30 @@ await describeWithHelm('canary without a controller', ({ render }) => {
     await assert.rejects(render(values, { cluster: await withCanary(0) }), needed);
   });
 
-  it('is rejected beside pods of an earlier version of the chart, which the Service of the stable ones does not select', async () => {
-    const cluster = await serveCluster({ deployments: { 'zerda-gateway': { ready: 2 } } });
+  it('cannot start beside pods of an earlier version of the chart, nor while pods are replaced', async () => {
+    const values = { ...route, ...canaryOf('gateway') };
+    const startBeside = async (stable: object): Promise<unknown> =>
+      render(values, { cluster: await serveCluster({ deployments: { 'zerda-gateway': stable } }) });
+    const podLabels = { 'zerda.dev/track': 'stable' };
     await assert.rejects(
-      render({ ...route, ...canaryOf('gateway') }, { cluster }),
-      /pods of an earlier version are running.*Upgrade without canary\.replicas first/,
+      startBeside({ ready: 2 }),
+      /earlier version of the chart\. Upgrade without canary\.replicas first/,
     );
+    await assert.rejects(
+      startBeside({ podLabels, ready: 2, updated: 1 }),
+      /replacing pods\. Wait with kubectl rollout status deployment\/zerda-gateway --namespace zerda/,
+    );
+    await startBeside({ podLabels, ready: 2 });
+  });
+
+  it('does not prevent an upgrade of the service while it runs', async () => {
+    const cluster = await serveCluster({
+      deployments: {
+        'zerda-gateway': { podLabels: { 'zerda.dev/track': 'stable' }, ready: 2, updated: 1 },
+        'zerda-gateway-canary': { podLabels: { 'zerda.dev/track': 'canary' }, ready: 1 },
+      },
+    });
+    await render({ ...route, ...canaryOf('gateway', { 'gateway.canary.weight': 10 }) }, { cluster });
   });
 
   it('can name the other version by digest', async () => {

@@ -346,16 +346,19 @@ async function measureCost(of: string, hostName: string): Promise<Cost> {
       else if (index >= (costPerSecond * costWarmUpMs) / 1000) latencies.push(ms);
     },
   });
-  await wait(costWarmUpMs);
-  // The kubelets measure every few seconds, so the load continues until they have.
-  const before = await sampleCpu(of, Date.now());
-  await wait(costMs);
-  const now = await sampleCpu(of, Date.now());
-  await load.stop();
+  let perRequest: (select: (container: string) => boolean) => number;
+  try {
+    await wait(costWarmUpMs);
+    // The kubelets measure every few seconds, so the load continues until they have.
+    const before = await sampleCpu(of, Date.now());
+    await wait(costMs);
+    const now = await sampleCpu(of, Date.now());
+    perRequest = (select) => cpuRate(before, now, select) / costPerSecond;
+  } finally {
+    await load.stop();
+  }
   assert.deepEqual(failures, []);
   latencies.sort((a, b) => a - b);
-  const perRequest = (select: (container: string) => boolean): number =>
-    cpuRate(before, now, select) / costPerSecond;
   const names = services.map(({ name }) => name);
   return {
     p50: percentile(latencies, 50) ?? Number.NaN,

@@ -3,7 +3,8 @@ import type { CallClient } from '@zerda/chassis/request-context';
 /**
  * Limits the calls in flight to one service and shares the slots fairly between clients (bulkhead; Nygard, Release It!).
  *
- * One eighth of the capacity is for clients without a slot: requests of many clients can arrive at once. A single client can use the rest.
+ * One eighth of the slots that a client could get is for clients without a slot: requests of many clients can arrive at once. A single
+ * client can use the rest.
  * With several clients, a client gets no further slot while it has at least as many as are free of the rest (dynamic threshold; Choudhury
  * and Hahne, 1998). So n greedy clients hold 1/(n + 1) of the rest each, and the same share of it stays free. Anonymous clients together
  * can use three quarters of the capacity, because one attacker may have many addresses, and share these by the same rules. A call that
@@ -24,8 +25,9 @@ export class Bulkhead {
   }
 
   /**
-   * Acquires a slot. Returns false if none is available to this client. If no slot is available, it may end a call that waits for its client and take over the
-   * slot. Such a call belongs to the same client and has waited for 1 s, or to a client with more slots and has waited for 200 ms.
+   * Acquires a slot and returns whether this succeeded. If none is available to this client, it may end a call that waits for its client
+   * and take over the slot. Such a call belongs to the same client and has waited for 1 s, or to a client with more slots and has waited
+   * for 200 ms.
    * @param capacity maximum number of calls in flight
    * @param client client of the call; calls with undefined count as one client
    */
@@ -49,7 +51,7 @@ export class Bulkhead {
     const free = Math.min(capacity - inFlight, share - (client.anonymous ? this.#anonymous : 0));
     const clientSlots = this.#slotsOf(client);
     if (clientSlots === 0) return free > 0;
-    // Of the slots that anonymous clients hold, no client with a token could get one.
+    // A client with a token cannot get the slots that anonymous clients hold.
     const available = client.anonymous ? share : capacity - this.#anonymous;
     const firstSlots = Math.floor(available * firstSlotsShare);
     const isAlone = clientSlots >= inFlight;

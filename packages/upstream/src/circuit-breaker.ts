@@ -200,7 +200,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   }
 
   function recordSuccess(): void {
-    // A late success of a call from before the circuit opened says nothing about the failures since.
+    // While the circuit is open, a late success of an earlier call does not show that all failures were calls without a connection.
     if (circuit.halfOpen) circuit.close();
     else if (circuit.closed) {
       isUnreachable = true;

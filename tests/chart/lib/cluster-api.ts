@@ -26,9 +26,16 @@ export type SecretData = Readonly<Record<string, string>>;
 export interface ClusterContent {
   /** Secrets of the release `zerda`, in the namespace of the same name. */
   readonly secrets?: Readonly<Record<string, SecretData>>;
-  /** Deployments in that namespace: labels of the pods, and number of ready ones. */
+  /** Deployments in that namespace: labels of the pods, numbers of ready and of updated ones (default: all ready ones). */
   readonly deployments?: Readonly<
-    Record<string, { readonly podLabels?: Readonly<Record<string, string>>; readonly ready?: number }>
+    Record<
+      string,
+      {
+        readonly podLabels?: Readonly<Record<string, string>>;
+        readonly ready?: number;
+        readonly updated?: number;
+      }
+    >
   >;
   /** Whether that namespace exists; default true. */
   readonly namespace?: boolean;
@@ -64,20 +71,18 @@ export async function serveCluster({
       `${namespacePath}/secrets/${name}`,
       secret(name, data),
     ]),
-    ...Object.entries(deployments).map(([name, { podLabels = {}, ready = 0 }]): [string, object] => [
-      `/apis/apps/v1/namespaces/zerda/deployments/${name}`,
-      {
-        kind: 'Deployment',
-        apiVersion: 'apps/v1',
-        metadata: ownedByRelease(name),
-        spec: { replicas: ready, template: { metadata: { labels: podLabels } } },
-        status: {
-          replicas: ready,
-          readyReplicas: ready,
-          updatedReplicas: podLabels['zerda.dev/track'] ? ready : 0,
+    ...Object.entries(deployments).map(
+      ([name, { podLabels = {}, ready = 0, updated = ready }]): [string, object] => [
+        `/apis/apps/v1/namespaces/zerda/deployments/${name}`,
+        {
+          kind: 'Deployment',
+          apiVersion: 'apps/v1',
+          metadata: ownedByRelease(name),
+          spec: { replicas: ready, template: { metadata: { labels: podLabels } } },
+          status: { replicas: ready, readyReplicas: ready, updatedReplicas: updated },
         },
-      },
-    ]),
+      ],
+    ),
   ]);
   const missing = { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', code: 404 };
   const server = createServer(({ url = '' }, response) => {
