@@ -52,7 +52,6 @@ describe('affected services', () => {
     ['scripts/lib/chart.ts', ['users', 'orders', 'chart']],
     ['tests/bench/load.ts', []],
     ['charts/zerda/values.yaml', ['chart']],
-    ['.ci/mesh', ['chart']],
     ['deploy/production.yaml', ['chart']],
     ['k8s/zerda.yaml', ['chart']],
     ['docs/kubernetes.md', ['docs']],

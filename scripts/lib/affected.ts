@@ -50,7 +50,7 @@ const sharedInputs = [
 
 const areaInputs: Readonly<Record<Area, RegExp>> = {
   chart:
-    /^((charts|k8s|deploy|tests\/(chart|e2e|monitoring)|scripts\/dashboards)\/|scripts\/lib\/(chart|deploy)|\.ci\/mesh$)/,
+    /^((charts|k8s|deploy|tests\/(chart|e2e|monitoring)|scripts\/dashboards)\/|scripts\/lib\/(chart|deploy))/,
   docs: /^(docs\/|[^/]+\.md$|packages\/[^/]+\/README\.md$|tests\/checks\/)/,
 };
 
