@@ -1,10 +1,12 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { captureOutput } from './child-process.ts';
+import { isReady, type Pod, podSelector } from './pods.ts';
 import { type ServiceName, services } from './services.ts';
 
-/** Label of pods that tells the versions of a service apart. */
+/** Label of a service's pods; its value is the `Track` of the pod. */
 const trackLabel = 'zerda.dev/track';
 
+/** Version of a service that a pod runs: the installed one, or the canary. */
 export type Track = 'stable' | 'canary';
 
 /** Requests that a pod has received since it started. */
@@ -74,11 +76,10 @@ export async function countRequests(
   release: string,
   service: ServiceName,
 ): Promise<ServiceRequests> {
-  const selector = `app.kubernetes.io/instance=${release},app.kubernetes.io/name=${service},app.kubernetes.io/component=service`;
   const { items } = JSON.parse(
     await captureOutput([
       ...(['kubectl', 'get', 'pods', '--namespace', namespace] as const),
-      ...['--selector', selector, '--output', 'json'],
+      ...['--selector', podSelector(release, service), '--output', 'json'],
     ]),
   ) as { items: readonly Pod[] };
   const counts = await Promise.all(
@@ -112,25 +113,6 @@ export function requestsBetween(
     return { pods: ofTrack.length, requests: requests.reduce((sum, count) => sum + count, 0) };
   };
   return { stable: sumOf('stable'), canary: sumOf('canary') };
-}
-
-interface Pod {
-  readonly metadata: {
-    readonly name: string;
-    readonly labels: Readonly<Record<string, string>>;
-    readonly deletionTimestamp?: string;
-  };
-  readonly spec: {
-    readonly containers: readonly {
-      readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
-    }[];
-  };
-  readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-}
-
-function isReady({ metadata, status }: Pod): boolean {
-  const ready = status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True');
-  return ready === true && metadata.deletionTimestamp === undefined;
 }
 
 /** Describes the requests of both versions; undefined if there were none. */

@@ -26,6 +26,14 @@ export function runInForeground([file, ...args]: Command): Promise<number> {
   return exitCodeOf(spawn(file, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }));
 }
 
+/** Returns whether a command succeeds; prints nothing. */
+export function commandSucceeds(command: Command): Promise<boolean> {
+  return captureOutput(command).then(
+    () => true,
+    () => false,
+  );
+}
+
 export interface CaptureOptions {
   /** Working directory; the root of the repository by default. */
   readonly cwd?: string;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { findCommand } from './chart.ts';
-import { captureOutput, finish } from './child-process.ts';
+import { captureOutput, commandSucceeds, finish } from './child-process.ts';
 import { type Builder, buildCommand, type Command, planDelivery, tagOf } from './images.ts';
 import { root, type ServiceName, services, versionOf } from './services.ts';
 
@@ -59,11 +59,7 @@ export async function requireCommands(...names: readonly string[]): Promise<void
 export async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
   if (env.BUILDER === 'docker' || env.BUILDER === 'buildah') return env.BUILDER;
   if ((await findCommand('docker')) !== undefined) {
-    const isRunning = await captureOutput(['docker', 'version', '--format', '{{.Server.Version}}']).then(
-      () => true,
-      () => false,
-    );
-    if (isRunning) return 'docker';
+    if (await commandSucceeds(['docker', 'version', '--format', '{{.Server.Version}}'])) return 'docker';
   }
   if ((await findCommand('buildah')) !== undefined) return 'buildah';
   throw new StartupError('No image builder found. Install Buildah, or Docker with a running daemon.', 78);

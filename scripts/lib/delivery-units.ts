@@ -6,7 +6,7 @@ import { findLanguageProblems } from '../checks/language.ts';
 import { type Check, list, sourceChecks } from '../checks/source-checks.ts';
 import { areas, type Snapshot, workspaceClosure } from './affected.ts';
 import { findHelm } from './chart.ts';
-import { captureOutput, runInForeground } from './child-process.ts';
+import { commandSucceeds, runInForeground } from './child-process.ts';
 import { findBuilder } from './cluster.ts';
 import type { Command } from './images.ts';
 import type { Step, Tool } from './pipeline.ts';
@@ -40,13 +40,10 @@ const meshCluster: Tool = {
   // Only on request: the tests install into the cluster of kubectl's current context.
   isAvailable: async () =>
     process.env.REQUIRE_MESH === '1' &&
-    captureOutput([
+    commandSucceeds([
       ...(['kubectl', 'get', 'customresourcedefinition', '--request-timeout=5s'] as const),
       ...['authorizationpolicies.security.istio.io', 'rollouts.argoproj.io'],
-    ]).then(
-      () => true,
-      () => false,
-    ),
+    ]),
 };
 
 /** Returns the steps of a delivery unit's pipeline. @throws StartupError (78) for an unknown unit */

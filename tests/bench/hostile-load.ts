@@ -72,32 +72,33 @@ export async function measureHostileClients(harness: Harness): Promise<number> {
     direct: startWorker(steadyLoad),
     hostile: startWorker(new URL('hostile-clients-process.ts', import.meta.url)),
   };
-  const { upstreamPort } = harness.proxyOptions;
+  const { proxyOptions } = harness;
   const measurements: Measurement[] = [];
-  try {
-    const gateway = await startGateway(harness.proxyOptions);
+  /** Measures a proxy and stops it. The first round, without hostile clients, warms up. */
+  async function measureProxy(proxy: RunningProxy, scenarios: readonly Scenario[]): Promise<void> {
     try {
-      // The first round warms up.
-      await measure(workers, gateway, upstreamPort, 'none');
-      for (let round = 0; round < rounds; round += 1)
-        for (const scenario of ['none', ...hostileKinds] as const)
-          measurements.push(await measure(workers, gateway, upstreamPort, scenario));
+      await measure(workers, proxy, proxyOptions.upstreamPort, 'none');
+      for (const scenario of scenarios)
+        measurements.push(await measure(workers, proxy, proxyOptions.upstreamPort, scenario));
     } finally {
-      await gateway.stop();
+      await proxy.stop();
     }
+  }
+  try {
+    const scenarios: readonly Scenario[] = ['none', ...hostileKinds];
+    await measureProxy(
+      await startGateway(proxyOptions),
+      Array.from({ length: rounds }, () => scenarios).flat(),
+    );
     for (const { name, start } of competitors.filter((competitor) => compared.includes(competitor.name))) {
-      const proxy = await start(harness.proxyOptions).catch((error: Error) => {
+      const proxy = await start(proxyOptions).catch((error: Error) => {
         console.log(`Without ${name}: ${error.message}`);
       });
-      if (!proxy) continue;
-      try {
-        await measure(workers, proxy, upstreamPort, 'none');
-        for (const scenario of ['none', ...hostileKinds] as const)
-          if (scenario !== 'health pollers')
-            measurements.push(await measure(workers, proxy, upstreamPort, scenario));
-      } finally {
-        await proxy.stop();
-      }
+      if (proxy)
+        await measureProxy(
+          proxy,
+          scenarios.filter((scenario) => scenario !== 'health pollers'),
+        );
     }
   } finally {
     await Promise.all([workers.steady.stop(), workers.direct.stop(), workers.hostile.stop()]);
@@ -150,8 +151,9 @@ async function measure(
   const sampling = setInterval(async () => {
     residentBytes = Math.max(residentBytes, (await readUsage(pid))?.residentBytes ?? 0);
   }, 500);
-  const [{ sent, responses, errors }, directly] = await Promise.all([normal, control]);
-  clearInterval(sampling);
+  const [{ sent, responses, errors }, controlResult] = await Promise.all([normal, control]).finally(() =>
+    clearInterval(sampling),
+  );
   const latencies = sortedLatencies(responses);
   const failed = responses.filter(({ status }) => status !== 200);
   return {
@@ -161,7 +163,7 @@ async function measure(
     failures: sumCounts([errors, ...failed.map(({ status }) => ({ [status]: 1 }))]),
     p50: percentile(latencies, 50) ?? Number.NaN,
     p99: percentile(latencies, 99) ?? Number.NaN,
-    directP99: percentile(sortedLatencies(directly.responses), 99) ?? Number.NaN,
+    directP99: percentile(sortedLatencies(controlResult.responses), 99) ?? Number.NaN,
     residentBytes,
     hostile: await hostileRun,
   };

@@ -21,6 +21,8 @@ interface Variant {
 
 /** A process under load. */
 interface Subject extends RunningProxy {
+  /** Additional request headers. */
+  readonly headers?: Readonly<Record<string, string>>;
   scrape(): Promise<string>;
 }
 
@@ -116,13 +118,11 @@ async function createUser(databaseUrl: string): Promise<Body> {
   }
 }
 
-/** `traceparent` of a caller, by its sampling decision. */
-const callers = {
-  'not sampled': '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00',
-  sampled: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
-} as const;
-
-type Decision = keyof typeof callers;
+/** `traceparent` of callers that decide against and for sampling. */
+const decisions = [
+  '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00',
+  '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+];
 
 /**
  * Measures the additional CPU cost of a sampled request in the same processes. The caller decides, and its decisions take turns, so
@@ -134,48 +134,29 @@ async function measureDecisions(
   body: Body,
   start: () => Promise<Subject>,
 ): Promise<void> {
-  const costs: Record<Decision, number[]> = { 'not sampled': [], sampled: [] };
-  const ratios: number[] = [];
-  const differences: number[] = [];
+  const [notSampled, sampled] = [createResult(), createResult()];
   for (let count = 0; count < processes; count += 1) {
-    const proxy = await start();
-    const rates: Record<Decision, number[]> = { 'not sampled': [], sampled: [] };
+    const subject = await start();
     try {
-      // Round 0 is the warm-up.
-      for (let round = 0; round <= rounds; round += 1) {
-        const decisions = Object.keys(callers) as Decision[];
-        for (const decision of round % 2 === 0 ? decisions : decisions.toReversed()) {
-          const { cpuMicroseconds, errors } = await harness.run({
-            proxy,
-            round,
-            milliseconds: round === 0 ? warmUpMs : milliseconds,
-            body,
-            headers: { traceparent: callers[decision] },
-          });
-          if (Object.keys(errors).length > 0) console.error(proxy.name, errors);
-          if (round > 0) rates[decision].push(cpuMicroseconds ?? Number.NaN);
-        }
-      }
-      if (sumSamples(await proxy.scrape(), 'trace_spans_exported_total', {}) === 0)
-        throw new Error(`${title} recorded no span: the caller does not decide.`);
+      const subjects = decisions.map((traceparent) => ({ ...subject, headers: { traceparent } }));
+      await measureTogether(harness, body, subjects, [notSampled, sampled]);
     } finally {
-      await proxy.stop();
+      await subject.stop();
     }
-    const undisturbed = (decision: Decision): number =>
-      percentile(
-        rates[decision].toSorted((a, b) => a - b),
-        undisturbedPercent,
-      ) ?? Number.NaN;
-    for (const decision of Object.keys(callers) as Decision[]) costs[decision].push(undisturbed(decision));
-    ratios.push(undisturbed('sampled') / undisturbed('not sampled'));
-    differences.push(undisturbed('sampled') - undisturbed('not sampled'));
   }
-  const [ratio, difference] = [meanOf(ratios), meanOf(differences)];
+  if (sampled.recorded === 0) throw new Error(`${title} recorded no span: the caller does not decide.`);
+  const pairs = sampled.costs.map((cost, index) => [cost, notSampled.costs[index] ?? Number.NaN] as const);
+  const difference = meanOf(pairs.map(([cost, without]) => cost - without));
+  const ratio = meanOf(pairs.map(([cost, without]) => cost / without));
   console.log(
     `\n| ${title} in one process, CPU µs/req | not sampled | sampled | difference | ratio |\n|---|--:|--:|--:|--:|\n` +
-      `| | ${meanOf(costs['not sampled']).mean.toFixed(1)} | ${meanOf(costs.sampled).mean.toFixed(1)} | ` +
+      `| | ${meanOf(notSampled.costs).mean.toFixed(1)} | ${meanOf(sampled.costs).mean.toFixed(1)} | ` +
       `${difference.mean.toFixed(1)} ± ${difference.error.toFixed(1)} | ${ratio.mean.toFixed(3)} ± ${ratio.error.toFixed(3)} |`,
   );
+}
+
+function createResult(): Result {
+  return { costs: [], requests: 0, recorded: 0, dropped: 0 };
 }
 
 /** Measures the variants of a program and prints a table. */
@@ -186,7 +167,7 @@ async function measure(
   variants: readonly Variant[],
   start: (variant: Variant) => Promise<Subject>,
 ): Promise<void> {
-  const results = variants.map((): Result => ({ costs: [], requests: 0, recorded: 0, dropped: 0 }));
+  const results = variants.map(createResult);
   for (let count = 0; count < processes; count += 1) {
     const subjects: Subject[] = [];
     try {
@@ -199,7 +180,7 @@ async function measure(
   print(title, variants, results);
 }
 
-/** Measures one process of each variant and adds to the results of the variants. */
+/** Measures the subjects in turn and adds to their results. */
 async function measureTogether(
   harness: Harness,
   body: Body,
@@ -218,6 +199,7 @@ async function measureTogether(
         round,
         milliseconds: round === 0 ? warmUpMs : milliseconds,
         body,
+        ...(proxy.headers && { headers: proxy.headers }),
       });
       if (Object.keys(errors).length > 0) console.error(proxy.name, errors);
       result.requests += responded;

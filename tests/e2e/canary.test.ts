@@ -6,7 +6,7 @@ import { eventually } from '../../packages/chassis/testing/wait.ts';
 import type { PortForward } from '../../scripts/lib/cluster.ts';
 import { type Clients, startClients } from '../clients/clients.ts';
 import { describeFailures, formatFault } from '../clients/fault-table.ts';
-import { setMetricsFrom, setValue } from './lib/helm-values.ts';
+import { setDemo, setMetricsFrom, setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get, kubectl, type Manifest } from './lib/kubectl.ts';
 import { startMonitoringPod } from './lib/monitoring-pod.ts';
@@ -73,9 +73,7 @@ describe('a canary of order-service', { concurrency: 1 }, () => {
       namespace,
       release: 'zerda',
       options: [
-        ...installation.images,
-        ...setValue('global.demoData', true),
-        ...setValue('global.auth.mode', 'off'),
+        ...setDemo(installation.images),
         ...setValue('gateway.ingress.hosts', [hostName]),
         ...setMetricsFrom(monitoring),
         // Helm 4 does not know the state of a Rollout and would wait until its timeout.

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
+import { podSelector } from '../../scripts/lib/pods.ts';
 import { root, services } from '../../scripts/lib/services.ts';
 import { replaceMarked } from '../bench/brownout-report.ts';
 import { type Acknowledged, type Clients, startClients, type Window } from '../clients/clients.ts';
@@ -328,7 +329,7 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
 });
 
 /** The pods of all services. */
-const servicePods = `app.kubernetes.io/instance=${release},app.kubernetes.io/component=service`;
+const servicePods = podSelector(release);
 
 /**
  * Maximum milliseconds between the deletion of a pod by force and the last request that the gateway sends to its address: CoreDNS keeps an

@@ -9,7 +9,7 @@ import { formatHistory } from '../../scripts/trace/format-history.ts';
 import { createJaeger } from '../../scripts/trace/jaeger.ts';
 import { createVictoriaLogs } from '../../scripts/trace/victoria-logs.ts';
 import { runScript } from '../kit/command.ts';
-import { setValue } from './lib/helm-values.ts';
+import { setDemo, setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { installObservability, type Observability, type ObservabilityImages } from './lib/observability.ts';
 import { findReachable, imageOf } from './lib/probe.ts';
@@ -36,9 +36,7 @@ describeIf(
         namespace,
         release: 'zerda',
         options: [
-          ...installation.images,
-          ...setValue('global.demoData', true),
-          ...setValue('global.auth.mode', 'off'),
+          ...setDemo(installation.images),
           ...setValue('global.tracing.endpoint', `http://collector.${stores}:4318`),
           ...setValue('global.tracing.ratio', 1),
           ...setValue('gateway.ingress.hosts', [hostName]),

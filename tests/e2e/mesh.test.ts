@@ -11,7 +11,7 @@ import { startSteadyLoad } from '../bench/steady-load.ts';
 import { startClients } from '../clients/clients.ts';
 import { describeFailures, formatFaults } from '../clients/fault-table.ts';
 import { cpuRate, sampleCpu } from './lib/container-cpu.ts';
-import { setMetricsFrom, setValue } from './lib/helm-values.ts';
+import { setDemo, setMetricsFrom, setValue } from './lib/helm-values.ts';
 import { readInstallation } from './lib/installation.ts';
 import { apply, get, kubectl, type Manifest, runPod } from './lib/kubectl.ts';
 import { imageOf, nodePod } from './lib/probe.ts';
@@ -209,7 +209,7 @@ describe('in Istio', { concurrency: 1 }, () => {
     const plain = await installRelease({
       namespace: plainNamespace,
       release,
-      options: [...releaseOptions(plainHost)],
+      options: releaseOptions(plainHost),
     });
     t.after(() => plain.remove());
     const inMesh: Cost[] = [];
@@ -304,9 +304,7 @@ describe('in Istio', { concurrency: 1 }, () => {
 /** Returns the options of a release, with or without a mesh. */
 function releaseOptions(hostName: string): string[] {
   return [
-    ...installation.images,
-    ...setValue('global.demoData', true),
-    ...setValue('global.auth.mode', 'off'),
+    ...setDemo(installation.images),
     ...setValue('global.nats.type', 'bundled'),
     ...setValue('global.valkey.type', 'bundled'),
     ...setValue('gateway.ingress.hosts', [hostName]),

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { sendRequest } from '../../packages/chassis/testing/http.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
 import type { PortForward } from '../../scripts/lib/cluster.ts';
+import { podSelector } from '../../scripts/lib/pods.ts';
 import { readInstallation } from './lib/installation.ts';
 import { get, type Manifest } from './lib/kubectl.ts';
 import { startMonitoringPod } from './lib/monitoring-pod.ts';
@@ -35,7 +36,7 @@ describe('Prometheus', () => {
   let pods: Manifest[];
 
   before(async () => {
-    const selector = `app.kubernetes.io/instance=${release},app.kubernetes.io/component=service`;
+    const selector = podSelector(release);
     pods = (await get(namespace, 'pods', '--selector', selector)).items;
     forward = await startMonitoringPod({
       name: 'prometheus',

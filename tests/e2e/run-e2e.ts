@@ -8,7 +8,7 @@ import { buildAndDeliver, requireCommands } from '../../scripts/lib/cluster.ts';
 import { onStopSignal, runCommand } from '../../scripts/lib/command.ts';
 import { imageValues } from '../../scripts/lib/images.ts';
 import { root } from '../../scripts/lib/services.ts';
-import { setMetricsFrom, setValue } from './lib/helm-values.ts';
+import { setDemo, setMetricsFrom, setValue } from './lib/helm-values.ts';
 import type { Installation } from './lib/installation.ts';
 import type { ObservabilityImages } from './lib/observability.ts';
 import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
@@ -142,10 +142,8 @@ function installCommand(installation: Installation): [string, ...string[]] {
       '--namespace',
       installation.namespace,
     ] as const),
-    ...installation.images,
-    ...setValue('global.demoData', true),
     // The commands of the specification send no token; identity.test.ts tests authentication.
-    ...setValue('global.auth.mode', 'off'),
+    ...setDemo(installation.images),
     ...setValue('gateway.ingress.hosts', [installation.ingressHost]),
     ...(installation.gateway
       ? setValue('gateway.httpRoute', { enabled: true, parentRefs, hostnames: [installation.routeHost] })

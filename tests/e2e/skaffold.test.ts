@@ -9,7 +9,7 @@ import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { findCommand } from '../../scripts/lib/chart.ts';
 import { exitCodeOf } from '../../scripts/lib/child-process.ts';
 import { root, services } from '../../scripts/lib/services.ts';
-import { readInstallation } from './lib/installation.ts';
+import { imagesIn, readInstallation } from './lib/installation.ts';
 import { get, kubectl } from './lib/kubectl.ts';
 import { waitForRollouts } from './lib/rollouts.ts';
 import { secretFiles } from './lib/secret-files.ts';
@@ -47,11 +47,10 @@ function suite(): void {
   async function writeBuildArtifacts(): Promise<string> {
     folder = await mkdtemp(join(tmpdir(), 'zerda-skaffold-'));
     const file = join(folder, 'images.json');
-    const builds = readInstallation().images.flatMap((option) => {
-      const [, service, repository, tag] =
-        /^([\w-]+)\.image\.repository=([^,]+),.*\.tag=(.+)$/.exec(option) ?? [];
-      return service === undefined ? [] : [{ imageName: `zerda/${service}`, tag: `${repository}:${tag}` }];
-    });
+    const builds = [...imagesIn(readInstallation().images)].map(([service, { repository, tag }]) => ({
+      imageName: `zerda/${service}`,
+      tag: `${repository}:${tag}`,
+    }));
     assert.equal(builds.length, services.length);
     await writeFile(file, JSON.stringify({ builds }));
     return file;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { countRequests, requestsBetween, type Track } from '../../scripts/lib/canary.ts';
 import { type SteadyOutcome, startSteadyLoad } from '../bench/steady-load.ts';
-import { setValue } from './lib/helm-values.ts';
-import { readInstallation } from './lib/installation.ts';
+import { setDemo, setValue } from './lib/helm-values.ts';
+import { imagesIn, readInstallation } from './lib/installation.ts';
 import { kubectl } from './lib/kubectl.ts';
+import { podsOf, waitUntilDeleted } from './lib/rollouts.ts';
 import { installRelease, type TestRelease } from './lib/test-release.ts';
 
 const installation = readInstallation();
@@ -25,9 +25,7 @@ describe('a canary of the gateway without a controller', {
       namespace,
       release: 'zerda',
       options: [
-        ...installation.images,
-        ...setValue('global.demoData', true),
-        ...setValue('global.auth.mode', 'off'),
+        ...setDemo(installation.images),
         ...setValue('gateway.ingress.enabled', false),
         ...setValue('gateway.shutdown', { preStopSeconds: 2, drainSeconds: 5, deadlineSeconds: 5 }),
         ...setValue('gateway.httpRoute', {
@@ -70,35 +68,16 @@ describe('a canary of the gateway without a controller', {
 
   /** Adds a pod with the other image, or changes its weight. */
   async function startCanary(weight: number): Promise<void> {
-    const tag = /^gateway\..*\.tag=(.+)$/.exec(
-      installation.nextImages.find((option) => option.startsWith('gateway.')) ?? '',
-    )?.[1];
+    const tag = imagesIn(installation.nextImages).get('gateway')?.tag;
     await upgrade(...setValue('gateway.canary', { replicas: 1, tag, weight }));
   }
 
   /** Removes the canary, and waits until its pod has drained. */
   async function endCanary(): Promise<void> {
+    const pods = (await podsOf(namespace, 'zerda', 'gateway')).filter((pod) => pod.includes('-canary-'));
+    assert.equal(pods.length, 1);
     await upgrade(...setValue('gateway.canary', { replicas: 0, tag: '', weight: 0 }));
-    await eventually(
-      async () => {
-        const selector = 'zerda.dev/track=canary';
-        assert.equal(
-          await kubectl([
-            'get',
-            'pods',
-            '--namespace',
-            namespace,
-            '--selector',
-            selector,
-            '--output',
-            'name',
-          ]),
-          '',
-        );
-      },
-      'the end of the canary',
-      60_000,
-    );
+    await waitUntilDeleted(namespace, pods);
   }
 
   function upgrade(...options: readonly string[]): Promise<void> {

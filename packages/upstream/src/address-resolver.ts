@@ -57,10 +57,9 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
   const host = options.host.replace(/^\[|\]$/g, '');
   const listeners = new Set<(change: AddressChange) => void>();
   let addresses: readonly string[] = isIP(host) === 0 ? [] : [host];
-  let started = false;
   /** Starts the next lookup. */
   let timer: NodeJS.Timeout | undefined;
-  /** Settles with the current lookup or its timeout; never rejects. */
+  /** Settles with the last lookup or its timeout; never rejects. Undefined before the first one. */
   let attempt: Promise<void> | undefined;
   let endAttempt: () => void = () => undefined;
   /** A lookup is in flight. Further ones would only occupy the few threads that serve lookups. */
@@ -71,7 +70,6 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
   let closed = false;
 
   function start(): void {
-    started = true;
     // Timer and log lines do not belong to the request that starts them.
     runInContext(undefined, refresh);
   }
@@ -127,7 +125,7 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
   }
 
   function recheck(): void {
-    if (closed || !started || performance.now() - lookupStartedAt < recheckMs) return;
+    if (closed || attempt === undefined || performance.now() - lookupStartedAt < recheckMs) return;
     runInContext(undefined, refresh);
   }
 
@@ -138,7 +136,7 @@ export function createAddressResolver(options: AddressResolverOptions): AddressR
     recheck,
     async ready() {
       if (addresses.length > 0) return addresses;
-      if (!started && !closed) start();
+      if (attempt === undefined && !closed) start();
       else recheck();
       await attempt;
       if (addresses.length > 0) return addresses;

@@ -4,9 +4,8 @@ import type { CallClient } from '@zerda/chassis/request-context';
  * Limits the calls in flight to one service and shares the slots fairly between clients (bulkhead; Nygard, Release It!).
  *
  * One eighth of the slots that a client could get is for clients without a slot: requests of many clients can arrive at once. A single
- * client can use the rest.
- * With several clients, a client gets no further slot while it has at least as many as are free of the rest (dynamic threshold; Choudhury
- * and Hahne, 1998). So n greedy clients hold 1/(n + 1) of the rest each, and the same share of it stays free. Anonymous clients together
+ * client can use the rest. With several clients, a client gets no further slot while it has at least as many as are free of the rest
+ * (dynamic threshold; Choudhury and Hahne, 1998). So n greedy clients hold 1/(n + 1) of the rest each, and the same share of it stays free. Anonymous clients together
  * can use three quarters of the capacity, because one attacker may have many addresses, and share these by the same rules. A call that
  * waits for its client can lose its slot to another call.
  */

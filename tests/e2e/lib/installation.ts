@@ -1,3 +1,4 @@
+import type { Images } from '../../../scripts/lib/cluster.ts';
 import type { ObservabilityImages } from './observability.ts';
 
 /** The installation of `npm run e2e`, which the tests receive as JSON in E2E_INSTALLATION. */
@@ -27,6 +28,19 @@ export interface Installation {
     /** Whether to write the table of faults to docs/kubernetes.md. */
     readonly record: boolean;
   };
+}
+
+/** Returns the images that Helm options set, by service; the inverse of `imageValues`. */
+export function imagesIn(options: readonly string[]): Images {
+  return new Map(
+    options.flatMap((option) => {
+      const [, service, repository, tag] =
+        /^([\w-]+)\.image\.repository=([^,]+),.*\.tag=(.+)$/.exec(option) ?? [];
+      return service === undefined || repository === undefined || tag === undefined
+        ? []
+        : [[service, { repository, tag }]];
+    }),
+  );
 }
 
 /** Reads E2E_INSTALLATION. @throws Error when the tests were not started by `npm run e2e` */

@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../../../packages/chassis/testing/wait.ts';
+import { isReady, podSelector } from '../../../scripts/lib/pods.ts';
 import { services } from '../../../scripts/lib/services.ts';
 import { get, kubectl, type Manifest } from './kubectl.ts';
 
 /** Returns the names of the pods of one service of a release, or of all services, except terminating pods. */
 export async function podsOf(namespace: string, release: string, service?: string): Promise<string[]> {
-  const labels = [
-    `app.kubernetes.io/instance=${release}`,
-    'app.kubernetes.io/component=service',
-    ...(service === undefined ? [] : [`app.kubernetes.io/name=${service}`]),
-  ];
-  const { items } = await get(namespace, 'pods', '--selector', labels.join(','));
+  const { items } = await get(namespace, 'pods', '--selector', podSelector(release, service));
   return items
     .filter(({ metadata }: Manifest) => metadata.deletionTimestamp === undefined)
     .map(({ metadata }: Manifest) => metadata.name);
@@ -32,22 +28,11 @@ export async function waitUntilReady(namespace: string, deployment: string, with
       const { spec } = await get(namespace, 'deployment', deployment);
       const selector = Object.entries(spec.selector.matchLabels).map((pair) => pair.join('='));
       const { items } = await get(namespace, 'pods', '--selector', selector.join(','));
-      const ready = items.filter(
-        (pod: Manifest) =>
-          pod.metadata.deletionTimestamp === undefined && pod.metadata.name !== without && isReady(pod),
-      );
+      const ready = items.filter((pod: Manifest) => pod.metadata.name !== without && isReady(pod));
       assert.ok(ready.length >= spec.replicas, `${ready.length} of ${spec.replicas} pods are ready`);
     },
     `the pods of ${deployment}`,
     180_000,
-  );
-}
-
-/** Whether the condition Ready of a pod is True. */
-function isReady({ status }: Manifest): boolean {
-  return (
-    status.conditions?.some(({ type, status: value }: Manifest) => type === 'Ready' && value === 'True') ??
-    false
   );
 }
 
