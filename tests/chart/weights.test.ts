@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { serveCluster } from './lib/cluster-api.ts';
+import { type ClusterDeployment, serveCluster } from './lib/cluster-api.ts';
 import { describeWithHelm, type Manifest } from './lib/helm.ts';
 
 await describeWithHelm('canary without a controller', ({ render }) => {
@@ -94,7 +94,7 @@ await describeWithHelm('canary without a controller', ({ render }) => {
 
   it('cannot start beside pods of an earlier version of the chart, nor while pods are replaced', async () => {
     const values = { ...route, ...canaryOf('gateway') };
-    const startBeside = async (stable: object): Promise<unknown> =>
+    const startBeside = async (stable: ClusterDeployment): Promise<unknown> =>
       render(values, { cluster: await serveCluster({ deployments: { 'zerda-gateway': stable } }) });
     const podLabels = { 'zerda.dev/track': 'stable' };
     await assert.rejects(
@@ -105,6 +105,7 @@ await describeWithHelm('canary without a controller', ({ render }) => {
       startBeside({ podLabels, ready: 2, updated: 1 }),
       /replacing pods\. Wait with kubectl rollout status deployment\/zerda-gateway --namespace zerda/,
     );
+    await assert.rejects(startBeside({ podLabels, ready: 2, observed: false }), /replacing pods/);
     await startBeside({ podLabels, ready: 2 });
   });
 

@@ -239,10 +239,12 @@ describe('circuit breaker', () => {
   it('closes at a new address again after a call has succeeded', async (context) => {
     const { breaker, ends, fails } = setUp(context);
     for (const outage of [1, 2]) {
-      await fails(unconnected);
+      await eventually(async () => {
+        await fails(unconnected);
+        return breaker.state === 'open';
+      });
       breaker.recordNewAddress();
       assert.equal(breaker.state, 'closed', `outage ${outage}`);
-      await ends('success');
       await ends('success');
     }
   });
@@ -272,6 +274,7 @@ describe('circuit breaker', () => {
     breaker.shutdown();
     breaker.recordNewAddress();
     assert.deepEqual(events, ['failure', 'open']);
+    assert.ok(await isRejected(breaker));
   });
 
   it('waits for the response of a probe if a call has failed on a connection', async (context) => {

@@ -22,21 +22,23 @@ const kinds: Readonly<Record<string, readonly string[]>> = {
 /** Data of a Secret by key, not encoded. */
 export type SecretData = Readonly<Record<string, string>>;
 
+/** A Deployment that a render finds in the cluster. */
+export interface ClusterDeployment {
+  readonly podLabels?: Readonly<Record<string, string>>;
+  /** Number of pods, which are all ready; default 0. */
+  readonly ready?: number;
+  /** Number of pods of the current template; default: all. */
+  readonly updated?: number;
+  /** Whether the controller has observed the last change; default true. */
+  readonly observed?: boolean;
+}
+
 /** Objects that a render finds in the cluster. */
 export interface ClusterContent {
   /** Secrets of the release `zerda`, in the namespace of the same name. */
   readonly secrets?: Readonly<Record<string, SecretData>>;
-  /** Deployments in that namespace: labels of the pods, numbers of ready and of updated ones (default: all ready ones). */
-  readonly deployments?: Readonly<
-    Record<
-      string,
-      {
-        readonly podLabels?: Readonly<Record<string, string>>;
-        readonly ready?: number;
-        readonly updated?: number;
-      }
-    >
-  >;
+  /** Deployments in that namespace, by name. */
+  readonly deployments?: Readonly<Record<string, ClusterDeployment>>;
   /** Whether that namespace exists; default true. */
   readonly namespace?: boolean;
 }
@@ -71,18 +73,10 @@ export async function serveCluster({
       `${namespacePath}/secrets/${name}`,
       secret(name, data),
     ]),
-    ...Object.entries(deployments).map(
-      ([name, { podLabels = {}, ready = 0, updated = ready }]): [string, object] => [
-        `/apis/apps/v1/namespaces/zerda/deployments/${name}`,
-        {
-          kind: 'Deployment',
-          apiVersion: 'apps/v1',
-          metadata: ownedByRelease(name),
-          spec: { replicas: ready, template: { metadata: { labels: podLabels } } },
-          status: { replicas: ready, readyReplicas: ready, updatedReplicas: updated },
-        },
-      ],
-    ),
+    ...Object.entries(deployments).map(([name, state]): [string, object] => [
+      `/apis/apps/v1/namespaces/zerda/deployments/${name}`,
+      deployment(name, state),
+    ]),
   ]);
   const missing = { kind: 'Status', apiVersion: 'v1', status: 'Failure', reason: 'NotFound', code: 404 };
   const server = createServer(({ url = '' }, response) => {
@@ -133,6 +127,25 @@ function secret(name: string, data: SecretData): object {
     apiVersion: 'v1',
     data: Object.fromEntries(encoded),
     metadata: ownedByRelease(name),
+  };
+}
+
+function deployment(
+  name: string,
+  { podLabels = {}, ready = 0, updated = ready, observed = true }: ClusterDeployment,
+): object {
+  const generation = 2;
+  return {
+    kind: 'Deployment',
+    apiVersion: 'apps/v1',
+    metadata: { ...ownedByRelease(name), generation },
+    spec: { replicas: ready, template: { metadata: { labels: podLabels } } },
+    status: {
+      replicas: ready,
+      readyReplicas: ready,
+      updatedReplicas: updated,
+      observedGeneration: observed ? generation : generation - 1,
+    },
   };
 }
 
