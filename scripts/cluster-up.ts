@@ -85,7 +85,7 @@ async function buildRelease(): Promise<string[]> {
 async function buildCanary({ service, tag }: CanaryTarget): Promise<string[]> {
   return canaryValues(
     service,
-    tag ?? (await buildAndDeliver(process.env, [], [service])).get(service)?.tag ?? '',
+    tag ?? (await buildAndDeliver(process.env, { names: [service] })).get(service)?.tag ?? '',
   );
 }
 

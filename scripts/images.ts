@@ -12,7 +12,7 @@ await runCommand(async () => {
   const { REGISTRY: registry } = process.env;
   const names = selectServices(process.argv.slice(2));
   if (!registry) {
-    await buildImages(process.env, undefined, names);
+    await buildImages(process.env, undefined, { names });
     return 0;
   }
   await buildImages(
@@ -25,7 +25,7 @@ await runCommand(async () => {
       for (const command of commands) await runVisibly(command);
       console.log(`pushed ${image}`);
     },
-    names,
+    { names },
   );
   return 0;
 });

@@ -25,10 +25,14 @@ export async function runVisibly(command: Command): Promise<void> {
   await finish(child, command);
 }
 
-/** Runs a command and prints its output only if it fails. @throws StartupError when it fails */
-async function runBuild(command: Command): Promise<void> {
+/** Runs a command in a folder and prints its output only if it fails. @throws StartupError when it fails */
+async function runBuild(command: Command, folder: string): Promise<void> {
   const [file, ...args] = command;
-  const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: buildEnvironment() });
+  const child = spawn(file, args, {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: buildEnvironment(),
+  });
   const output: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk));
   try {
@@ -65,15 +69,22 @@ export async function findBuilder(env: NodeJS.ProcessEnv): Promise<Builder> {
   throw new StartupError('No image builder found. Install Buildah, or Docker with a running daemon.', 78);
 }
 
+/** What to build. */
+export interface BuildPlan {
+  /** Services to build; all by default. */
+  readonly names?: readonly ServiceName[] | undefined;
+  /** Folder with the sources; this repository by default. */
+  readonly sources?: string | undefined;
+}
+
 /**
  * Builds the images `zerda/<service>:local` and calls `onBuilt` after each.
  * NODE_IMAGE and RUNTIME_IMAGE replace the base images of the Dockerfile.
- * @param names services to build; all by default
  */
 export async function buildImages(
   env: NodeJS.ProcessEnv,
   onBuilt: (service: ServiceName, image: BuiltImage) => Promise<void> = async () => undefined,
-  names: readonly ServiceName[] = services.map(({ name }) => name),
+  { names = services.map(({ name }) => name), sources = root }: BuildPlan = {},
 ): Promise<void> {
   const [builder, secrets] = await Promise.all([findBuilder(env), npmFiles()]);
   const folder = await mkdtemp(join(tmpdir(), 'zerda-images-'));
@@ -83,7 +94,8 @@ export async function buildImages(
       const idFile = join(folder, `${name}.id`);
       console.log(`building ${name} with ${builder}`);
       const baseImages = { node: env.NODE_IMAGE, runtime: env.RUNTIME_IMAGE };
-      await runBuild(buildCommand(builder, name, { idFile, version: versionOf(name), baseImages, secrets }));
+      const command = buildCommand(builder, name, { idFile, version: versionOf(name), baseImages, secrets });
+      await runBuild(command, sources);
       await onBuilt(name, { builder, folder, tag: tagOf(await readFile(idFile, 'utf8')) });
     }
   } finally {
@@ -100,14 +112,13 @@ interface BuiltImage {
 }
 
 /**
- * Builds the images of all services and delivers them to the cluster of the current context.
+ * Builds images and delivers them to the cluster of the current context.
  * REGISTRY is the registry to push to; the other variables are those of `buildImages`.
  * @param otherTags suffixes of further tags for the same images; none by default
  */
 export async function buildAndDeliver(
   env: NodeJS.ProcessEnv,
-  otherTags: readonly string[] = [],
-  names?: readonly ServiceName[],
+  { otherTags = [], ...plan }: BuildPlan & { readonly otherTags?: readonly string[] } = {},
 ): Promise<Images> {
   const context = (await captureOutput(['kubectl', 'config', 'current-context'])).trim();
   const images = new Map<ServiceName, { repository: string; tag: string }>();
@@ -122,7 +133,7 @@ export async function buildAndDeliver(
       for (const command of [...delivery.commands, ...furtherTags]) await runVisibly(command);
       images.set(name, { repository: delivery.repository, tag });
     },
-    names,
+    plan,
   );
   return images;
 }

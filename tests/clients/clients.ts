@@ -7,7 +7,7 @@ import {
 } from '../bench/steady-load.ts';
 
 /** Minimum number of requests of a window, so that a short fault affects some of them. */
-const minRequests = 1000;
+const minRequests = 600;
 
 /** Maximum duration of a window in milliseconds, even with fewer requests. */
 const maxWindowMs = 60_000;
@@ -52,7 +52,7 @@ export interface Clients {
   setPace(perSecond: number): void;
   /** Starts a window. Windows may overlap: a failed request counts in each window in which it was in flight. */
   open(title: string): {
-    /** Waits for `minimum` requests, default 1,000, but at most until a minute after the start of the window, and ends the window. */
+    /** Waits for `minimum` requests, default 600, but at most until a minute after the start of the window, and ends the window. */
     close(minimum?: number): Promise<Window>;
   };
   stop(): Promise<void>;

@@ -22,14 +22,14 @@ describe('the table of faults', () => {
     );
   });
 
-  it('lists failures by kind with their number and first occurrence', () => {
+  it('lists failures by kind with their number and times', () => {
     const failed = [outcome(1500, 1600, 502), outcome(1600, 1700), outcome(1700, 1800, 502)];
     assert.equal(
       describeFailures({ title: 'a fault', from: 1000, to: 2000, outcomes: failed, failed }),
       [
         'a fault: 3 requests failed',
-        '2 x 502, the first after 0.5 s: why',
-        '1 x ECONNRESET, the first after 0.6 s: why',
+        '2 x 502, sent after 0.50 to 0.70 s, ended after 0.60 to 0.80 s: why',
+        '1 x ECONNRESET, sent after 0.60 to 0.60 s, ended after 0.70 to 0.70 s: why',
       ].join('\n  '),
     );
   });
@@ -37,11 +37,11 @@ describe('the table of faults', () => {
 
 describe('failedAtOnce', () => {
   it('is true without failures, and for requests that were in flight at the same time', () => {
-    assert.equal(failedAtOnce([]), true);
-    assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(490, 510)]), true);
+    assert.equal(failedAtOnce([], 100), true);
+    assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(490, 510), outcome(600, 610)], 100), true);
   });
 
-  it('is false when a request was sent after another one had failed', () => {
-    assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(700, 710, 502)]), false);
+  it('is false when a request was sent later than the tolerance after another one had failed', () => {
+    assert.equal(failedAtOnce([outcome(0, 500, 502), outcome(601, 610, 502)], 100), false);
   });
 });

@@ -26,14 +26,17 @@ export function percentileOf({ outcomes }: Pick<Window, 'outcomes'>, percent: nu
   return percentile(times, percent) ?? 0;
 }
 
-/** Returns the failures of a window, grouped by status or error, with an example of each. */
+/** Returns the failures of a window, grouped by status or error, with their times and an example of each. */
 export function describeFailures({ title, from, failed }: Window): string {
   const kinds = [...new Set(failed.map(kindOf))];
   const lines = kinds.map((kind) => {
     const all = failed.filter((outcome) => kindOf(outcome) === kind);
-    const [first] = all;
-    const at = (((first?.sentAt ?? from) - from) / 1000).toFixed(1);
-    return `${all.length} x ${kind}, the first after ${at} s: ${first?.text ?? ''}`;
+    const seconds = (ms: number): string => ((ms - from) / 1000).toFixed(2);
+    const sent = all.map(({ sentAt }) => sentAt);
+    const ended = all.map(({ endedAt }) => endedAt);
+    const times = [Math.min(...sent), Math.max(...sent), Math.min(...ended), Math.max(...ended)].map(seconds);
+    const [firstSent, lastSent, firstEnded, lastEnded] = times;
+    return `${all.length} x ${kind}, sent after ${firstSent} to ${lastSent} s, ended after ${firstEnded} to ${lastEnded} s: ${all[0]?.text ?? ''}`;
   });
   return [`${title}: ${failed.length} requests failed`, ...lines].join('\n  ');
 }
@@ -44,9 +47,9 @@ function kindOf({ status, error }: SteadyOutcome): string {
 
 /**
  * Returns whether all failed requests were in flight at one point in time, such as the end of a process: none was sent after the first one had
- * failed. `spreadMs` is the tolerance in milliseconds, because connections break one after another; default 100.
+ * failed. `spreadMs` is the tolerance in milliseconds, because connections break one after another.
  */
-export function failedAtOnce(failed: readonly SteadyOutcome[], spreadMs = 100): boolean {
+export function failedAtOnce(failed: readonly SteadyOutcome[], spreadMs: number): boolean {
   if (failed.length === 0) return true;
   const lastSent = Math.max(...failed.map(({ sentAt }) => sentAt));
   const firstEnded = Math.min(...failed.map(({ endedAt }) => endedAt));

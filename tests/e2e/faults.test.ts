@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
+import { imageValues } from '../../scripts/lib/images.ts';
 import { podSelector } from '../../scripts/lib/pods.ts';
 import { root, services } from '../../scripts/lib/services.ts';
 import { replaceMarked } from '../bench/brownout-report.ts';
@@ -17,13 +18,14 @@ import {
   formatFaults,
   percentileOf,
 } from '../clients/fault-table.ts';
-import { readInstallation } from './lib/installation.ts';
+import { imagesIn, readInstallation } from './lib/installation.ts';
 import { killProcess } from './lib/kill-process.ts';
 import { get, kubectl, type Manifest } from './lib/kubectl.ts';
 import { podsOf, waitUntilDeleted, waitUntilReady } from './lib/rollouts.ts';
 
 const run = promisify(execFile);
-const { namespace, release, images, nextImages, ingressHost, faults } = readInstallation();
+const { namespace, release, images, previousImages: previous = [], ingressHost, faults } = readInstallation();
+const serviceNames = services.map(({ name }) => name);
 const windows: Window[] = [];
 /** p99 in milliseconds below which the services have warmed up. */
 const settledMs = 100;
@@ -71,33 +73,17 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
     await expectNoFailure('no fault', () => undefined);
   });
 
-  it('no request fails during an upgrade of all services to another tag', async () => {
-    await expectNoFailure('helm upgrade to another tag, two pods each', () => upgrade(...nextImages));
+  it('no request fails while all services return to the previous release and each is upgraded alone', async () => {
+    await expectNoFailure('helm upgrade to the previous release, two pods each', () => upgrade(...previous));
+    await upgradeOneByOne(serviceNames, 'two pods each');
   });
 
-  it('no request fails during an upgrade with one pod each', async () => {
-    await expectNoFailure('scale to one pod each', () => upgrade(...replicas(1)));
-    await expectNoFailure('helm upgrade to another tag, one pod each', () => upgrade(...images));
+  it('no request fails during the same with one pod each, upgraded in reverse order', async () => {
+    await expectNoFailure('helm upgrade to the previous release and to one pod each', () =>
+      upgrade(...previous, ...replicas(1)),
+    );
+    await upgradeOneByOne(serviceNames.toReversed(), 'one pod each');
     await expectNoFailure('scale to two pods each', () => upgrade(...replicas(2)));
-  });
-
-  it('no request fails during a rolling restart of each Deployment', async () => {
-    const ends: Promise<PromiseSettledResult<void>[]>[] = [];
-    for (const { name } of services) {
-      const deployment = `${release}-${name}`;
-      const faultWindow = await openFaultWindow(`rolling restart of ${name}`, name);
-      await kubectl(['rollout', 'restart', '--namespace', namespace, `deployment/${deployment}`]);
-      await kubectl([
-        'rollout',
-        'status',
-        '--namespace',
-        namespace,
-        `deployment/${deployment}`,
-        '--timeout=180s',
-      ]);
-      ends.push(Promise.allSettled([faultWindow.end()]));
-    }
-    await expectAll(ends);
   });
 
   it('no request fails when a pod is deleted', async () => {
@@ -145,7 +131,7 @@ describe('under load through the Ingress', { concurrency: 1 }, () => {
     await waitUntilReady(namespace, `${release}-gateway`);
     const result = await window.close();
     record(result);
-    assert.ok(failedAtOnce(result.failed), describeFailures(result));
+    assert.ok(failedAtOnce(result.failed, processEndsWithinMs), describeFailures(result));
     await upgrade('--set', `${retry}=false`);
     await waitUntilServed();
   });
@@ -340,6 +326,12 @@ const forgottenWithinMs = 8000;
 /** Maximum milliseconds between the end of the network and of the processes of a pod deleted by force; meanwhile it responds with 502. */
 const networkEndsBeforeMs = 1000;
 
+/**
+ * Maximum milliseconds that the kernel takes to close the connections of a killed process, one after another, while other processes keep
+ * the machine busy. Without retries, requests fail for 800 to 1300 ms: until Kubernetes has removed the address.
+ */
+const processEndsWithinMs = 500;
+
 /** Milliseconds after DNS has the address of a new pod after which no request may fail. */
 const reconnectMs = 1000;
 
@@ -421,6 +413,20 @@ async function upgrade(...options: readonly string[]): Promise<void> {
     ...['upgrade', release, 'charts/zerda', '--namespace', namespace, '--reuse-values', ...options],
     ...['--wait', '--timeout', '5m'],
   ]);
+}
+
+/** Upgrades one service after another from the previous release. */
+async function upgradeOneByOne(order: readonly string[], size: string): Promise<void> {
+  const ends: Promise<PromiseSettledResult<void>[]>[] = [];
+  const current = imagesIn(images);
+  for (const name of order) {
+    const image = current.get(name);
+    assert.ok(image);
+    const faultWindow = await openFaultWindow(`helm upgrade of ${name} alone, ${size}`, name);
+    await upgrade(...imageValues(new Map([[name, image]])));
+    ends.push(Promise.allSettled([faultWindow.end()]));
+  }
+  await expectAll(ends);
 }
 
 function replicas(count: number): string[] {

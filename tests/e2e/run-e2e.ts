@@ -11,13 +11,17 @@ import { root } from '../../scripts/lib/services.ts';
 import { setDemo, setMetricsFrom, setValue } from './lib/helm-values.ts';
 import type { Installation } from './lib/installation.ts';
 import type { ObservabilityImages } from './lib/observability.ts';
+import { deliverPreviousImages } from './lib/previous-images.ts';
 import { createNamespace, deleteNamespaces } from './lib/test-release.ts';
 
 /** Suffix of the image tag that the tests upgrade to. */
 const nextTag = '-next';
 
+/** Tests of faults, which also use the images of the previous release. */
+const faultTests = 'tests/e2e/faults.test.ts';
+
 /** Tests under load, which run one after another and with E2E_FAULTS_COMMAND. */
-const underLoad = ['identity', 'events', 'faults'].map((name) => `tests/e2e/${name}.test.ts`);
+const underLoad = ['tests/e2e/identity.test.ts', 'tests/e2e/events.test.ts', faultTests];
 
 /** Tests that need a controller in the cluster and use a release of their own. */
 const withController = { mesh: 'tests/e2e/mesh.test.ts', canary: 'tests/e2e/canary.test.ts' } as const;
@@ -39,6 +43,8 @@ const withController = { mesh: 'tests/e2e/mesh.test.ts', canary: 'tests/e2e/cana
  * k8s/observability-vlagent, default those of the manifests.
  * E2E_OBSERVABILITY: `false` skips the tests of k8s/observability, for clusters that cannot pull its images. REQUIRE_OBSERVABILITY: with
  * the value 1 they fail then.
+ * E2E_PREVIOUS: git revision that `faults` upgrades from, for services without a release; default: the last commit that is at least a day
+ * older than the current one.
  * E2E_RATE: requests a second during the fault tests, default 200. Reduce it if the cluster runs on this machine.
  * E2E_FAULTS_COMMAND: prefix, split at spaces, of the command that runs the tests under load, for example one that enters the cluster's
  * network. REQUIRE_SKAFFOLD: with the value 1, the tests of skaffold fail where it is not on the PATH; otherwise they are skipped.
@@ -57,7 +63,11 @@ await runCommand(async () => {
   const monitoring = `${namespace}-monitoring`;
 
   const imagesStartedAt = performance.now();
-  const images = await buildAndDeliver(process.env, [nextTag]);
+  // First, because the tags of the last build remain.
+  const previous = files.includes(faultTests)
+    ? await deliverPreviousImages(process.env, process.env.E2E_PREVIOUS || undefined)
+    : undefined;
+  const images = await buildAndDeliver(process.env, { otherTags: [nextTag] });
   const imagesMs = performance.now() - imagesStartedAt;
 
   await deleteNamespaces(namespace, monitoring);
@@ -81,6 +91,7 @@ await runCommand(async () => {
       routeHost: `route.${namespace}.e2e.example`,
       images: imageValues(images),
       nextImages: imageValues(next),
+      previousImages: previous && imageValues(previous),
       faults: { perSecond, ingress: process.env.E2E_FAULTS_INGRESS || ingress, record },
     };
     console.log(`images built and delivered in ${seconds(imagesMs)}`);

@@ -20,6 +20,8 @@ export interface Installation {
   /** Helm options that set the installed images, and the same images with another tag. */
   readonly images: readonly string[];
   readonly nextImages: readonly string[];
+  /** Helm options that set the images of the previous release; undefined if they were not built. */
+  readonly previousImages: readonly string[] | undefined;
   readonly faults: {
     /** Requests a second of all clients together. */
     readonly perSecond: number;
