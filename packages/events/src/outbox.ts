@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Queries } from '@zerda/chassis/database/database';
+import { deferStatement } from '@zerda/chassis/database/deferred-statements';
+import { prepareStatement } from '@zerda/chassis/database/prepared-query';
 import { currentContext } from '@zerda/chassis/request-context';
 import { inSpan } from '@zerda/chassis/tracing/in-span';
 import type { SpanOptions } from '@zerda/chassis/tracing/span';
@@ -34,23 +36,26 @@ export function newEvent<Data extends z.ZodObject>(
 /** Transactions that have written events. */
 const transactionsWithEvents = new WeakSet<Queries>();
 
+/** Inserts events: rows of a JSON array, so that the text does not depend on their number. */
+const insertEvents = prepareStatement(sql`
+  insert into outbox (id, type, subject, event)
+  select (event ->> 'id')::uuid, event ->> 'type', event ->> 'subject', event
+  from json_array_elements(${sql.placeholder('events')}::json) as event`);
+
 /**
  * Writes events to the outbox in the transaction of the change. Call it after you have inserted or locked the row of
- * each subject: the row lock keeps the events of a subject in order.
+ * each subject: the row lock keeps the events of a subject in order. The transaction waits for them at its commit.
  * @throws ZodError if the data does not match the schema exactly
  */
 export async function appendEvents(tx: Queries, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
-  await inSpan(
-    'append',
-    () => appendSpan(events),
-    async () => {
-      const rows = events.map(({ definition, event }) => {
-        const envelope = createEnvelope(definition, event);
-        return sql`(${envelope.id}, ${envelope.type}, ${envelope.subject}, ${JSON.stringify(envelope)}::json)`;
-      });
-      await tx.execute(sql`insert into outbox (id, type, subject, event) values ${sql.join(rows, sql`, `)}`);
-    },
+  const append = async () => {
+    const envelopes = events.map(({ definition, event }) => createEnvelope(definition, event));
+    await insertEvents(tx, { events: JSON.stringify(envelopes) });
+  };
+  await deferStatement(
+    tx,
+    inSpan('append', () => appendSpan(events), append),
   );
   transactionsWithEvents.add(tx);
 }

@@ -5,6 +5,7 @@ import type { PGlite, QueryOptions, Transaction } from '@electric-sql/pglite';
 import { sql } from 'drizzle-orm';
 import { openClusterInMemory, writeClusterFiles } from './cluster-files.ts';
 import type { Database, Queries } from './database.ts';
+import { startDeferring } from './deferred-statements.ts';
 import { guardQueries } from './guard-queries.ts';
 import { int8, parseInt8 } from './int8.ts';
 import { tracedPglite } from './traced-statements.ts';
@@ -50,8 +51,11 @@ export async function openPglite(
       query: (work) => work(queries() as unknown as Queries),
       transaction: (work) =>
         inTransactionSpan(() =>
-          queries().transaction(async (tx) => {
-            const result = await work(tx as unknown as Queries);
+          queries().transaction(async (transaction) => {
+            const tx = transaction as unknown as Queries;
+            const statements = startDeferring(tx);
+            const result = await work(tx);
+            await Promise.all(statements);
             // Fails if an earlier statement failed and `work` caught the error: the commit would silently roll back.
             await tx.execute(sql`select 1`);
             return result;

@@ -5,6 +5,7 @@ import type { PoolNumbers } from '../metrics/metrics.ts';
 import { currentContext } from '../request-context.ts';
 import type { Database, Queries } from './database.ts';
 import { isConnectionLost, isStalePlan } from './database-errors.ts';
+import { startDeferring } from './deferred-statements.ts';
 import { guardQueries } from './guard-queries.ts';
 import { int8, parseInt8 } from './int8.ts';
 import { invalidateStatements, PreparingClient } from './preparing-client.ts';
@@ -42,6 +43,8 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     Client: options.preparedStatements ? PreparingClient : pg.Client,
     max: options.poolSize,
     connectionTimeoutMillis: options.connectTimeoutMs,
+    // Statements that do not wait for each other share a round trip.
+    pipeline: true,
     // Covers a dead server that sends nothing; `setLimits` sets the timeouts of the server.
     query_timeout: queryTimeoutMs(options.statementTimeoutMs),
     keepAlive: true,
@@ -75,7 +78,7 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     ...guardQueries({
       async query(work) {
         if (pooled === undefined) (await pool.connect()).release();
-        const queries = () => work(drizzle(tracedPostgres(pool)) as unknown as Queries);
+        const queries = () => work(queriesOn(pool));
         return pooled ? transaction(pool, { ...options, pooled }, work) : retryStalePlan(queries);
       },
       transaction(work) {
@@ -147,7 +150,11 @@ async function transaction<T>(
   let settled = false;
   try {
     await client.query(begin(options));
-    const result = await work(drizzle(tracedPostgres(client)) as unknown as Queries);
+    // An object of its own: other modules keep state for each transaction.
+    const tx: Queries = Object.create(queriesOn(client));
+    const statements = startDeferring(tx);
+    const result = await work(tx);
+    await Promise.all(statements);
     const { command } = await client.query('commit');
     settled = true;
     if (command !== 'COMMIT') throw new Error('the transaction was rolled back because a statement failed');
@@ -163,6 +170,21 @@ async function transaction<T>(
   } finally {
     client.release(!settled);
   }
+}
+
+/** Query builders by client. Creating one takes longer than building a short query. */
+const builders = new WeakMap<pg.Pool | pg.PoolClient, Queries>();
+
+/** Returns the query builder of a client. If the current request is recorded, it is a new one that records each statement. */
+function queriesOn(client: pg.Pool | pg.PoolClient): Queries {
+  const traced = tracedPostgres(client);
+  if (traced !== client) return drizzle(traced) as unknown as Queries;
+  let builder = builders.get(client);
+  if (builder === undefined) {
+    builder = drizzle(client) as unknown as Queries;
+    builders.set(client, builder);
+  }
+  return builder;
 }
 
 /**

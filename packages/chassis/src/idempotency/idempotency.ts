@@ -16,7 +16,8 @@ import {
 
 /**
  * Wraps the writes of a use case inside its transaction, so that they run once per idempotency key. A use case passes it to its store,
- * which calls it first in the transaction; the use case itself knows neither keys nor responses.
+ * which calls it first in the transaction; the use case itself knows neither keys nor responses. The writes of a repeat may start, and
+ * are then rolled back: they follow the claim of the key without waiting for its result.
  */
 export type Once<Result> = (tx: Queries, write: () => Promise<Result>) => Promise<Result>;
 
@@ -32,6 +33,8 @@ export interface Idempotency {
    * case. A repeat gets the stored response, without running the use case. If the use case fails, the key is not stored.
    * Waits for a concurrent duplicate: within this process without a connection, across processes in the database.
    * @param request undefined for a request without a key
+   * @param options.readsFirst whether to look for a stored response before the use case; true by default. False saves a query if the use
+   * case has no work before its transaction that a repeat must not do.
    * @throws Failure `idempotency-key-reused` if the body differs, `idempotency-key-in-use` if the duplicate takes too
    * long
    */
@@ -39,6 +42,7 @@ export interface Idempotency {
     request: KeyedRequest | undefined,
     useCase: (once: Once<Result>) => Promise<Result>,
     respond: (result: Result) => StoredResponse<Body>,
+    options?: { readonly readsFirst?: boolean },
   ): Promise<IdempotentResponse<Body>>;
 }
 
@@ -66,6 +70,7 @@ export function createIdempotency(database: Database, logger?: Pick<Logger, 'deb
       request: KeyedRequest | undefined,
       useCase: (once: Once<Result>) => Promise<Result>,
       respond: (result: Result) => StoredResponse<Body>,
+      { readsFirst = true } = {},
     ): Promise<IdempotentResponse<Body>> {
       if (request === undefined) return { ...respond(await useCase(always)), replayed: false };
       const waitDeadline = Deadline.after(waitMs());
@@ -77,27 +82,31 @@ export function createIdempotency(database: Database, logger?: Pick<Logger, 'deb
       }
 
       async function execute(keyed: KeyedRequest): Promise<IdempotentResponse<Body>> {
-        const stored = await findResponse<Body>(keyed);
-        if (stored !== undefined) return stored;
+        const earlier = readsFirst ? await findResponse<Body>(keyed) : undefined;
+        if (earlier !== undefined) return earlier;
         let response = undefined as StoredResponse<Body> | undefined;
         try {
           await useCase(async (tx, write) => {
-            const isClaimed = await claimKey(tx, keyed, {
+            const claim = claimKey(tx, keyed, {
               // Not `waitDeadline`: the use case may have taken longer than a duplicate waits, and then the insert would time out.
               waitDeadline: Deadline.after(waitMs()),
               maxStatementMs: database.maxStatementMs,
             });
-            if (!isClaimed) throw new RepeatedRequest(await readResponse<Body>(tx, keyed));
-            const written = await write();
-            response = respond(written);
+            const [claimed, writing] = await Promise.allSettled([claim, write()]);
+            if (claimed.status === 'rejected') throw claimed.reason;
+            if (!claimed.value) throw new RepeatedRequest();
+            if (writing.status === 'rejected') throw writing.reason;
+            response = respond(writing.value);
             await storeResponse(tx, keyed, response);
-            return written;
+            return writing.value;
           });
           if (response === undefined) throw new Error('the use case did not write through `once`');
           return { ...response, replayed: false };
         } catch (error) {
-          if (error instanceof RepeatedRequest) return error.response as IdempotentResponse<Body>;
-          throw error;
+          if (!(error instanceof RepeatedRequest)) throw error;
+          const stored = await findResponse<Body>(keyed);
+          if (stored === undefined) throw new Error('an idempotency key was committed without its response');
+          return stored;
         }
       }
 
@@ -113,16 +122,8 @@ export function createIdempotency(database: Database, logger?: Pick<Logger, 'deb
   };
 }
 
-/** Thrown out of the use case to roll back its transaction, because another process has committed the same request. */
-class RepeatedRequest extends Error {
-  readonly response: IdempotentResponse<unknown>;
-
-  constructor(response: IdempotentResponse<unknown> | undefined) {
-    super('the request was already processed');
-    if (response === undefined) throw new Error('an idempotency key was committed without its response');
-    this.response = response;
-  }
-}
+/** Thrown out of the use case to roll back its transaction, because an earlier one has committed the same request. */
+class RepeatedRequest extends Error {}
 
 /** @returns whether the duplicate succeeded. @throws Failure if it takes too long */
 function waitForDuplicate(duplicate: Promise<unknown>, waitDeadline: Deadline): Promise<boolean> {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Queries } from '../database/database.ts';
 import { driverError } from '../database/database-errors.ts';
-import { rowsOf } from '../database/rows-of.ts';
+import { deferStatement } from '../database/deferred-statements.ts';
+import { prepareStatement } from '../database/prepared-query.ts';
 import type { Deadline } from '../deadline.ts';
 import { Failure } from '../failure.ts';
 
@@ -44,34 +45,45 @@ export interface Claim {
   readonly maxStatementMs: number;
 }
 
+const expiresBefore = sql.raw(`now() - interval '${retentionHours} hours'`);
+
+/** Whether a row has the key of the values. */
+const isKey = sql`caller = ${sql.placeholder('caller')} and method = ${sql.placeholder('method')}
+  and path = ${sql.placeholder('path')} and key = ${sql.placeholder('key')}`;
+
+/** Replaces the statement timeout of the transaction, which may be shorter, and remembers it. */
+const setTimeoutOfClaim = prepareStatement(sql`
+  select set_config('zerda.statement_timeout', current_setting('statement_timeout'), true),
+    set_config('statement_timeout', ${sql.placeholder('timeout')}, true)`);
+
+/** Inserts the key, or replaces an expired one, and restores the statement timeout. */
+const insertKey = prepareStatement<object>(sql`
+  insert into idempotency_keys as stored (caller, method, path, key, fingerprint)
+  values (${sql.placeholder('caller')}, ${sql.placeholder('method')}, ${sql.placeholder('path')},
+    ${sql.placeholder('key')}, ${sql.placeholder('fingerprint')})
+  on conflict (caller, method, path, key) do update
+    set fingerprint = excluded.fingerprint, answer = null, created_at = now()
+    where stored.created_at < ${expiresBefore}
+  returning set_config('statement_timeout', current_setting('zerda.statement_timeout'), true)`);
+
 /**
  * Claims the key for this transaction. Returns false if an earlier transaction has it. The insert waits for an
- * uncommitted duplicate of another process.
- * The timeout of the insert replaces that of the transaction, which may be shorter; it is restored afterwards. On
- * PGlite, which has one process, it has no effect.
+ * uncommitted duplicate of another process. The statements are sent at once, so that others can follow them.
+ * On PGlite, which has one process, the timeout has no effect.
+ * @throws Failure `idempotency-key-in-use` if the duplicate takes too long
  */
 export async function claimKey(
   tx: Queries,
-  request: KeyedRequest,
+  { caller, method, path, key, body }: KeyedRequest,
   { waitDeadline, maxStatementMs }: Claim,
 ): Promise<boolean> {
-  const { caller, method, path, key, body } = request;
   // Zero would disable the limit.
   const limit = Math.max(1, Math.min(waitDeadline.remainingMs(), maxStatementMs));
-  const [previous] = await rowsOf<Record<string, unknown>>(
-    tx,
-    sql`select current_setting('statement_timeout') as "previousTimeout", set_config('statement_timeout', ${String(limit)}, true)`,
-  );
   try {
-    const rows = await rowsOf<Record<string, unknown>>(
-      tx,
-      sql`insert into idempotency_keys as stored (caller, method, path, key, fingerprint)
-        values (${caller}, ${method}, ${path}, ${key}, ${fingerprintOf(body)})
-        on conflict (caller, method, path, key) do update
-          set fingerprint = excluded.fingerprint, answer = null, created_at = now()
-          where stored.created_at < ${expiresBefore}
-        returning set_config('statement_timeout', ${previous?.previousTimeout}, true)`,
-    );
+    const [, rows] = await Promise.all([
+      setTimeoutOfClaim(tx, { timeout: String(limit) }),
+      insertKey(tx, { caller, method, path, key, fingerprint: fingerprintOf(body) }),
+    ]);
     return rows.length === 1;
   } catch (error) {
     throw timeoutCodes.has(driverError(error).code ?? '') ? inUse() : error;
@@ -86,18 +98,23 @@ export function inUse(): Failure {
   return new Failure('idempotency-key-in-use', { retryAfterSeconds: 1 });
 }
 
-const expiresBefore = sql.raw(`now() - interval '${retentionHours} hours'`);
+const updateResponse = prepareStatement(
+  sql`update idempotency_keys set answer = ${sql.placeholder('response')}::json where ${isKey}`,
+);
 
-/** Stores the response of a request whose key this transaction has claimed. */
-export async function storeResponse(
+/** Stores the response of a request whose key this transaction has claimed. The transaction waits for it at its commit. */
+export function storeResponse(
   tx: Queries,
-  request: KeyedRequest,
+  { caller, method, path, key }: KeyedRequest,
   response: StoredResponse<unknown>,
 ): Promise<void> {
-  await tx.execute(
-    sql`update idempotency_keys set answer = ${JSON.stringify(response)}::json where ${isKeyOf(request)}`,
-  );
+  const values = { caller, method, path, key, response: JSON.stringify(response) };
+  return deferStatement(tx, updateResponse(tx, values));
 }
+
+const selectResponse = prepareStatement<{ fingerprint: string; answer: unknown }>(
+  sql`select fingerprint, answer from idempotency_keys where ${isKey} and created_at >= ${expiresBefore}`,
+);
 
 /**
  * Returns the stored response of an earlier request with the same key; undefined if there is none.
@@ -107,18 +124,11 @@ export async function readResponse<Body>(
   db: Queries,
   request: KeyedRequest,
 ): Promise<IdempotentResponse<Body> | undefined> {
-  const [row] = await rowsOf<Record<string, unknown>>(
-    db,
-    sql`select fingerprint, answer from idempotency_keys where ${isKeyOf(request)} and created_at >= ${expiresBefore}`,
-  );
+  const { caller, method, path, key } = request;
+  const [row] = await selectResponse(db, { caller, method, path, key });
   if (row === undefined) return undefined;
-  if (!fingerprintsOf(request).includes(row.fingerprint as string))
-    throw new Failure('idempotency-key-reused');
+  if (!fingerprintsOf(request).includes(row.fingerprint)) throw new Failure('idempotency-key-reused');
   return { ...(row.answer as StoredResponse<Body>), replayed: true };
-}
-
-function isKeyOf({ caller, method, path, key }: KeyedRequest): SQL {
-  return sql`caller = ${caller} and method = ${method} and path = ${path} and key = ${key}`;
 }
 
 /** Returns the stored fingerprint, followed by those that are considered equal. */

@@ -4,20 +4,26 @@ import { Failure } from '@zerda/chassis/failure';
 import type { Once } from '@zerda/chassis/idempotency/idempotency';
 import { isFailure } from '@zerda/chassis/testing/observed';
 import type { Order } from './order.ts';
-import { createPlaceOrder, type PlaceOrderDependencies, type UserState } from './place-order.ts';
+import { createPlaceOrder, type PlaceOrderDependencies } from './place-order.ts';
 
 const placed = { id: 1 } as Order;
 const order = { user_id: 7, product: 'Desk', quantity: 1, total: 80 };
 
-function dependencies(users: PlaceOrderDependencies['users'], state?: UserState) {
+/** Orders of a projection that contains these users. */
+function dependencies(users: PlaceOrderDependencies['users'], ...known: readonly number[]) {
   const calls: string[] = [];
-  const orders = {
-    findUser: async () => state,
-    place: async () => {
+  const projection = new Set(known);
+  const orders: PlaceOrderDependencies['orders'] = {
+    async place({ user_id }) {
+      if (!projection.has(user_id)) return undefined;
       calls.push('placed');
       return placed;
     },
-  } as unknown as PlaceOrderDependencies['orders'];
+    async addUser(userId) {
+      calls.push('added');
+      projection.add(userId);
+    },
+  };
   return { calls, orders, users };
 }
 
@@ -38,17 +44,19 @@ describe('placeOrder', () => {
 
   it('does not call user-service for a user in the projection', async () => {
     const failingDirectory = { exists: () => Promise.reject(new Error('user-service was called')) };
-    const known = dependencies(failingDirectory, 'known');
-    await createPlaceOrder(known)(order);
-    assert.deepEqual(known.calls, ['placed']);
-    const { calls, ...deleted } = dependencies(failingDirectory, 'deleted');
-    const placing = createPlaceOrder(deleted)(order);
-    await assert.rejects(placing, isFailure('unknown-user'));
-    assert.deepEqual(calls, []);
+    const { calls, ...rest } = dependencies(failingDirectory, order.user_id);
+    assert.equal(await createPlaceOrder(rest)(order), placed);
+    assert.deepEqual(calls, ['placed']);
+  });
+
+  it('adds another existing user to the projection before it stores the order', async () => {
+    const { calls, ...rest } = dependencies({ exists: async () => true });
+    assert.equal(await createPlaceOrder(rest)(order), placed);
+    assert.deepEqual(calls, ['added', 'placed']);
   });
 
   it('passes the order and the once of the request to the store', async () => {
-    const { orders } = dependencies({ exists: async () => true });
+    const { orders } = dependencies({ exists: async () => true }, order.user_id);
     const place = mock.fn(orders.place);
     const once: Once<Order> = (_tx, write) => write();
     const placeOrder = createPlaceOrder({

@@ -8,14 +8,15 @@ export type UserState = 'known' | 'deleted';
 
 /** Stores orders and the projection of users. */
 export interface PlacedOrders {
-  /** Returns the state of a user in the projection; undefined if the projection does not contain the user. */
-  findUser(userId: number): Promise<UserState | undefined>;
   /**
-   * Stores an order with its event. The caller must have verified that the user exists.
+   * Stores an order of a user in the projection, with its event. Returns undefined, and stores nothing, if the projection does not contain
+   * the user, who may exist.
    * @param once wraps the writes; by default they always run
    * @throws Failure `unknown-user` if the projection says that the user was deleted
    */
-  place(order: NewOrder, once?: Once<Order>): Promise<Order>;
+  place(order: NewOrder, once?: Once<Order>): Promise<Order | undefined>;
+  /** Adds a user to the projection. The caller must have verified that the user exists. A deleted user remains deleted. */
+  addUser(userId: number): Promise<void>;
 }
 
 /** Looks up users that are not in the projection. */
@@ -33,17 +34,20 @@ export interface PlaceOrderDependencies {
 }
 
 /**
- * Places an order for an existing user. If the user is not in the projection, user-service is called before the transaction.
- * The transaction itself detects a user who is deleted in the meantime.
+ * Places an order for an existing user. Users in the projection cost no call; for another one, user-service is called between two
+ * transactions. A user who is deleted in the meantime is in the projection and is detected by the second one.
  * @throws Failure `unknown-user`, `dependency-unavailable`
  */
 export type PlaceOrder = (order: NewOrder, once?: Once<Order>) => Promise<Order>;
 
 export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): PlaceOrder {
   return async (order, once) => {
-    const state = await orders.findUser(order.user_id);
-    const exists = state === undefined ? await users.exists(order.user_id) : state === 'known';
-    if (!exists) throw unknownUser();
-    return orders.place(order, once);
+    const placed = await orders.place(order, once);
+    if (placed !== undefined) return placed;
+    if (!(await users.exists(order.user_id))) throw unknownUser();
+    await orders.addUser(order.user_id);
+    const placedAfterwards = await orders.place(order, once);
+    if (placedAfterwards === undefined) throw new Error('the projection does not contain an added user');
+    return placedAfterwards;
   };
 }

@@ -13,7 +13,7 @@ import { and, asc, eq, inArray } from 'drizzle-orm';
 import fc from 'fast-check';
 import { migrations } from '../../testing/app.ts';
 import { eventsIn, userEventTexts } from '../../testing/events.ts';
-import { countRowsByStatus } from '../../testing/orders.ts';
+import { countRowsByStatus, placeOf } from '../../testing/orders.ts';
 import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
 import { createPlaceOrder } from '../domain/place-order.ts';
@@ -51,8 +51,7 @@ describeOnEachEngine('user events in order-service', { migrations }, (openDataba
   }
 
   async function place(userId: number): Promise<Order> {
-    const order = { user_id: userId, product: 'Desk', quantity: 1, total: 10 };
-    return store.place(order);
+    return placeOf(store, { user_id: userId });
   }
 
   async function ordersOf(userId: number): Promise<Order[]> {
@@ -140,6 +139,7 @@ describeOnEachEngine('user events in order-service', { migrations }, (openDataba
   it('waits for an order in flight and cancels it', async () => {
     const id = newId();
     const stored = createGate();
+    await store.addUser(id);
     const receiving = stored.pass().then(() => receive(userEventTexts.deleted(id)));
     await store.place({ user_id: id, product: 'x', quantity: 1, total: 1 }, async (_tx, write) => {
       const order = await write();

@@ -66,7 +66,9 @@ export function createOrderHandlers({
     },
     async placeOrder({ caller, body: order, keyed }) {
       requireAccessTo(caller, order.user_id);
-      return idempotency.run(keyed, (once) => placeOrder(order, once), createdResponse);
+      return idempotency.run(keyed, (once) => placeOrder(order, once), createdResponse, {
+        readsFirst: false,
+      });
     },
     async updateOrderStatus({ caller, params: { id }, body: { status }, precondition }) {
       addAuditDetails({ newStatus: status });

@@ -14,6 +14,7 @@ import { createGate } from '@zerda/chassis/testing/observed';
 import type { OrderStatus } from '@zerda/contracts/order-service/orders';
 import { sql } from 'drizzle-orm';
 import { migrations } from '../../testing/app.ts';
+import { placeOf } from '../../testing/orders.ts';
 import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
 import { cancelForDeletedUser } from './cancel-orders.ts';
@@ -39,7 +40,7 @@ describeOnEachEngine('orders, concurrently', { migrations, engines: ['postgres']
       key === undefined ? undefined : { key, caller: 'x', method: 'POST', path: '/', body: order };
     const response = await idempotency.run(
       keyed,
-      (once) => store.place(order, once),
+      (once) => placeOf(store, order, once),
       ({ id }: Order) => ({ body: id }),
     );
     return response.body;

@@ -1,12 +1,21 @@
 import type { Queries } from '@zerda/chassis/database/database';
-import { eq } from 'drizzle-orm';
+import { prepareQuery } from '@zerda/chassis/database/prepared-query';
+import { eq, sql } from 'drizzle-orm';
 import type { UserState } from '../domain/place-order.ts';
-import { unknownUser } from '../domain/unknown-user.ts';
 import { knownUsers } from './tables.ts';
+
+const selectUser = prepareQuery((db) =>
+  db
+    .select()
+    .from(knownUsers)
+    .where(eq(knownUsers.userId, sql.placeholder('userId'))),
+);
 
 /** Returns the state of a user; undefined if the projection has no row, in which case the user may exist. */
 export async function readUserState(db: Queries, userId: number): Promise<UserState | undefined> {
-  return stateOf(await db.select().from(knownUsers).where(eq(knownUsers.userId, userId)));
+  const [user] = await selectUser(db, { userId });
+  if (user === undefined) return undefined;
+  return user.deleted ? 'deleted' : 'known';
 }
 
 /** Adds users to the projection. Deleted users remain deleted. */
@@ -25,27 +34,4 @@ export async function markUserDeleted(tx: Queries, userId: number): Promise<void
     .insert(knownUsers)
     .values({ userId, deleted: true })
     .onConflictDoUpdate({ target: knownUsers.userId, set: { deleted: true } });
-}
-
-/**
- * Locks a user against deletion until the transaction ends. A user without a row is added, because the caller has verified
- * that the user exists.
- * @throws Failure `unknown-user` if the user was deleted
- */
-export async function lockKnownUser(tx: Queries, userId: number): Promise<void> {
-  let state = await lockUser(tx, userId);
-  if (state === undefined) {
-    await addKnownUsers(tx, [userId]);
-    state = await lockUser(tx, userId);
-  }
-  if (state !== 'known') throw unknownUser();
-}
-
-async function lockUser(tx: Queries, userId: number): Promise<UserState | undefined> {
-  return stateOf(await tx.select().from(knownUsers).where(eq(knownUsers.userId, userId)).for('share'));
-}
-
-function stateOf([user]: { readonly deleted: boolean }[]): UserState | undefined {
-  if (user === undefined) return undefined;
-  return user.deleted ? 'deleted' : 'known';
 }

@@ -1,10 +1,12 @@
 import type { Queries } from '@zerda/chassis/database/database';
+import { deferStatement } from '@zerda/chassis/database/deferred-statements';
+import { prepareQuery, prepareStatement } from '@zerda/chassis/database/prepared-query';
 import { type OrderStatus, orderStatuses } from '@zerda/contracts/order-service/orders';
 import { eq, sql } from 'drizzle-orm';
 import type { Order } from '../domain/order.ts';
 import { orderCounters, userOrderCounters } from './tables.ts';
 
-/** Number of rows that share the count of each status, so that concurrent writers rarely wait for a lock. */
+/** Number of rows that share the count of each status, so that concurrent writers rarely wait for a lock. The slot of an order is its id modulo this. */
 const slots = 16;
 
 /** Number of orders with one status, and the sum of their totals. */
@@ -13,17 +15,17 @@ export interface StatusCount {
   readonly totalCents: number;
 }
 
-/** Adds a new order to the counters; runs in the transaction that stores it. */
-export async function countPlaced(tx: Queries, order: Order): Promise<void> {
-  await applyChanges(tx, [{ order, status: order.status, sign: 1 }]);
-  await tx
-    .insert(userOrderCounters)
-    .values({ userId: order.userId, orders: 1 })
-    .onConflictDoUpdate({
-      target: userOrderCounters.userId,
-      set: { orders: sql`${userOrderCounters.orders} + 1` },
-    });
-}
+/** Common table expressions that add the orders of the expression `placed` to the counters. */
+export const countPlaced = sql.raw(`
+  counted as (
+    insert into order_counters as counter (slot, status, orders, total_cents)
+    select id % ${slots}, status, 1, total_cents from placed
+    on conflict (slot, status) do update
+      set orders = counter.orders + 1, total_cents = counter.total_cents + excluded.total_cents
+  ), counted_for_user as (
+    insert into user_order_counters as counter (user_id, orders) select user_id, 1 from placed
+    on conflict (user_id) do update set orders = counter.orders + 1
+  )`);
 
 /** An order whose status has changed. */
 export interface StatusChange {
@@ -50,51 +52,66 @@ interface CounterChange {
   readonly sign: 1 | -1;
 }
 
+/** A row to add to the counters. */
+interface CounterRow {
+  readonly slot: number;
+  readonly status: OrderStatus;
+  readonly orders: number;
+  readonly total_cents: number;
+}
+
+/** Adds rows, which are a JSON array, in their order. */
+const addToCounters = prepareStatement(sql`
+  insert into order_counters as counter (slot, status, orders, total_cents)
+  select slot, status, orders, total_cents from json_to_recordset(${sql.placeholder('rows')}::json)
+    as row (slot smallint, status text, orders integer, total_cents bigint)
+  on conflict (slot, status) do update
+    set orders = counter.orders + excluded.orders, total_cents = counter.total_cents + excluded.total_cents`);
+
 /** Applies all changes in one statement that locks the rows in key order, which prevents deadlocks. */
 async function applyChanges(tx: Queries, changes: readonly CounterChange[]): Promise<void> {
   if (changes.length === 0) return;
-  const sums = new Map<string, typeof orderCounters.$inferInsert>();
+  const sums = new Map<string, CounterRow>();
   for (const { order, status, sign } of changes) {
     const slot = order.id % slots;
     const key = `${String(slot).padStart(2, '0')} ${status}`;
-    const { orders, totalCents } = sums.get(key) ?? { orders: 0, totalCents: 0 };
-    const added = { orders: orders + sign, totalCents: totalCents + sign * order.totalCents };
+    const { orders, total_cents } = sums.get(key) ?? { orders: 0, total_cents: 0 };
+    const added = { orders: orders + sign, total_cents: total_cents + sign * order.totalCents };
     sums.set(key, { slot, status, ...added });
   }
   const rows = [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
-  await tx
-    .insert(orderCounters)
-    .values(rows)
-    .onConflictDoUpdate({
-      target: [orderCounters.slot, orderCounters.status],
-      set: {
-        orders: sql`${orderCounters.orders} + excluded.orders`,
-        totalCents: sql`${orderCounters.totalCents} + excluded.total_cents`,
-      },
-    });
+  await deferStatement(tx, addToCounters(tx, { rows: JSON.stringify(rows) }));
 }
 
-/** Returns the counters of each status. The cost does not depend on the number of orders. */
-export async function readStatusCounts(db: Queries): Promise<Record<OrderStatus, StatusCount>> {
-  const rows = await db
+const selectStatusCounts = prepareQuery((db) =>
+  db
     .select({
       status: orderCounters.status,
       orders: sql<number>`sum(${orderCounters.orders})::int8`,
       totalCents: sql<number>`sum(${orderCounters.totalCents})::int8`,
     })
     .from(orderCounters)
-    .groupBy(orderCounters.status);
+    .groupBy(orderCounters.status),
+);
+
+/** Returns the counters of each status. The cost does not depend on the number of orders. */
+export async function readStatusCounts(db: Queries): Promise<Record<OrderStatus, StatusCount>> {
+  const rows = await selectStatusCounts(db);
   const countByStatus = new Map(rows.map(({ status, ...count }) => [status, count]));
   return Object.fromEntries(
     orderStatuses.map((status) => [status, countByStatus.get(status) ?? { orders: 0, totalCents: 0 }]),
   ) as Record<OrderStatus, StatusCount>;
 }
 
-/** Returns the number of a user's orders in any status. The cost does not depend on the number of orders. */
-export async function readOrderCountOf(db: Queries, userId: number): Promise<number> {
-  const [row] = await db
+const selectOrderCountOf = prepareQuery((db) =>
+  db
     .select({ orders: userOrderCounters.orders })
     .from(userOrderCounters)
-    .where(eq(userOrderCounters.userId, userId));
+    .where(eq(userOrderCounters.userId, sql.placeholder('userId'))),
+);
+
+/** Returns the number of a user's orders in any status. The cost does not depend on the number of orders. */
+export async function readOrderCountOf(db: Queries, userId: number): Promise<number> {
+  const [row] = await selectOrderCountOf(db, { userId });
   return row?.orders ?? 0;
 }

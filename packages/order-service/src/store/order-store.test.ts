@@ -10,7 +10,7 @@ import { eq, sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { migrations } from '../../testing/app.ts';
 import { eventsIn } from '../../testing/events.ts';
-import { countRowsByStatus } from '../../testing/orders.ts';
+import { countRowsByStatus, placeOf } from '../../testing/orders.ts';
 import { toCents } from '../domain/money.ts';
 import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
@@ -27,8 +27,7 @@ describeOnEachEngine('order store', { migrations }, (openDatabase) => {
   });
 
   async function place(order: Partial<NewOrder> = {}): Promise<Order> {
-    const newOrder = { user_id: 1, product: 'Desk', quantity: 1, total: 10, ...order };
-    return store.place(newOrder);
+    return placeOf(store, { user_id: 1, ...order });
   }
 
   const toStatus = (status: OrderStatus) => (from: OrderStatus) => moveStatus(from, status);
@@ -44,6 +43,7 @@ describeOnEachEngine('order store', { migrations }, (openDatabase) => {
     const counting = countWrites(database);
     const countingStore = createOrderStore(counting.database);
     const order = { user_id: 77, product: 'Desk', quantity: 1, total: 10 };
+    await store.addUser(77);
     await Promise.all(Array.from({ length: 10 }, () => countingStore.place(order)));
     assert.deepEqual([counting.maxWrites, await store.countOf(77)], [1, 10]);
   });

@@ -1,14 +1,16 @@
 import { forbidden } from '@zerda/chassis/auth/bearer';
 import type { Database, Queries } from '@zerda/chassis/database/database';
 import { isUniqueViolation } from '@zerda/chassis/database/database-errors';
+import { deferStatement } from '@zerda/chassis/database/deferred-statements';
 import { createKeyedMutex } from '@zerda/chassis/database/keyed-mutex';
+import { prepareQuery } from '@zerda/chassis/database/prepared-query';
 import { Failure } from '@zerda/chassis/failure';
 import { always } from '@zerda/chassis/idempotency/idempotency';
 import { type Precondition, requireMatch } from '@zerda/chassis/precondition';
 import { userEvents } from '@zerda/contracts/user-service/events';
 import type { NewUser, UserChange, UserRole } from '@zerda/contracts/user-service/users';
 import { appendEvents, newEvent } from '@zerda/events/outbox';
-import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, gt, sql } from 'drizzle-orm';
 import type { ChangedUsers } from '../domain/change-user.ts';
 import type { RegisteredUsers } from '../domain/register-user.ts';
 import type { Authority, User } from '../domain/user.ts';
@@ -48,7 +50,7 @@ export function createUserStore(database: Database): UserStore {
   return {
     list: (selection) => database.query((db) => selectUsers(db, selection)),
     async find(id) {
-      const [user] = await database.query((db) => db.select().from(users).where(eq(users.id, id)));
+      const [user] = await database.query((db) => selectUser(db, { id }));
       return requireUser(user);
     },
     count: () => database.query(readUserCount),
@@ -75,7 +77,7 @@ export function createUserStore(database: Database): UserStore {
     remove: (id, precondition, authority) =>
       writeUser(id, async (tx) => {
         const { version } = await lockUser(tx, id, precondition, authority);
-        await tx.delete(users).where(eq(users.id, id));
+        await deferStatement(tx, deleteRow(tx, { id }));
         await countUser(tx, id, -1);
         const data = { id, deleted_at: new Date().toISOString() };
         await appendEvents(tx, [newEvent(userEvents.userDeleted, { id, version: version + 1, data })]);
@@ -99,14 +101,34 @@ export function selectUsers(db: Queries, { after = 0, limit, role, id }: UserSel
     .limit(limit);
 }
 
+const insertRow = prepareQuery((db) =>
+  db
+    .insert(users)
+    .values({ name: sql.placeholder('name'), email: sql.placeholder('email'), role: sql.placeholder('role') })
+    .returning(),
+);
+
 /** Stores a user in an open transaction. */
-export async function insertUser(tx: Queries, user: NewUser): Promise<User> {
-  const [stored] = await uniqueEmail(() => tx.insert(users).values(user).returning());
+export async function insertUser(tx: Queries, { name, email, role }: NewUser): Promise<User> {
+  const [stored] = await uniqueEmail(() => insertRow(tx, { name, email, role }));
   const inserted = requireUser(stored);
   await countUser(tx, inserted.id, 1);
   await appendEvents(tx, [newEvent(userEvents.userCreated, stateOf(inserted))]);
   return inserted;
 }
+
+const updateRow = prepareQuery((db) =>
+  db
+    .update(users)
+    .set({
+      name: sql`${sql.placeholder('name')}`,
+      email: sql`${sql.placeholder('email')}`,
+      role: sql`${sql.placeholder('role')}`,
+      version: sql`${sql.placeholder('version')}`,
+      updatedAt: sql`now()`,
+    })
+    .where(hasId),
+);
 
 /** Changes a user in an open transaction. @throws as `UserStore.update` */
 export async function changeUser(
@@ -116,19 +138,15 @@ export async function changeUser(
   precondition?: Precondition,
   authority?: Authority,
 ): Promise<User> {
-  const { version, email } = await lockUser(tx, id, precondition, authority);
+  const { now, ...stored } = await lockUser(tx, id, precondition, authority);
+  const { name = stored.name, email = stored.email, role = stored.role } = change;
   // Checked before the unique index: two users who swap their addresses would deadlock in the index.
-  if (change.email !== undefined && change.email !== email && (await isTaken(tx, change.email, id)))
-    throw new Failure('email-taken');
-  const [changed] = await uniqueEmail(() =>
-    tx
-      .update(users)
-      .set({ ...change, version: version + 1, updatedAt: sql`now()` })
-      .where(eq(users.id, id))
-      .returning(),
-  );
-  const user = requireUser(changed);
-  await appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]);
+  if (email !== stored.email && (await isTaken(tx, email, id))) throw new Failure('email-taken');
+  const user: User = { ...stored, name, email, role, version: stored.version + 1, updatedAt: now };
+  await Promise.all([
+    uniqueEmail(() => updateRow(tx, { ...user })),
+    appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]),
+  ]);
   return user;
 }
 
@@ -147,8 +165,8 @@ async function lockUser(
   id: number,
   precondition: Precondition | undefined,
   { byAdmin }: Authority = {},
-): Promise<User> {
-  const rows = new Map<number, User | undefined>();
+): Promise<LockedUser> {
+  const rows = new Map<number, LockedUser | undefined>();
   for (const each of [...new Set([id, byAdmin ?? id])].sort((a, b) => a - b))
     rows.set(each, await lock(tx, each, each === id ? 'update' : 'share'));
   if (byAdmin !== undefined) requireAdmin(rows.get(byAdmin));
@@ -157,8 +175,27 @@ async function lockUser(
   return user;
 }
 
-async function lock(tx: Queries, id: number, strength: 'share' | 'update'): Promise<User | undefined> {
-  const [row] = await tx.select().from(users).where(eq(users.id, id)).for(strength);
+const hasId = eq(users.id, sql.placeholder('id'));
+
+const selectUser = prepareQuery((db) => db.select().from(users).where(hasId));
+
+const deleteRow = prepareQuery((db) => db.delete(users).where(hasId));
+
+/** A user, and the time of the transaction that locks it. */
+type LockedUser = User & { readonly now: Date };
+
+const columnsAndTime = {
+  ...getTableColumns(users),
+  now: sql`now()::timestamptz(3)`.mapWith(users.updatedAt),
+};
+
+const lockStatements = {
+  share: prepareQuery((db) => db.select(columnsAndTime).from(users).where(hasId).for('share')),
+  update: prepareQuery((db) => db.select(columnsAndTime).from(users).where(hasId).for('update')),
+} as const;
+
+async function lock(tx: Queries, id: number, strength: 'share' | 'update'): Promise<LockedUser | undefined> {
+  const [row] = await lockStatements[strength](tx, { id });
   return row;
 }
 
@@ -166,12 +203,16 @@ function requireAdmin(user: User | undefined): void {
   if (user?.role !== 'admin') throw forbidden('The caller is no longer an admin.');
 }
 
-/** Returns whether a user other than `except` has this e-mail address. */
-async function isTaken(db: Queries, email: string, except?: number): Promise<boolean> {
-  const rows = await db
+const selectIdsByEmail = prepareQuery((db) =>
+  db
     .select({ id: users.id })
     .from(users)
-    .where(sql`lower(${users.email}) = lower(${email})`);
+    .where(sql`lower(${users.email}) = lower(${sql.placeholder('email')})`),
+);
+
+/** Returns whether a user other than `except` has this e-mail address. */
+async function isTaken(db: Queries, email: string, except?: number): Promise<boolean> {
+  const rows = await selectIdsByEmail(db, { email });
   return rows.some(({ id }) => id !== except);
 }
 
@@ -183,7 +224,7 @@ async function uniqueEmail<T>(statement: () => Promise<T>): Promise<T> {
   }
 }
 
-function requireUser(user: User | undefined): User {
+function requireUser<Row>(user: Row | undefined): Row {
   if (user === undefined) throw new Failure('user-not-found');
   return user;
 }
