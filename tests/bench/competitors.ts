@@ -15,7 +15,8 @@ export interface Competitor {
   start(proxyOptions: ProxyOptions): Promise<RunningProxy>;
 }
 
-const competitorsFolder = fileURLToPath(new URL('competitors/', import.meta.url));
+/** Package of the Node.js programs to compare with. */
+export const competitorsFolder = fileURLToPath(new URL('competitors/', import.meta.url));
 
 /** Competitors in the row order of the tables. */
 export const competitors: readonly Competitor[] = [

@@ -21,6 +21,8 @@ export interface GatewayOptions {
   readonly file?: string | undefined;
   /** Receives each line of the log. */
   readonly onLine?: (line: string) => void;
+  /** Port of order-service. Default: the upstream's, which serves both. */
+  readonly orderServicePort?: number;
 }
 
 export const gatewayName = 'gateway';
@@ -31,11 +33,10 @@ export const gatewayName = 'gateway';
  */
 export async function startGateway(
   { upstreamPort }: Pick<ProxyOptions, 'upstreamPort'>,
-  { env = process.env, file, onLine }: GatewayOptions = {},
+  { env = process.env, file, onLine, orderServicePort = upstreamPort }: GatewayOptions = {},
 ): Promise<RunningGateway> {
   if (file === undefined) await bundle(['gateway']);
   const [port = 0, managementPort = 0] = await freePorts(2);
-  const upstreamUrl = `http://127.0.0.1:${upstreamPort}`;
   const managementUrl = `http://127.0.0.1:${managementPort}`;
   let logLines = 0;
   const gateway = startProcess(
@@ -54,8 +55,8 @@ export async function startGateway(
         MANAGEMENT_PORT: String(managementPort),
         LOG_LEVEL: 'info',
         LOG_FORMAT: 'json',
-        USER_SERVICE_URL: upstreamUrl,
-        ORDER_SERVICE_URL: upstreamUrl,
+        USER_SERVICE_URL: `http://127.0.0.1:${upstreamPort}`,
+        ORDER_SERVICE_URL: `http://127.0.0.1:${orderServicePort}`,
       },
       readyUrl: `${managementUrl}/readyz`,
       sourceMaps: false,

@@ -35,6 +35,39 @@ describe('runLoad', () => {
     });
   }
 
+  it('sends requests with a body and numbers that grow, and start again after a count', async (context) => {
+    const received: string[] = [];
+    const result = await loadOn(
+      context,
+      async (request, response) => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of request) chunks.push(chunk);
+        received.push(`${request.method} ${request.url} ${request.headers.key} ${Buffer.concat(chunks)}`);
+        response.statusCode = 201;
+        response.end('whole');
+      },
+      {
+        method: 'POST',
+        path: '/items/####',
+        headers: { key: '****' },
+        content: '{"key":"****"}',
+        counters: [
+          { text: '####', from: 1000 },
+          { text: '****', from: 5000, count: 2 },
+        ],
+        status: 201,
+        bytes: undefined,
+        connections: 1,
+      },
+    );
+    assert.deepEqual(result.errors, {});
+    assert.ok(received.length > 2);
+    assert.deepEqual(
+      received,
+      received.map((_, n) => `POST /items/${1000 + n} ${5000 + (n % 2)} {"key":"${5000 + (n % 2)}"}`),
+    );
+  });
+
   it('waits for responses that are in flight when the time is over', async (context) => {
     const result = await loadOn(
       context,

@@ -2,11 +2,29 @@ import { connect } from 'node:net';
 import { createResponseReader } from './response-reader.ts';
 import { percentile } from './statistics.ts';
 
+/** A number in a request that grows with each request, so that requests differ. */
+export interface RequestCounter {
+  /** The text that the number replaces wherever it occurs in the request. */
+  readonly text: string;
+  /** First number; it has as many digits as the text has characters. */
+  readonly from: number;
+  /** Numbers after which it starts again; never by default. */
+  readonly count?: number;
+}
+
 export interface LoadPlan {
   readonly port: number;
+  /** Method of the requests; `GET` by default. */
+  readonly method?: string | undefined;
   readonly path: string;
-  /** Expected length of every response body in bytes. */
-  readonly bytes: number;
+  /** JSON text of the request body; none by default. */
+  readonly content?: string | undefined;
+  /** Numbers in the head and the body; none by default. */
+  readonly counters?: readonly RequestCounter[] | undefined;
+  /** Expected status; 200 by default. */
+  readonly status?: number | undefined;
+  /** Expected length of every response body in bytes; undefined accepts any. */
+  readonly bytes: number | undefined;
   /** Number of connections, each with one request at a time. */
   readonly connections: number;
   /** Milliseconds during which new requests are sent; requests in flight at the end are completed. */
@@ -31,12 +49,9 @@ export interface LoadResult {
 /** Milliseconds without a received byte after which a request fails. */
 const idleTimeoutMs = 10_000;
 
-/** Sends GET requests to a loopback port over keep-alive connections. Each connection sends the next request after a response. */
+/** Sends requests to a loopback port over keep-alive connections. Each connection sends the next request after a response. */
 export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
-  const headerLines = Object.entries(plan.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
-  const request = Buffer.from(
-    `GET ${plan.path} HTTP/1.1\r\nHost: 127.0.0.1:${plan.port}\r\nAccept: application/json\r\nUser-Agent: bench\r\n${headerLines.join('')}\r\n`,
-  );
+  const requestAt = createRequests(plan);
   const latencies: number[] = [];
   const errors: Record<string, number> = {};
   const startedAt = performance.now();
@@ -46,14 +61,14 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
 
   function runConnection(): Promise<void> {
     const socket = connect({ host: '127.0.0.1', port: plan.port, noDelay: true });
-    const isComplete = createResponseReader(plan.bytes);
+    const isComplete = createResponseReader(plan.bytes, plan.status);
     let sentAt = 0;
     let finished = false;
 
     function send(): void {
-      sent += 1;
       sentAt = performance.now();
-      socket.write(request);
+      socket.write(requestAt(sent));
+      sent += 1;
     }
     function fail(reason: string): void {
       if (!finished) errors[reason] = (errors[reason] ?? 0) + 1;
@@ -96,4 +111,43 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
     p99Ms: percentile(latencies, 99),
     errors,
   };
+}
+
+/** Returns a function that returns the request with a number, counted from 0. */
+function createRequests({
+  port,
+  method = 'GET',
+  path,
+  content,
+  headers = {},
+  counters = [],
+}: LoadPlan): (index: number) => Buffer {
+  const lines = [
+    `${method} ${path} HTTP/1.1`,
+    `Host: 127.0.0.1:${port}`,
+    'Accept: application/json',
+    'User-Agent: bench',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    ...(content === undefined
+      ? []
+      : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(content)}`]),
+  ];
+  const request = Buffer.from(`${lines.join('\r\n')}\r\n\r\n${content ?? ''}`);
+  const numbers = counters.flatMap(({ text, from, count = Number.MAX_SAFE_INTEGER }) =>
+    positionsOf(request, text).map((position) => ({ position, from, count })),
+  );
+  if (numbers.length === 0) return () => request;
+  return (index) => {
+    const copy = Buffer.from(request);
+    for (const { position, from, count } of numbers)
+      copy.write(String(from + (index % count)), position, 'latin1');
+    return copy;
+  };
+}
+
+function positionsOf(request: Buffer, text: string): number[] {
+  const positions: number[] = [];
+  for (let at = request.indexOf(text); at !== -1; at = request.indexOf(text, at + text.length))
+    positions.push(at);
+  return positions;
 }

@@ -7,10 +7,10 @@ export type ResponseReader = (chunk: Buffer) => boolean;
 const endOfHead = '\r\n\r\n';
 
 /**
- * Creates a reader for consecutive responses with status 200 and a Content-Length of exactly `bytes`. It supports no other HTTP:
- * on a small machine, a full parser in the load generator would take CPU time from the proxies.
+ * Creates a reader for consecutive responses with one status and a Content-Length of exactly `bytes`; undefined accepts any length. It
+ * supports no other HTTP: on a small machine, a full parser in the load generator would take CPU time from the proxies.
  */
-export function createResponseReader(bytes: number): ResponseReader {
+export function createResponseReader(bytes: number | undefined, status = 200): ResponseReader {
   let head: Buffer | undefined;
   let bodyLeft: number | undefined;
 
@@ -20,10 +20,9 @@ export function createResponseReader(bytes: number): ResponseReader {
       head = head === undefined ? chunk : Buffer.concat([head, chunk]);
       const end = head.indexOf(endOfHead);
       if (end === -1) return false;
-      checkHead(head.toString('latin1', 0, end), bytes);
+      bodyLeft = checkHead(head.toString('latin1', 0, end), bytes, status);
       bodyBytes = head.length - end - endOfHead.length;
       head = undefined;
-      bodyLeft = bytes;
     }
     bodyLeft -= bodyBytes;
     if (bodyLeft < 0) throw new Error('more bytes than Content-Length');
@@ -33,10 +32,13 @@ export function createResponseReader(bytes: number): ResponseReader {
   };
 }
 
-function checkHead(head: string, bytes: number): void {
-  const status = head.slice('HTTP/1.1 '.length, head.indexOf('\r\n'));
-  if (!head.startsWith('HTTP/1.1 200')) throw new Error(`status ${status}`);
+/** Returns the length of the body. */
+function checkHead(head: string, bytes: number | undefined, status: number): number {
+  if (!head.startsWith(`HTTP/1.1 ${status}`))
+    throw new Error(`status ${head.slice('HTTP/1.1 '.length, head.indexOf('\r\n'))}`);
   const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
   if (length === undefined) throw new Error('no Content-Length');
-  if (Number(length) !== bytes) throw new Error(`Content-Length ${length} instead of ${bytes}`);
+  if (bytes !== undefined && Number(length) !== bytes)
+    throw new Error(`Content-Length ${length} instead of ${bytes}`);
+  return Number(length);
 }

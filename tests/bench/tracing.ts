@@ -5,8 +5,8 @@ import { startGateway } from './gateway.ts';
 import type { Harness } from './harness.ts';
 import type { RunningProxy } from './proxies.ts';
 import { sumSamples } from './request-counts.ts';
+import { startService } from './service.ts';
 import { meanOf, percentile } from './statistics.ts';
-import { startUserService } from './user-service.ts';
 import { startWorker } from './worker-process.ts';
 
 /** A setting of tracing to measure. */
@@ -91,10 +91,10 @@ export async function measureTracing(harness: Harness): Promise<number> {
       await postgres.start();
       const body = await createUser(postgres.url);
       await measure(harness, 'user-service', body, variants, ({ env }) =>
-        startUserService(postgres.url, env),
+        startService('user-service', postgres.url, env),
       );
       await measureDecisions(harness, 'user-service', body, () =>
-        startUserService(postgres.url, sampled('0')),
+        startService('user-service', postgres.url, sampled('0')),
       );
     }
     return 0;
@@ -106,7 +106,7 @@ export async function measureTracing(harness: Harness): Promise<number> {
 
 /** Creates a user in an empty database. Returns the response to reading the user. */
 async function createUser(databaseUrl: string): Promise<Body> {
-  const service = await startUserService(databaseUrl);
+  const service = await startService('user-service', databaseUrl);
   try {
     const url = `http://127.0.0.1:${service.port}`;
     const json = { name: 'Ada', email: 'ada@example.com' };

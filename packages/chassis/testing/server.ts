@@ -26,6 +26,8 @@ export interface ServerProgram {
 /** A server process with its own folder and port, for one test run. */
 export interface ServerProcess {
   readonly url: string;
+  /** Process id; undefined before the start. */
+  readonly pid: number | undefined;
   /** Starts the process. Resolves when it accepts connections. */
   start(): Promise<void>;
   /** Sends a signal that the process survives, such as SIGSTOP. */
@@ -105,7 +107,16 @@ export async function startServer(program: ServerProgram, options: ServerOptions
     await stop();
     throw error;
   }
-  return { url, start, signal: (name) => void server?.kill(name), kill: () => end('SIGKILL'), stop };
+  return {
+    url,
+    get pid() {
+      return server?.pid;
+    },
+    start,
+    signal: (name) => void server?.kill(name),
+    kill: () => end('SIGKILL'),
+    stop,
+  };
 }
 
 /**

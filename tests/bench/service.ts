@@ -1,31 +1,31 @@
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { freePorts } from '../../packages/chassis/testing/port.ts';
-import userServicePackage from '../../packages/user-service/package.json' with { type: 'json' };
 import { bundle } from '../../scripts/lib/bundler.ts';
 import { startProcess } from '../../scripts/lib/service-process.ts';
-import { bundleFile } from '../../scripts/lib/services.ts';
+import { bundleFile, type ServiceName, versionOf } from '../../scripts/lib/services.ts';
 import type { RunningProxy } from './proxies.ts';
 
-export interface RunningUserService extends RunningProxy {
+export interface RunningService extends RunningProxy {
   /** Returns the metrics in the Prometheus text format. */
   scrape(): Promise<string>;
 }
 
 /**
- * Bundles user-service and starts it on a PostgreSQL database, with its migrations and without authentication.
+ * Bundles a service and starts it on a PostgreSQL database, with its migrations and without authentication.
  * @throws StartupError if the service does not become ready
  */
-export async function startUserService(
+export async function startService(
+  name: ServiceName,
   databaseUrl: string,
   env: NodeJS.ProcessEnv = {},
-): Promise<RunningUserService> {
-  await bundle(['user-service']);
+): Promise<RunningService> {
+  await bundle([name]);
   const [port = 0, managementPort = 0] = await freePorts(2);
   const managementUrl = `http://127.0.0.1:${managementPort}`;
   const service = startProcess(
     {
-      name: 'user-service',
-      file: bundleFile('user-service'),
+      name,
+      file: bundleFile(name),
       env: {
         ...process.env,
         ...env,
@@ -47,8 +47,8 @@ export async function startUserService(
     throw new StartupError(`${error.message}\n${service.lastLines.join('\n')}`);
   });
   return {
-    name: service.name,
-    version: userServicePackage.version,
+    name,
+    version: versionOf(name),
     port,
     pid: service.pid ?? 0,
     scrape: async () => (await fetch(`${managementUrl}/metrics`)).text(),
