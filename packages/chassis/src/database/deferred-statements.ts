@@ -1,6 +1,6 @@
 import type { Queries } from './database.ts';
 
-/** Statements of open transactions whose results nobody waits for. */
+/** Statements of open transactions that only the commit waits for. */
 const deferred = new WeakMap<Queries, Promise<unknown>[]>();
 
 /**
@@ -13,7 +13,7 @@ export async function deferStatement(tx: Queries, statement: Promise<unknown>): 
     await statement;
     return;
   }
-  // If the transaction fails before its commit, nobody waits for the statement.
+  // If the transaction fails before its commit, the statement is not awaited.
   statement.catch(() => undefined);
   statements.push(statement);
 }

@@ -4,6 +4,7 @@ import { silentLogger } from '../../testing/observed.ts';
 import { Failure } from '../failure.ts';
 import type { Database } from './database.ts';
 import { observeDatabase } from './observed-database.ts';
+import { Rollback } from './rollback.ts';
 
 it('records the duration and outcome of each operation', async () => {
   const recorded: string[] = [];
@@ -29,11 +30,13 @@ it('records the duration and outcome of each operation', async () => {
   await fail(new Failure('internal-error'));
   // The service's own result of a transaction.
   await fail(new Failure('not-found'));
+  await fail(new Rollback());
   assert.deepEqual(recorded, [
     'query succeeded',
     'transaction unavailable',
     'transaction failed',
     'transaction failed',
+    'transaction succeeded',
     'transaction succeeded',
   ]);
 });

@@ -4,6 +4,7 @@ import { roundMs } from '../logging/round-ms.ts';
 import type { DatabaseOutcome, Metrics } from '../metrics/metrics.ts';
 import { currentContext } from '../request-context.ts';
 import type { Database } from './database.ts';
+import { Rollback } from './rollback.ts';
 
 /** Returns the database with the duration of each operation recorded, in metrics and debug lines. */
 export function observeDatabase(
@@ -37,6 +38,7 @@ export function observeDatabase(
 
 /** A failure that the service itself throws in a transaction, such as `not-found`, is no failure of the database. */
 function outcomeOf(error: unknown): DatabaseOutcome {
+  if (error instanceof Rollback) return 'succeeded';
   if (!(error instanceof Failure) || error.code === 'internal-error') return 'failed';
   return error.code === 'database-unavailable' ? 'unavailable' : 'succeeded';
 }

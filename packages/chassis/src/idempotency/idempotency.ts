@@ -1,4 +1,5 @@
 import type { Database, Queries } from '../database/database.ts';
+import { Rollback } from '../database/rollback.ts';
 import { Deadline } from '../deadline.ts';
 import type { Logger } from '../logging/logger.ts';
 import { currentContext } from '../request-context.ts';
@@ -123,7 +124,7 @@ export function createIdempotency(database: Database, logger?: Pick<Logger, 'deb
 }
 
 /** Thrown out of the use case to roll back its transaction, because an earlier one has committed the same request. */
-class RepeatedRequest extends Error {}
+class RepeatedRequest extends Rollback {}
 
 /** @returns whether the duplicate succeeded. @throws Failure if it takes too long */
 function waitForDuplicate(duplicate: Promise<unknown>, waitDeadline: Deadline): Promise<boolean> {

@@ -19,9 +19,9 @@ function dependencies(users: PlaceOrderDependencies['users'], ...known: readonly
       calls.push('placed');
       return placed;
     },
-    async addUser(userId) {
-      calls.push('added');
-      projection.add(userId);
+    async placeForNewUser({ user_id }) {
+      calls.push(`placed for the new user ${user_id}`);
+      return placed;
     },
   };
   return { calls, orders, users };
@@ -49,10 +49,10 @@ describe('placeOrder', () => {
     assert.deepEqual(calls, ['placed']);
   });
 
-  it('adds another existing user to the projection before it stores the order', async () => {
+  it('stores the order of another existing user with the user', async () => {
     const { calls, ...rest } = dependencies({ exists: async () => true });
     assert.equal(await createPlaceOrder(rest)(order), placed);
-    assert.deepEqual(calls, ['added', 'placed']);
+    assert.deepEqual(calls, ['placed for the new user 7']);
   });
 
   it('passes the order and the once of the request to the store', async () => {

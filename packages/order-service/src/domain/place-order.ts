@@ -15,8 +15,11 @@ export interface PlacedOrders {
    * @throws Failure `unknown-user` if the projection says that the user was deleted
    */
   place(order: NewOrder, once?: Once<Order>): Promise<Order | undefined>;
-  /** Adds a user to the projection. The caller must have verified that the user exists. A deleted user remains deleted. */
-  addUser(userId: number): Promise<void>;
+  /**
+   * Adds the user to the projection and stores an order with its event. The caller must have verified that the user exists.
+   * @throws Failure `unknown-user` if the user was deleted in the meantime
+   */
+  placeForNewUser(order: NewOrder, once?: Once<Order>): Promise<Order>;
 }
 
 /** Looks up users that are not in the projection. */
@@ -45,9 +48,6 @@ export function createPlaceOrder({ orders, users }: PlaceOrderDependencies): Pla
     const placed = await orders.place(order, once);
     if (placed !== undefined) return placed;
     if (!(await users.exists(order.user_id))) throw unknownUser();
-    await orders.addUser(order.user_id);
-    const placedAfterwards = await orders.place(order, once);
-    if (placedAfterwards === undefined) throw new Error('the projection does not contain an added user');
-    return placedAfterwards;
+    return orders.placeForNewUser(order, once);
   };
 }

@@ -17,6 +17,7 @@ import { countRowsByStatus, placeOf } from '../../testing/orders.ts';
 import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
 import { createPlaceOrder } from '../domain/place-order.ts';
+import { addKnownUsers } from '../store/known-users.ts';
 import { readStatusCounts } from '../store/order-counters.ts';
 import { createOrderStore, insertOrder, type OrderStore } from '../store/order-store.ts';
 import { orders } from '../store/tables.ts';
@@ -139,7 +140,7 @@ describeOnEachEngine('user events in order-service', { migrations }, (openDataba
   it('waits for an order in flight and cancels it', async () => {
     const id = newId();
     const stored = createGate();
-    await store.addUser(id);
+    await database.query((db) => addKnownUsers(db, [id]));
     const receiving = stored.pass().then(() => receive(userEventTexts.deleted(id)));
     await store.place({ user_id: id, product: 'x', quantity: 1, total: 1 }, async (_tx, write) => {
       const order = await write();

@@ -14,6 +14,7 @@ import { countRowsByStatus, placeOf } from '../../testing/orders.ts';
 import { toCents } from '../domain/money.ts';
 import type { Order } from '../domain/order.ts';
 import { moveStatus } from '../domain/order-status.ts';
+import { addKnownUsers } from './known-users.ts';
 import { createOrderStore, type OrderStore } from './order-store.ts';
 import { orders } from './tables.ts';
 
@@ -43,7 +44,7 @@ describeOnEachEngine('order store', { migrations }, (openDatabase) => {
     const counting = countWrites(database);
     const countingStore = createOrderStore(counting.database);
     const order = { user_id: 77, product: 'Desk', quantity: 1, total: 10 };
-    await store.addUser(77);
+    await database.query((db) => addKnownUsers(db, [77]));
     await Promise.all(Array.from({ length: 10 }, () => countingStore.place(order)));
     assert.deepEqual([counting.maxWrites, await store.countOf(77)], [1, 10]);
   });

@@ -2,6 +2,7 @@ import type { Database, Queries } from '@zerda/chassis/database/database';
 import { deferStatement } from '@zerda/chassis/database/deferred-statements';
 import { createKeyedMutex } from '@zerda/chassis/database/keyed-mutex';
 import { prepareQuery, prepareStatement } from '@zerda/chassis/database/prepared-query';
+import { Rollback } from '@zerda/chassis/database/rollback';
 import { Failure } from '@zerda/chassis/failure';
 import { always } from '@zerda/chassis/idempotency/idempotency';
 import { type Precondition, requireMatch } from '@zerda/chassis/precondition';
@@ -68,6 +69,10 @@ export interface OrderStore extends PlacedOrders {
 export function createOrderStore(database: Database): OrderStore {
   // Each new order locks the counter of its user, so concurrent orders of one user would only occupy connections.
   const turns = createKeyedMutex();
+  function transactionOf(order: NewOrder, work: (tx: Queries) => Promise<Order>): Promise<Order> {
+    return turns.run(order.user_id, () => database.transaction(work));
+  }
+
   return {
     list: (selection) => database.query((db) => selectOrders(db, selection)),
     async find(id, ownerId) {
@@ -77,17 +82,21 @@ export function createOrderStore(database: Database): OrderStore {
     countByStatus: () => database.query(readStatusCounts),
     countOf: (userId) => database.query((db) => readOrderCountOf(db, userId)),
     findUser: (userId) => database.query((db) => readUserState(db, userId)),
-    addUser: (userId) => database.query((db) => addKnownUsers(db, [userId])),
     async place(order, once = always) {
       try {
-        return await turns.run(order.user_id, () =>
-          database.transaction((tx) => once(tx, () => placeForKnownUser(tx, order))),
-        );
+        return await transactionOf(order, (tx) => once(tx, () => placeForKnownUser(tx, order)));
       } catch (error) {
         if (error instanceof UserNotInProjection) return undefined;
         throw error;
       }
     },
+    placeForNewUser: (order, once = always) =>
+      transactionOf(order, (tx) =>
+        once(tx, async () => {
+          await addKnownUsers(tx, [order.user_id]);
+          return placeForKnownUser(tx, order);
+        }),
+      ),
     changeStatus: (id, next, precondition, ownerId) =>
       database.transaction(async (tx) => {
         const [row] = await lockOrder(tx, { id, ownerId });
@@ -108,7 +117,7 @@ export function createOrderStore(database: Database): OrderStore {
 }
 
 /** Rolls the transaction of an order back whose user is not in the projection. */
-class UserNotInProjection extends Error {}
+class UserNotInProjection extends Rollback {}
 
 /** Condition for the order with the id `id` and, unless it is undefined, the owner `ownerId`. */
 const isSelectedOrder = and(

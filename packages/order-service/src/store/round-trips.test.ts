@@ -8,6 +8,7 @@ import { countRoundTrips, type RoundTripCounter } from '@zerda/chassis/testing/r
 import { migrations } from '../../testing/app.ts';
 import type { Order } from '../domain/order.ts';
 import { createPlaceOrder } from '../domain/place-order.ts';
+import { addKnownUsers } from './known-users.ts';
 import { createOrderStore } from './order-store.ts';
 
 describeOnEachEngine('round trips to the database', { migrations, engines: ['postgres'] }, (openDatabase) => {
@@ -24,7 +25,7 @@ describeOnEachEngine('round trips to the database', { migrations, engines: ['pos
       preparedStatements: true,
       logger: silentLogger(),
     });
-    await createOrderStore(database).addUser(7);
+    await database.query((db) => addKnownUsers(db, [7]));
   });
   after(async () => {
     await database.close();
