@@ -42,11 +42,12 @@ async function readProcesses(): Promise<ProcessNumbers[]> {
 function parseStat(stat: string): ProcessNumbers {
   const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [, parent] = afterName;
-  const [userTicks, systemTicks] = afterName.slice(11, 13);
+  // User and system time of the process, and of its children that have ended.
+  const ticks = afterName.slice(11, 15).reduce((sum, text) => sum + Number(text), 0);
   return {
     pid: Number.parseInt(stat, 10),
     parent: Number(parent),
-    cpuMicroseconds: ((Number(userTicks) + Number(systemTicks)) * 1_000_000) / ticksPerSecond,
+    cpuMicroseconds: (ticks * 1_000_000) / ticksPerSecond,
   };
 }
 

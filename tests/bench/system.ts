@@ -1,7 +1,7 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { connectPostgres, startPostgres } from '../../packages/chassis/testing/postgres.ts';
 import type { ServerProcess } from '../../packages/chassis/testing/server.ts';
+import { eventually } from '../../packages/chassis/testing/wait.ts';
 import { startGateway } from './gateway.ts';
 import type { Harness } from './harness.ts';
 import type { LoadPlan, LoadResult, RequestCounter } from './load.ts';
@@ -36,7 +36,6 @@ interface Sample {
   /** The same of all processes of PostgreSQL. */
   readonly postgresMicroseconds: number;
   readonly perSecond: number;
-  readonly errors: Readonly<Record<string, number>>;
 }
 
 /** Duration and number of the rounds of each subject. */
@@ -120,7 +119,8 @@ export function measureSystem(mode: keyof typeof paces): (harness: Harness) => P
     try {
       await postgres.start();
       const { url } = await sink.call({});
-      const bench = { postgres, load, pace: paces[mode] };
+      const faults: string[] = [];
+      const bench = { postgres, load, pace: paces[mode], faults };
       const system = await startSystem(harness, postgres, url, stops);
       const rows = await measureWorks(bench, system);
       const aggregates = await measureAggregates(bench, system.gateway);
@@ -129,15 +129,11 @@ export function measureSystem(mode: keyof typeof paces): (harness: Harness) => P
       for (const [name, value] of Object.entries(describeMachine())) console.log(`${name}: ${value}`);
       const file = await saveResult(mode === 'quick' ? 'system-quick' : 'system', { rows, aggregates });
       console.log(`Results written to ${file}`);
-      const samples = [
-        ...rows.flatMap(({ ours, minimal }) => [...ours, ...minimal]),
-        ...aggregates.flatMap((row) => row.samples),
-      ];
-      const faults = samples.flatMap(({ errors }) => Object.entries(errors));
-      for (const [error, count] of faults) console.log(`FAILED ${count} x ${error}`);
+      for (const fault of faults) console.log(`FAILED ${fault}`);
       return faults.length === 0 ? 0 : 1;
     } finally {
-      for (const stop of stops.toReversed()) await stop();
+      // Each is stopped even if another cannot be.
+      for (const stop of stops.toReversed()) await stop().catch(console.error);
       await Promise.all([sink.stop(), load.stop(), postgres.stop()]);
     }
   };
@@ -233,6 +229,8 @@ interface Bench {
   readonly postgres: ServerProcess;
   readonly load: WorkerProcess<LoadPlan, LoadResult>;
   readonly pace: (typeof paces)[keyof typeof paces];
+  /** Gets a line for each kind of failed requests. */
+  readonly faults: string[];
 }
 
 interface WorkResult {
@@ -258,7 +256,7 @@ async function measureWorks(bench: Bench, { services, minimal }: System): Promis
 
 /** Returns a function that loads a subject for a round and adds the sample, unless the round is the warm-up (0). */
 function startUsing(
-  { postgres, load, pace }: Bench,
+  { postgres, load, pace, faults }: Bench,
   subject: Subject,
   work: Omit<Work, 'service' | 'goal'>,
 ): (round: number, samples: Sample[]) => Promise<void> {
@@ -276,7 +274,7 @@ function startUsing(
     const plan = { port: subject.port, method, path, content, status, headers, counters };
     const result = await load.call({ ...plan, bytes: undefined, connections, milliseconds });
     sent += result.sent;
-    while ((await subject.pendingEvents()) > 0) await wait(20);
+    await eventually(async () => (await subject.pendingEvents()) === 0, `the events of ${subject.name}`);
     const after = await usage();
     const [processMicroseconds = Number.NaN, postgresMicroseconds = Number.NaN] = after.map(
       (used, index) =>
@@ -284,11 +282,9 @@ function startUsing(
         result.responded,
     );
     const perSecond = (result.responded * 1000) / result.milliseconds;
-    if (round > 0)
-      samples.push({ processMicroseconds, postgresMicroseconds, perSecond, errors: result.errors });
-    else
-      for (const [error, count] of Object.entries(result.errors))
-        console.error(`${work.title}: ${count} x ${error}`);
+    for (const [error, count] of Object.entries(result.errors))
+      faults.push(`${subject.name}, ${work.title}: ${count} x ${error}`);
+    if (round > 0) samples.push({ processMicroseconds, postgresMicroseconds, perSecond });
   };
 }
 

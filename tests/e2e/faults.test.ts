@@ -419,11 +419,21 @@ async function upgrade(...options: readonly string[]): Promise<void> {
 async function upgradeOneByOne(order: readonly string[], size: string): Promise<void> {
   const ends: Promise<PromiseSettledResult<void>[]>[] = [];
   const current = imagesIn(images);
+  const replaced = imagesIn(previous);
+  assert.ok(replaced.size > 0, 'the previous release has no image');
   for (const name of order) {
+    if (!replaced.has(name)) continue;
     const image = current.get(name);
     assert.ok(image);
+    const podsBefore = await podsOf(namespace, release, name);
     const faultWindow = await openFaultWindow(`helm upgrade of ${name} alone, ${size}`, name);
     await upgrade(...imageValues(new Map([[name, image]])));
+    const podsAfter = new Set(await podsOf(namespace, release, name));
+    assert.deepEqual(
+      podsBefore.filter((pod) => podsAfter.has(pod)),
+      [],
+      `the upgrade of ${name} replaces its pods`,
+    );
     ends.push(Promise.allSettled([faultWindow.end()]));
   }
   await expectAll(ends);

@@ -5,6 +5,7 @@ import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import type { Database, Queries } from '../src/database/database.ts';
 import { driverError } from '../src/database/database-errors.ts';
+import { rootErrorOf, settleDeferred } from '../src/database/deferred-statements.ts';
 import { migratePostgres } from '../src/database/migrations.ts';
 import { openPglite } from '../src/database/pglite-database.ts';
 import { openPostgres } from '../src/database/postgres-database.ts';
@@ -97,11 +98,17 @@ export interface CountingDatabase {
 export function countDeadlocks(database: Database): CountingDatabase {
   let deadlocks = 0;
   const countingWork = <T>(work: (db: Queries) => Promise<T>) => {
-    return (db: Queries): Promise<T> =>
-      work(db).catch((error: unknown) => {
-        if (driverError(error).code === '40P01') deadlocks += 1;
+    return async (db: Queries): Promise<T> => {
+      try {
+        const result = await work(db);
+        await settleDeferred(db);
+        return result;
+      } catch (error) {
+        const { code } = driverError(await rootErrorOf(db, error));
+        if (code === '40P01') deadlocks += 1;
         throw error;
-      });
+      }
+    };
   };
   return {
     database: {

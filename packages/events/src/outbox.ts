@@ -36,22 +36,28 @@ export function newEvent<Data extends z.ZodObject>(
 /** Transactions that have written events. */
 const transactionsWithEvents = new WeakSet<Queries>();
 
-/** Inserts events: rows of a JSON array, so that the text does not depend on their number. */
+/** Inserts events, whose columns are arrays, so that the text does not depend on their number. */
 const insertEvents = prepareStatement(sql`
   insert into outbox (id, type, subject, event)
-  select (event ->> 'id')::uuid, event ->> 'type', event ->> 'subject', event
-  from json_array_elements(${sql.placeholder('events')}::json) as event`);
+  select id, type, subject, event::json
+  from unnest(${sql.placeholder('ids')}::uuid[], ${sql.placeholder('types')}::text[],
+    ${sql.placeholder('subjects')}::text[], ${sql.placeholder('events')}::text[]) as event (id, type, subject, event)`);
 
 /**
  * Writes events to the outbox in the transaction of the change. Call it after you have inserted or locked the row of
  * each subject: the row lock keeps the events of a subject in order. The transaction waits for them at its commit.
- * @throws ZodError if the data does not match the schema exactly
+ * Data that does not match the schema exactly makes the transaction reject with a ZodError.
  */
 export async function appendEvents(tx: Queries, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
   const append = async () => {
     const envelopes = events.map(({ definition, event }) => createEnvelope(definition, event));
-    await insertEvents(tx, { events: JSON.stringify(envelopes) });
+    await insertEvents(tx, {
+      ids: envelopes.map(({ id }) => id),
+      types: envelopes.map(({ type }) => type),
+      subjects: envelopes.map(({ subject }) => subject),
+      events: envelopes.map((envelope) => JSON.stringify(envelope)),
+    });
   };
   await deferStatement(
     tx,

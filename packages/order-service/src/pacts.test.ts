@@ -20,7 +20,7 @@ import { migrations } from '../testing/app.ts';
 import { createHttpUserDirectory } from './clients/http-user-directory.ts';
 import { createSignedUserList } from './clients/signed-user-list.ts';
 import { userSubscriptions } from './events/user-subscriptions.ts';
-import { createOrderStore } from './store/order-store.ts';
+import { readUserState } from './store/known-users.ts';
 
 await describePacts(orderServiceContract.name, new URL('../', import.meta.url), ({ openPact, matchers }) => {
   const userService = openPact('user-service');
@@ -187,7 +187,7 @@ await describePacts(orderServiceContract.name, new URL('../', import.meta.url), 
         async (event) => {
           const { outcome } = await receiver.receive(JSON.stringify(event));
           assert.equal(outcome, 'applied');
-          assert.equal(await createOrderStore(database).findUser(7), state);
+          assert.equal(await database.query((db) => readUserState(db, 7)), state);
         },
       );
     });

@@ -124,9 +124,9 @@ const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'user-service/src/store/user-store.ts',
-        from: `  await appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]);
-  return user;`,
-        to: '  return user;',
+        from: `    appendEvents(tx, [newEvent(userEvents.userUpdated, stateOf(user))]),
+`,
+        to: '',
       },
       {
         file: 'user-service/src/store/user-store.ts',

@@ -6,7 +6,7 @@ export type Queries = PgDatabase<PgQueryResultHKT>;
 /** A service's database. */
 export interface Database {
   readonly engine: 'postgres' | 'pglite';
-  /** Milliseconds after which any statement fails because its connection counts as dead. */
+  /** Maximum milliseconds of a statement that replaces the statement timeout. A longer one could make its connection count as dead. */
   readonly maxStatementMs: number;
   /**
    * Runs queries outside of a transaction.
@@ -14,7 +14,7 @@ export interface Database {
    */
   query<T>(work: (db: Queries) => Promise<T>): Promise<T>;
   /**
-   * Runs a transaction and commits it when `work` resolves. Retries `work` after a deadlock or serialization failure.
+   * Runs a transaction and commits it when `work` and the statements that it has deferred (`deferStatement`) resolve. Retries `work` after a deadlock or serialization failure.
    * @throws Failure `database-unavailable` if the commit is not confirmed, Error if nested
    */
   transaction<T>(work: (tx: Queries) => Promise<T>): Promise<T>;

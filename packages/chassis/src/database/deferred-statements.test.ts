@@ -49,6 +49,19 @@ describeOnEachEngine('deferred statements', {}, (openDatabase) => {
     await inserting([6]);
   });
 
+  it('are the reason if a later statement of the work is rejected', async () => {
+    const before = await numbers();
+    const failing = inserting([1], (tx) => insert(tx, { n: 5 }));
+    await assert.rejects(failing, uniqueViolation);
+    const deferredLast = inserting([], async (tx) => {
+      const awaited = insert(tx, { n: 1 });
+      await deferStatement(tx, insert(tx, { n: 5 }));
+      await awaited;
+    });
+    await assert.rejects(deferredLast, uniqueViolation);
+    assert.deepEqual(await numbers(), before);
+  });
+
   it('do not commit if one of them fails before it is sent', async () => {
     const before = await numbers();
     const failing = inserting([7], (tx) => deferStatement(tx, Promise.reject(new Error('not sent'))));

@@ -5,7 +5,7 @@ import type { PGlite, QueryOptions, Transaction } from '@electric-sql/pglite';
 import { sql } from 'drizzle-orm';
 import { openClusterInMemory, writeClusterFiles } from './cluster-files.ts';
 import type { Database, Queries } from './database.ts';
-import { startDeferring } from './deferred-statements.ts';
+import { rootErrorOf, settleDeferred, startDeferring } from './deferred-statements.ts';
 import { guardQueries } from './guard-queries.ts';
 import { int8, parseInt8 } from './int8.ts';
 import { tracedPglite } from './traced-statements.ts';
@@ -53,9 +53,11 @@ export async function openPglite(
         inTransactionSpan(() =>
           queries().transaction(async (transaction) => {
             const tx = transaction as unknown as Queries;
-            const statements = startDeferring(tx);
-            const result = await work(tx);
-            await Promise.all(statements);
+            startDeferring(tx);
+            const result = await work(tx).catch(async (error: unknown) => {
+              throw await rootErrorOf(tx, error);
+            });
+            await settleDeferred(tx);
             // Fails if an earlier statement failed and `work` caught the error: the commit would silently roll back.
             await tx.execute(sql`select 1`);
             return result;

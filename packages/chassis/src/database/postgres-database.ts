@@ -5,7 +5,7 @@ import type { PoolNumbers } from '../metrics/metrics.ts';
 import { currentContext } from '../request-context.ts';
 import type { Database, Queries } from './database.ts';
 import { isConnectionLost, isStalePlan } from './database-errors.ts';
-import { startDeferring } from './deferred-statements.ts';
+import { rootErrorOf, settleDeferred, startDeferring } from './deferred-statements.ts';
 import { guardQueries } from './guard-queries.ts';
 import { int8, parseInt8 } from './int8.ts';
 import { invalidateStatements, PreparingClient } from './preparing-client.ts';
@@ -43,7 +43,7 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     Client: options.preparedStatements ? PreparingClient : pg.Client,
     max: options.poolSize,
     connectionTimeoutMillis: options.connectTimeoutMs,
-    // Statements that do not wait for each other share a round trip.
+    // Statements that do not wait for each other share a round trip, on direct connections only: not every pooler supports it.
     pipeline: true,
     // Covers a dead server that sends nothing; `setLimits` sets the timeouts of the server.
     query_timeout: queryTimeoutMs(options.statementTimeoutMs),
@@ -53,6 +53,7 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     onConnect: (client): Promise<void> =>
       setLimits(client as pg.PoolClient, options.statementTimeoutMs).then((isDirect) => {
         pooled = !isDirect;
+        (client as pg.PoolClient & { pipeline: boolean }).pipeline = isDirect;
       }),
   });
   // Only the message is logged: the error contains the connection with its cancel key.
@@ -62,7 +63,7 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
 
   return {
     engine: 'postgres',
-    maxStatementMs: queryTimeoutMs(options.statementTimeoutMs) - reportMs,
+    maxStatementMs: queryTimeoutMs(options.statementTimeoutMs) - options.statementTimeoutMs - reportMs,
     pool: {
       get size() {
         return pool.totalCount;
@@ -78,7 +79,7 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
     ...guardQueries({
       async query(work) {
         if (pooled === undefined) (await pool.connect()).release();
-        const queries = () => work(queriesOn(pool));
+        const queries = () => work(queriesOn(pool, { pooled: false }));
         return pooled ? transaction(pool, { ...options, pooled }, work) : retryStalePlan(queries);
       },
       transaction(work) {
@@ -98,8 +99,8 @@ export function openPostgres({ logger, ...options }: PostgresOptions): PostgresD
 const reportMs = 500;
 
 /**
- * Returns the milliseconds after which a connection without a response counts as dead. The longest statement waits for
- * a concurrent duplicate of a request and may take longer than the statement timeout.
+ * Returns the milliseconds after which a connection without a response counts as dead. The longest statement waits for a concurrent
+ * duplicate of a request, longer than the statement timeout, and another statement may have been sent behind it.
  */
 function queryTimeoutMs(statementTimeoutMs: number): number {
   return 2 * statementTimeoutMs + 1000;
@@ -147,19 +148,21 @@ async function transaction<T>(
   work: (tx: Queries) => Promise<T>,
 ): Promise<T> {
   const client = await pool.connect();
+  let tx: Queries | undefined;
   let settled = false;
   try {
     await client.query(begin(options));
     // An object of its own: other modules keep state for each transaction.
-    const tx: Queries = Object.create(queriesOn(client));
-    const statements = startDeferring(tx);
+    tx = Object.create(queriesOn(client, options)) as Queries;
+    if (options.pooled === false) startDeferring(tx);
     const result = await work(tx);
-    await Promise.all(statements);
+    await settleDeferred(tx);
     const { command } = await client.query('commit');
     settled = true;
     if (command !== 'COMMIT') throw new Error('the transaction was rolled back because a statement failed');
     return result;
-  } catch (error) {
+  } catch (thrown) {
+    const error = tx === undefined ? thrown : await rootErrorOf(tx, thrown);
     if (!settled && !isConnectionLost(error)) {
       settled = await client.query('rollback').then(
         () => true,
@@ -176,15 +179,34 @@ async function transaction<T>(
 const builders = new WeakMap<pg.Pool | pg.PoolClient, Queries>();
 
 /** Returns the query builder of a client. If the current request is recorded, it is a new one that records each statement. */
-function queriesOn(client: pg.Pool | pg.PoolClient): Queries {
+function queriesOn(
+  client: pg.Pool | pg.PoolClient,
+  { pooled = true }: Pick<TransactionOptions, 'pooled'>,
+): Queries {
+  const existing = builders.get(client);
   const traced = tracedPostgres(client);
-  if (traced !== client) return drizzle(traced) as unknown as Queries;
-  let builder = builders.get(client);
-  if (builder === undefined) {
-    builder = drizzle(client) as unknown as Queries;
-    builders.set(client, builder);
-  }
+  if (traced === client && existing !== undefined) return existing;
+  const builder = drizzle(
+    pooled ? (new SerialClient(traced) as unknown as pg.PoolClient) : traced,
+  ) as unknown as Queries;
+  if (traced === client) builders.set(client, builder);
   return builder;
+}
+
+/** A client that sends each statement after the result of the one before. */
+class SerialClient {
+  readonly #client: pg.Pool | pg.PoolClient;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(client: pg.Pool | pg.PoolClient) {
+    this.#client = client;
+  }
+
+  query(statement: pg.QueryConfig, values: unknown[]): Promise<pg.QueryResult> {
+    const result = this.#last.then(() => this.#client.query(statement, values));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
 }
 
 /**

@@ -31,7 +31,8 @@ export function always<Result>(_tx: Queries, write: () => Promise<Result>): Prom
 export interface Idempotency {
   /**
    * Runs a use case and returns the response that `respond` makes of its result. The response is stored in the transaction of the use
-   * case. A repeat gets the stored response, without running the use case. If the use case fails, the key is not stored.
+   * case. A repeat gets the stored response; its use case does not run, or its writes are rolled back. If the use case fails, the key is not
+   * stored.
    * Waits for a concurrent duplicate: within this process without a connection, across processes in the database.
    * @param request undefined for a request without a key
    * @param options.readsFirst whether to look for a stored response before the use case; true by default. False saves a query if the use
@@ -105,9 +106,8 @@ export function createIdempotency(database: Database, logger?: Pick<Logger, 'deb
           return { ...response, replayed: false };
         } catch (error) {
           if (!(error instanceof RepeatedRequest)) throw error;
-          const stored = await findResponse<Body>(keyed);
-          if (stored === undefined) throw new Error('an idempotency key was committed without its response');
-          return stored;
+          // The key may have expired since.
+          return (await findResponse<Body>(keyed)) ?? execute(keyed);
         }
       }
 

@@ -56,7 +56,7 @@ const setTimeoutOfClaim = prepareStatement(sql`
   select set_config('zerda.statement_timeout', current_setting('statement_timeout'), true),
     set_config('statement_timeout', ${sql.placeholder('timeout')}, true)`);
 
-/** Inserts the key, or replaces an expired one, and restores the statement timeout. */
+/** Inserts the key, or replaces an expired one, and then restores the statement timeout. The transaction of a repeat does not need it. */
 const insertKey = prepareStatement<object>(sql`
   insert into idempotency_keys as stored (caller, method, path, key, fingerprint)
   values (${sql.placeholder('caller')}, ${sql.placeholder('method')}, ${sql.placeholder('path')},

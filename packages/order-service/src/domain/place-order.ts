@@ -3,9 +3,6 @@ import type { NewOrder } from '@zerda/contracts/order-service/orders';
 import type { Order } from './order.ts';
 import { unknownUser } from './unknown-user.ts';
 
-/** State of a user in the projection. */
-export type UserState = 'known' | 'deleted';
-
 /** Stores orders and the projection of users. */
 export interface PlacedOrders {
   /**

@@ -5,7 +5,7 @@ import { StartupError } from '@zerda/chassis/startup-error';
 import { describeOnEachEngine } from '@zerda/chassis/testing/database';
 import { sql } from 'drizzle-orm';
 import { migrations } from '../../testing/app.ts';
-import { addKnownUsers, markUserDeleted } from '../store/known-users.ts';
+import { addKnownUsers, markUserDeleted, readUserState } from '../store/known-users.ts';
 import { createOrderStore, insertOrder } from '../store/order-store.ts';
 import { createUserProjection } from '../store/user-projection.ts';
 import { replayProjection } from './replay-projection.ts';
@@ -38,7 +38,7 @@ describeOnEachEngine('replay of the projection', { migrations }, (openDatabase) 
   }
 
   const states = (ids: readonly number[]) =>
-    Promise.all(ids.map((id) => createOrderStore(database).findUser(id)));
+    Promise.all(ids.map((id) => database.query((db) => readUserState(db, id))));
 
   it('adds every user of user-service, page by page', async () => {
     const ids = [1, 2, 3, 4, 5, 6, 7, 90];

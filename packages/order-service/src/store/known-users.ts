@@ -1,8 +1,10 @@
 import type { Queries } from '@zerda/chassis/database/database';
 import { prepareQuery } from '@zerda/chassis/database/prepared-query';
 import { eq, sql } from 'drizzle-orm';
-import type { UserState } from '../domain/place-order.ts';
 import { knownUsers } from './tables.ts';
+
+/** State of a user in the projection. */
+export type UserState = 'known' | 'deleted';
 
 const selectUser = prepareQuery((db) =>
   db

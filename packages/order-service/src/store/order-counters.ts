@@ -15,15 +15,19 @@ export interface StatusCount {
   readonly totalCents: number;
 }
 
-/** Common table expressions that add the orders of the expression `placed` to the counters. */
+/**
+ * Common table expressions that add the order of the expression `placed` to the counters. The second one reads the first, so that all
+ * transactions lock the two rows in this order.
+ */
 export const countPlaced = sql.raw(`
   counted as (
     insert into order_counters as counter (slot, status, orders, total_cents)
     select id % ${slots}, status, 1, total_cents from placed
     on conflict (slot, status) do update
       set orders = counter.orders + 1, total_cents = counter.total_cents + excluded.total_cents
+    returning slot
   ), counted_for_user as (
-    insert into user_order_counters as counter (user_id, orders) select user_id, 1 from placed
+    insert into user_order_counters as counter (user_id, orders) select user_id, 1 from placed, counted
     on conflict (user_id) do update set orders = counter.orders + 1
   )`);
 

@@ -12,7 +12,7 @@ import { and, asc, eq, getTableColumns, gt, type SQL, sql } from 'drizzle-orm';
 import { toCents } from '../domain/money.ts';
 import type { Order } from '../domain/order.ts';
 import { firstStatus } from '../domain/order-status.ts';
-import type { PlacedOrders, UserState } from '../domain/place-order.ts';
+import type { PlacedOrders } from '../domain/place-order.ts';
 import { unknownUser } from '../domain/unknown-user.ts';
 import { addKnownUsers, readUserState } from './known-users.ts';
 import {
@@ -51,8 +51,6 @@ export interface OrderStore extends PlacedOrders {
   countByStatus(): Promise<Record<OrderStatus, StatusCount>>;
   /** Returns the number of a user's orders in any status. */
   countOf(userId: number): Promise<number>;
-  /** Returns the state of a user in the projection; undefined if the projection does not contain the user. */
-  findUser(userId: number): Promise<UserState | undefined>;
   /**
    * Sets the status to the result of `next`, which is called with the current status while the order is locked.
    * @param ownerId required owner of the order; any owner if undefined
@@ -81,7 +79,6 @@ export function createOrderStore(database: Database): OrderStore {
     },
     countByStatus: () => database.query(readStatusCounts),
     countOf: (userId) => database.query((db) => readOrderCountOf(db, userId)),
-    findUser: (userId) => database.query((db) => readUserState(db, userId)),
     async place(order, once = always) {
       try {
         return await transactionOf(order, (tx) => once(tx, () => placeForKnownUser(tx, order)));
@@ -165,6 +162,11 @@ type OrderRow = Record<'id' | 'user_id' | 'quantity' | 'total_cents' | 'version'
   readonly updated_at: string;
 };
 
+/** Columns of `OrderRow`. With `*`, PostgreSQL would reject the prepared statement after a migration that adds a column. */
+const columns = sql.raw(
+  'id, user_id, product, quantity, total_cents, status, version, created_at, updated_at',
+);
+
 /** Returns the statement that inserts an order and counts it, for each row of `buyer`, which has the column `user_id`. */
 function placeStatement(buyer: SQL) {
   return prepareStatement<OrderRow>(sql`
@@ -173,9 +175,9 @@ function placeStatement(buyer: SQL) {
       select user_id, ${sql.placeholder('product')}, ${sql.placeholder('quantity')}::integer,
         ${sql.placeholder('totalCents')}::integer, ${sql.placeholder('status')}
       from buyer
-      returning *
+      returning ${columns}
     ), ${countPlaced}
-    select * from placed`);
+    select ${columns} from placed`);
 }
 
 /** Locks the user against deletion until the transaction ends. */
