@@ -1,8 +1,46 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { sql } from 'drizzle-orm';
+import { openPostgres, type PostgresDatabase } from '../src/database/postgres-database.ts';
+import { silentLogger } from './observed.ts';
+
+/** A database whose round trips are counted. It has one connection. */
+export interface CountedDatabase {
+  readonly database: PostgresDatabase;
+  /** Returns the number of round trips of some work. */
+  roundTripsOf(work: () => Promise<unknown>): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Opens a database on PostgreSQL through a proxy that counts round trips. @param url URL of the database */
+export async function openCountedDatabase(url: string): Promise<CountedDatabase> {
+  const counter = await countRoundTrips(url);
+  const database = openPostgres({
+    url: counter.url,
+    statementTimeoutMs: 5000,
+    poolSize: 1,
+    connectTimeoutMs: 5000,
+    preparedStatements: true,
+    logger: silentLogger(),
+  });
+  // The connection is opened by its first use.
+  await database.query((db) => db.execute(sql`select 1`));
+  return {
+    database,
+    async roundTripsOf(work) {
+      const before = counter.count;
+      await work();
+      return counter.count - before;
+    },
+    async close() {
+      await database.close();
+      counter.close();
+    },
+  };
+}
 
 /** A TCP proxy in front of a server. It counts how often the client sends after it has received. */
-export interface RoundTripCounter {
+interface RoundTripCounter {
   /** URL of the server through the proxy. */
   readonly url: string;
   /** Round trips of all connections so far. */
@@ -17,7 +55,7 @@ export interface RoundTripCounter {
 const holdMs = 15;
 
 /** Starts a proxy on a free port of 127.0.0.1. @param url URL of the server */
-export async function countRoundTrips(url: string): Promise<RoundTripCounter> {
+async function countRoundTrips(url: string): Promise<RoundTripCounter> {
   const proxied = new URL(url);
   const { port, hostname } = proxied;
   const sockets: Socket[] = [];
