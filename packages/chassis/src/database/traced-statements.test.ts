@@ -114,11 +114,16 @@ describe('summary of a statement', () => {
     ['select a from orders join users on true', 'SELECT orders users'],
     [
       'with due as (select position from outbox for update) update outbox set n = 1 from due',
-      'SELECT outbox UPDATE outbox due',
+      'SELECT outbox UPDATE outbox',
     ],
     ['insert into t (n) values (1) on conflict (n) do update set n = excluded.n', 'INSERT t'],
     ['select pg_advisory_lock($1)', 'SELECT'],
     ['lock table users', 'LOCK'],
+    [
+      'with known as (select id from users where id = $1 for share), placed as (insert into orders (id) select id from known returning *), counted as (insert into counters select 1 from placed) select * from placed, counted',
+      'SELECT users INSERT orders INSERT counters',
+    ],
+    ['insert into outbox (id) select id from unnest($1::uuid[]) as event (id)', 'INSERT outbox'],
   ] as const)
     it(`of "${statement}" is ${summary}`, () => assert.equal(summaryOf(statement), summary));
 

@@ -90,16 +90,27 @@ const commands =
 /** Maximum characters of a summary, as in the semantic conventions. */
 const maxSummaryLength = 255;
 
+/** Names of common table expressions. */
+const commonTables = /\b(\w+) as \(/gi;
+
 /**
  * Returns the commands and tables of a statement, such as `INSERT orders SELECT users` (OpenTelemetry semantic conventions,
- * `db.query.summary`). It contains neither columns nor values.
+ * `db.query.summary`). It contains neither columns nor values, nor reads of common table expressions and functions.
  */
 export function summaryOf(text: string): string {
   const words: string[] = [];
   // Literals could contain SQL words.
-  for (const [, ...groups] of text.replaceAll(/'(?:[^']|'')*'/g, "''").matchAll(commands)) {
+  const withoutLiterals = text.replaceAll(/'(?:[^']|'')*'/g, "''");
+  const ownNames = new Set([...withoutLiterals.matchAll(commonTables)].map(([, name]) => name));
+  for (const match of withoutLiterals.matchAll(commands)) {
+    const [, ...groups] = match;
     const table = groups.pop();
     const command = groups.find((group) => group !== undefined)?.toUpperCase();
+    const isFunction = withoutLiterals[match.index + match[0].length] === '(';
+    if (command === undefined && (isFunction || ownNames.has(table))) {
+      if (words.at(-1) === 'SELECT') words.pop();
+      continue;
+    }
     if (command !== undefined) words.push(command);
     // The word after SELECT is a column.
     if (command !== 'SELECT' && table !== undefined) words.push(table);
