@@ -62,7 +62,7 @@ export async function readReleased({ tag }: Release, path: string): Promise<stri
 /** Folders with the files of releases. */
 export interface Checkouts {
   /** Returns the folder of a release: the repository for the working tree. Packages are linked or installed on request. */
-  open(release: Release, options?: { readonly modules?: boolean }): Promise<string>;
+  open(release: Pick<Release, 'tag'>, options?: { readonly modules?: boolean }): Promise<string>;
 }
 
 /** Creates checkouts below an existing folder, which the caller removes. Each tag is exported once. */

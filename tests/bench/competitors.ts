@@ -15,8 +15,7 @@ export interface Competitor {
   start(proxyOptions: ProxyOptions): Promise<RunningProxy>;
 }
 
-/** Package of the Node.js programs to compare with. */
-export const competitorsFolder = fileURLToPath(new URL('competitors/', import.meta.url));
+const competitorsFolder = fileURLToPath(new URL('competitors/', import.meta.url));
 
 /** Competitors in the row order of the tables. */
 export const competitors: readonly Competitor[] = [
@@ -127,32 +126,44 @@ function createNodeCompetitor(name: string, script: string, framework: string): 
   return {
     name,
     async start({ upstreamPort }) {
-      await installLocked(competitorsFolder, 'the Node.js proxies');
-      const port = await freePort();
+      const { port, pid, stop } = await startScript(name, script, bodies[0].path, {
+        UPSTREAM_URL: `http://127.0.0.1:${upstreamPort}`,
+      });
       const manifest = await readFile(join(competitorsFolder, 'package.json'), 'utf8');
       const { dependencies } = JSON.parse(manifest) as { dependencies: Readonly<Record<string, string>> };
-      const child = startProcess(
-        {
-          name,
-          file: join(competitorsFolder, script),
-          env: {
-            ...process.env,
-            NODE_ENV: 'production',
-            PORT: String(port),
-            UPSTREAM_URL: `http://127.0.0.1:${upstreamPort}`,
-          },
-          readyUrl: readyUrl(port),
-        },
-        () => undefined,
-      );
-      await child.ready(10_000).catch(async (error) => {
-        await child.stop();
-        throw new Error(`${error.message}: ${child.lastLines.join(' ')}`);
-      });
       const version = `${dependencies[name]} (${framework} ${dependencies[framework]})`;
-      return { name, version, port, pid: child.pid ?? 0, stop: child.stop };
+      return { name, version, port, pid, stop };
     },
   };
+}
+
+/**
+ * Installs the competitors package and runs a script of it with a free port.
+ * @param path path that returns 200 when the script is ready
+ * @throws Error with its output if it does not become ready
+ */
+export async function startScript(
+  name: string,
+  script: string,
+  path: string,
+  env: NodeJS.ProcessEnv,
+): Promise<Omit<RunningProxy, 'version'>> {
+  await installLocked(competitorsFolder, 'the Node.js programs');
+  const port = await freePort();
+  const child = startProcess(
+    {
+      name,
+      file: join(competitorsFolder, script),
+      env: { ...process.env, NODE_ENV: 'production', PORT: String(port), ...env },
+      readyUrl: `http://127.0.0.1:${port}${path}`,
+    },
+    () => undefined,
+  );
+  await child.ready(10_000).catch(async (error) => {
+    await child.stop();
+    throw new Error(`${error.message}: ${child.lastLines.join(' ')}`);
+  });
+  return { name, port, pid: child.pid ?? 0, stop: child.stop };
 }
 
 function readyUrl(port: number): string {

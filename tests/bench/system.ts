@@ -2,10 +2,10 @@ import { StartupError } from '../../packages/chassis/src/startup-error.ts';
 import { connectPostgres, startPostgres } from '../../packages/chassis/testing/postgres.ts';
 import type { ServerProcess } from '../../packages/chassis/testing/server.ts';
 import { eventually } from '../../packages/chassis/testing/wait.ts';
+import { startScript } from './competitors.ts';
 import { startGateway } from './gateway.ts';
 import type { Harness } from './harness.ts';
 import type { LoadPlan, LoadResult, RequestCounter } from './load.ts';
-import { startMinimalService } from './minimal-service.ts';
 import { readUsage } from './process-usage.ts';
 import type { RunningProxy } from './proxies.ts';
 import { describeMachine, saveResult } from './result-file.ts';
@@ -104,8 +104,8 @@ const works: readonly Work[] = [
 ];
 
 /**
- * Measures the services beside a minimal one that does the same work with the least code, on the same PostgreSQL server, and the aggregates of the
- * gateway beside forwarded requests. Subjects take turns. Writes have idempotency keys, and the events of the services are sent to a sink.
+ * Measures the services beside a minimal one that does the same work with the least code, on the same PostgreSQL server, and the
+ * aggregates of the gateway beside forwarded requests. Subjects take turns. Writes have idempotency keys, and the events of the services are sent to a sink.
  * Resolves with the exit code: 1 if a request failed.
  */
 export function measureSystem(mode: keyof typeof paces): (harness: Harness) => Promise<number> {
@@ -159,7 +159,7 @@ async function startSystem(
   const [usersUrl = '', ordersUrl = '', minimalUrl = ''] = names.map(
     (name) => new URL(`/${name}`, postgres.url).href,
   );
-  const keep = <Process extends RunningProxy>(running: Process): Process => {
+  const keep = <Process extends Pick<RunningProxy, 'stop'>>(running: Process): Process => {
     stops.push(running.stop);
     return running;
   };
@@ -173,7 +173,9 @@ async function startSystem(
   const orderService = keep(
     await startService('order-service', ordersUrl, { ...env, USER_SERVICE_URL: userServiceUrl }),
   );
-  const minimal = keep(await startMinimalService(minimalUrl));
+  const minimal = keep(
+    await startScript('minimal service', 'minimal-service.mjs', '/ready', { DATABASE_URL: minimalUrl }),
+  );
   const gateway = keep(
     await startGateway(
       { ...harness.proxyOptions, upstreamPort: userService.port },

@@ -15,28 +15,45 @@ export interface SilentRelay {
 
 /** Starts a proxy on a free port of 127.0.0.1. @param url URL of the server */
 export async function startSilentRelay(url: string): Promise<SilentRelay> {
-  const proxied = new URL(url);
-  const { port, hostname } = proxied;
-  const sockets: Socket[] = [];
   let silenced = false;
-  const relay = createServer((client) => {
-    const server = connect(Number(port), hostname);
+  const proxy = await startTcpProxy(url, (client, server) => {
     const openedAfterSilence = silenced;
-    sockets.push(client, server);
     client.on('data', (chunk) => silenced === openedAfterSilence && server.write(chunk));
     server.on('data', (chunk) => silenced === openedAfterSilence && client.write(chunk));
-    for (const socket of [client, server]) socket.on('error', () => undefined);
-  }).listen(0, '127.0.0.1');
-  await once(relay, 'listening');
-  proxied.port = String((relay.address() as AddressInfo).port);
+  });
   return {
-    url: proxied.href,
+    ...proxy,
     silence() {
       silenced = true;
     },
+  };
+}
+
+/**
+ * Starts a TCP proxy on a free port of 127.0.0.1.
+ * @param url URL of the server
+ * @param forward forwards the data of a connection in both directions
+ */
+export async function startTcpProxy(
+  url: string,
+  forward: (client: Socket, server: Socket) => void,
+): Promise<Omit<SilentRelay, 'silence'>> {
+  const proxied = new URL(url);
+  const { port, hostname } = proxied;
+  const sockets: Socket[] = [];
+  const proxy = createServer((client) => {
+    const server = connect(Number(port), hostname);
+    sockets.push(client, server);
+    forward(client, server);
+    for (const socket of [client, server]) socket.on('error', () => undefined);
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  proxied.port = String((proxy.address() as AddressInfo).port);
+  return {
+    url: proxied.href,
     close() {
       for (const socket of sockets) socket.destroy();
-      relay.close();
+      proxy.close();
     },
   };
 }

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { sql } from 'drizzle-orm';
 import { openPostgres, type PostgresDatabase } from '../src/database/postgres-database.ts';
 import { silentLogger } from './observed.ts';
+import { startTcpProxy } from './relay.ts';
 
 /** A database whose round trips are counted. It has one connection. */
 export interface CountedDatabase {
@@ -12,11 +11,34 @@ export interface CountedDatabase {
   close(): Promise<void>;
 }
 
-/** Opens a database on PostgreSQL through a proxy that counts round trips. @param url URL of the database */
+/**
+ * Milliseconds that the proxy holds the data of the server, longer than a client takes to send what does not depend on it. Otherwise the
+ * result of a statement could arrive between two statements of one round trip.
+ */
+const holdMs = 15;
+
+/**
+ * Opens a database on PostgreSQL through a proxy. A round trip begins when the client sends after it has received.
+ * @param url URL of the database
+ */
 export async function openCountedDatabase(url: string): Promise<CountedDatabase> {
-  const counter = await countRoundTrips(url);
+  let roundTrips = 0;
+  const proxy = await startTcpProxy(url, (client, server) => {
+    let hasReceived = true;
+    client.on('data', (chunk) => {
+      if (hasReceived) roundTrips += 1;
+      hasReceived = false;
+      server.write(chunk);
+    });
+    server.on('data', (chunk) =>
+      setTimeout(() => {
+        hasReceived = true;
+        client.write(chunk);
+      }, holdMs),
+    );
+  });
   const database = openPostgres({
-    url: counter.url,
+    url: proxy.url,
     statementTimeoutMs: 5000,
     poolSize: 1,
     connectTimeoutMs: 5000,
@@ -28,64 +50,12 @@ export async function openCountedDatabase(url: string): Promise<CountedDatabase>
   return {
     database,
     async roundTripsOf(work) {
-      const before = counter.count;
+      const before = roundTrips;
       await work();
-      return counter.count - before;
+      return roundTrips - before;
     },
     async close() {
       await database.close();
-      counter.close();
-    },
-  };
-}
-
-/** A TCP proxy in front of a server. It counts how often the client sends after it has received. */
-interface RoundTripCounter {
-  /** URL of the server through the proxy. */
-  readonly url: string;
-  /** Round trips of all connections so far. */
-  readonly count: number;
-  close(): void;
-}
-
-/**
- * Milliseconds that the proxy holds the data of the server, longer than a client takes to send what does not depend on it. Otherwise the
- * result of a statement could arrive between two statements of one round trip.
- */
-const holdMs = 15;
-
-/** Starts a proxy on a free port of 127.0.0.1. @param url URL of the server */
-async function countRoundTrips(url: string): Promise<RoundTripCounter> {
-  const proxied = new URL(url);
-  const { port, hostname } = proxied;
-  const sockets: Socket[] = [];
-  let count = 0;
-  const proxy = createServer((client) => {
-    const server = connect(Number(port), hostname);
-    sockets.push(client, server);
-    let hasReceived = true;
-    client.on('data', (chunk) => {
-      if (hasReceived) count += 1;
-      hasReceived = false;
-      server.write(chunk);
-    });
-    server.on('data', (chunk) =>
-      setTimeout(() => {
-        hasReceived = true;
-        client.write(chunk);
-      }, holdMs),
-    );
-    for (const socket of [client, server]) socket.on('error', () => undefined);
-  }).listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
-  proxied.port = String((proxy.address() as AddressInfo).port);
-  return {
-    url: proxied.href,
-    get count() {
-      return count;
-    },
-    close() {
-      for (const socket of sockets) socket.destroy();
       proxy.close();
     },
   };

@@ -22,10 +22,11 @@ export async function deliverPreviousImages(
   const folder = await mkdtemp(join(tmpdir(), 'zerda-previous-'));
   try {
     const checkouts = createCheckouts(folder);
+    const unreleased = revision ?? (await findOlderCommit());
     const images = new Map<ServiceName, { repository: string; tag: string }>();
     for (const { name } of services) {
-      const tag = (await findLastRelease(name))?.tag ?? revision ?? (await findOlderCommit());
-      const sources = await checkouts.open({ service: name, version: 'previous', tag });
+      const tag = (await findLastRelease(name))?.tag ?? unreleased;
+      const sources = await checkouts.open({ tag });
       if (!existsSync(join(sources, 'packages', name))) continue;
       console.log(`previous release of ${name}: ${tag}`);
       const built = await buildAndDeliver(env, { names: [name], sources, otherTags: [suffix] });

@@ -14,7 +14,8 @@ export interface Database {
    */
   query<T>(work: (db: Queries) => Promise<T>): Promise<T>;
   /**
-   * Runs a transaction and commits it when `work` and the statements that it has deferred (`deferStatement`) resolve. Retries `work` after a deadlock or serialization failure.
+   * Runs a transaction and commits it when `work` and the statements that it has deferred (`deferStatement`) resolve. Retries `work` after
+   * a deadlock or serialization failure.
    * @throws Failure `database-unavailable` if the commit is not confirmed, Error if nested
    */
   transaction<T>(work: (tx: Queries) => Promise<T>): Promise<T>;

@@ -6,7 +6,10 @@ import { eq, sql } from 'drizzle-orm';
 import type { Order } from '../domain/order.ts';
 import { orderCounters, userOrderCounters } from './tables.ts';
 
-/** Number of rows that share the count of each status, so that concurrent writers rarely wait for a lock. The slot of an order is its id modulo this. */
+/**
+ * Number of rows that share the count of each status, so that concurrent writers rarely wait for a lock. The row of an order is its id modulo
+ * this number.
+ */
 const slots = 16;
 
 /** Number of orders with one status, and the sum of their totals. */
